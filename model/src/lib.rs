@@ -1,1 +1,26 @@
-//! The specification.
+//! The specification of the block-job lifecycle: what is allowed.
+//!
+//! Pure and sequential: no I/O, no threads, no dependencies.
+//!
+//! | module | what it says |
+//! |---|---|
+//! | [`status`] | the eleven statuses and their transition table |
+//! | [`verb`] | what may be asked in which status, and how a refusal reads |
+//! | [`vocabulary`] | callbacks, events, requests |
+//! | [`profile`] | what differs between implementations |
+//! | [`state`] | jobs, their transaction, calls under way |
+//! | [`request`] | what a request does |
+//! | [`step`] | everything that may happen next |
+
+pub mod profile;
+pub mod request;
+pub mod state;
+pub mod status;
+pub mod step;
+pub mod verb;
+pub mod vocabulary;
+
+pub use profile::Profile;
+pub use status::Status;
+pub use verb::{Refusal, Verb};
+pub use vocabulary::{Callback, ErrorAction, Event, Reply, Request};

@@ -1,0 +1,245 @@
+//! What a request does to a job: who is refused, with which answer, and what changes.
+//!
+//! The checks stand in QEMU's order, because the order decides which text the caller reads
+//! (SEMANTICS.md §2, §12-33). A refusal changes nothing (P2).
+
+use crate::profile::Profile;
+use crate::state::{Body, CallState, Cancel, Job, Outcome, Phase, Sight, World};
+use crate::status::Status;
+use crate::step::begin_abort;
+use crate::verb::{Refusal, Verb};
+use crate::vocabulary::{Callback, Request};
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It is turned down.
+    Refuse(Refusal),
+    /// The main loop has this transaction in hand; later.
+    NotNow,
+    /// Its driver callback comes first, on the main loop.
+    Callback {
+        /// Which.
+        callback: Callback,
+        /// For a cancel: the driver makes it a forced one.
+        forced: bool,
+    },
+    /// It takes effect.
+    Apply,
+}
+
+/// The driver callback a request involves.
+pub const fn callback(request: Request) -> Option<Callback> {
+    match request {
+        Request::Cancel { .. } => Some(Callback::Cancel),
+        Request::Complete => Some(Callback::Complete),
+        Request::SetSpeed { .. } => Some(Callback::SetSpeed),
+        _ => None,
+    }
+}
+
+/// The status that decides about verbs.
+///
+/// From the end of the run on, a job behaves as in `waiting`, whatever its status still says (18).
+pub fn verb_status(job: &Job, profile: &Profile) -> Status {
+    if profile.ended_is_waiting && job.body == Body::Ended && !job.status.is_completed() {
+        Status::Waiting
+    } else {
+        job.status
+    }
+}
+
+/// Decides what becomes of `request` for one member, in this moment.
+pub fn judge(
+    world: &World,
+    member: usize,
+    request: Request,
+    block: bool,
+    profile: &Profile,
+) -> Effect {
+    let job = &world.jobs[member];
+    let gone = matches!(job.status, Status::Undefined | Status::Null);
+    if request == Request::Create {
+        return if job.status == Status::Undefined {
+            Effect::Apply
+        } else {
+            Effect::NotNow
+        };
+    }
+    if gone || (block && !job.spec.block) {
+        return Effect::Refuse(Refusal::NotFound);
+    }
+    let status = verb_status(job, profile);
+    let check = |verb: Verb| {
+        let permitted = verb.permitted_in(status)
+            && (verb != Verb::Change || profile.change_verb)
+            && (verb != Verb::Complete || status != Status::Standby || profile.standby_complete);
+        (!permitted).then_some(Effect::Refuse(Refusal::Verb { status, verb }))
+    };
+    let busy = || world.main_is_busy().then_some(Effect::NotNow);
+    match request {
+        Request::Create | Request::Query | Request::Release { .. } | Request::Hold { .. } => {
+            Effect::Apply
+        }
+        Request::Start | Request::EarlyFail => {
+            if job.status == Status::Created && !job.starting {
+                Effect::Apply
+            } else {
+                Effect::NotNow
+            }
+        }
+        Request::Pause => check(Verb::Pause)
+            .or(job
+                .user_paused
+                .then_some(Effect::Refuse(Refusal::AlreadyPaused)))
+            .unwrap_or(Effect::Apply),
+        Request::Resume => (!job.user_paused)
+            .then_some(Effect::Refuse(Refusal::NotPaused))
+            .or_else(|| check(Verb::Resume))
+            .unwrap_or(Effect::Apply),
+        Request::SetSpeed { negative } => check(Verb::SetSpeed)
+            .or(negative.then_some(Effect::Refuse(Refusal::NegativeSpeed)))
+            .or_else(busy)
+            .unwrap_or(Effect::Callback {
+                callback: Callback::SetSpeed,
+                forced: false,
+            }),
+        Request::Change => check(Verb::Change).unwrap_or(Effect::Apply),
+        Request::Cancel { force } => (!force && job.user_paused)
+            .then_some(Effect::Refuse(Refusal::CurrentlyPaused))
+            .or_else(|| check(Verb::Cancel))
+            .or_else(busy)
+            .unwrap_or(Effect::Callback {
+                callback: Callback::Cancel,
+                // A10, decision 5: soft is soft only for a job that has converged.
+                forced: force || !(job.spec.can_complete && status.is_ready()),
+            }),
+        Request::Complete => check(Verb::Complete)
+            .or((job.cancel != Cancel::No || !job.spec.can_complete)
+                .then_some(Effect::Refuse(Refusal::CannotComplete)))
+            .or_else(busy)
+            .unwrap_or(if job.complete && profile.complete_is_latched {
+                Effect::Apply
+            } else {
+                Effect::Callback {
+                    callback: Callback::Complete,
+                    forced: false,
+                }
+            }),
+        Request::Finalize => check(Verb::Finalize).or_else(busy).unwrap_or(Effect::Apply),
+        Request::Dismiss => check(Verb::Dismiss).or_else(busy).unwrap_or(Effect::Apply),
+    }
+}
+
+/// Carries out a request that was judged [`Effect::Apply`]; the call's next state.
+pub fn apply(world: &mut World, member: usize, request: Request) -> CallState {
+    let group = world.group;
+    let job = &mut world.jobs[member];
+    match request {
+        Request::Create => job.status = Status::Created,
+        Request::Start => job.starting = true,
+        Request::EarlyFail | Request::Dismiss => job.status = Status::Null,
+        Request::Pause => {
+            job.user_paused = true;
+            job.seen = false;
+        }
+        Request::Resume => {
+            // One step for both, so that a stop error during a resume wins (38, 39).
+            job.user_paused = false;
+            job.io_failed = false;
+        }
+        Request::Finalize => {
+            if !group.aborting {
+                world.group.phase = Phase::Preparing;
+            }
+            return CallState::Awaiting;
+        }
+        Request::Query => return CallState::Looked(look(world)),
+        Request::Hold { .. } | Request::Release { .. } => {
+            hold(job, request);
+        }
+        Request::Cancel { .. } | Request::Complete | Request::SetSpeed { .. } | Request::Change => {
+        }
+    }
+    CallState::Answered(Ok(()))
+}
+
+/// Carries out a request once its driver callback has returned; the call's next state.
+pub fn apply_after_callback(
+    world: &mut World,
+    member: usize,
+    request: Request,
+    forced: bool,
+) -> CallState {
+    let aborting = world.group.aborting;
+    let job = &mut world.jobs[member];
+    match request {
+        Request::Complete => job.complete = true,
+        Request::Cancel { .. } => {
+            job.cancel = job
+                .cancel
+                .max(if forced { Cancel::Force } else { Cancel::Soft });
+            if forced {
+                job.user_paused = false;
+                job.io_failed = false;
+            }
+            if forced && !job.started() {
+                job.outcome = Outcome::Cancelled;
+                job.starting = false;
+            }
+            let decided = !job.started() || job.status.is_completed();
+            if forced && decided && !aborting {
+                // 4: cancelling a waiting member aborts the group.
+                begin_abort(world, Some(member));
+                return CallState::Awaiting;
+            }
+        }
+        _ => {}
+    }
+    CallState::Answered(Ok(()))
+}
+
+/// Carries out a request that concerns every member; the call's next state.
+pub fn apply_to_all(world: &mut World, request: Request) -> CallState {
+    if request == Request::Query {
+        return CallState::Looked(look(world));
+    }
+    for job in &mut world.jobs {
+        match request {
+            Request::Start if job.status == Status::Created => job.starting = true,
+            Request::Hold { .. } | Request::Release { .. } => hold(job, request),
+            _ => {}
+        }
+    }
+    CallState::Answered(Ok(()))
+}
+
+/// `pause_all` holds every job that can still pause, and its token releases exactly those (12).
+fn hold(job: &mut Job, request: Request) {
+    match request {
+        Request::Hold { token } => {
+            let pausable = Verb::Pause.permitted_in(job.status) && job.body != Body::Ended;
+            if pausable {
+                job.holds |= 1 << (token % 8);
+                job.seen = false;
+            }
+        }
+        Request::Release { token } => job.holds &= !(1 << (token % 8)),
+        _ => {}
+    }
+}
+
+/// What a query shows of every member in this moment.
+fn look(world: &World) -> Vec<Sight> {
+    world
+        .jobs
+        .iter()
+        .map(|job| Sight {
+            status: job.status,
+            user_paused: job.user_paused,
+            io_failed: job.io_failed,
+            failed: matches!(job.outcome, Outcome::Failure | Outcome::Cancelled),
+            undecided: !job.status.is_completed(),
+        })
+        .collect()
+}

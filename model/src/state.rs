@@ -1,0 +1,402 @@
+//! The world the specification speaks of: the jobs of one transaction, and what their main loop
+//! and their callers are in the middle of.
+//!
+//! Transactions share nothing but the main loop's time, so one world holds one transaction (a
+//! single job is a transaction of one, SEMANTICS.md §6.1), and several are judged side by side.
+//! Members stand in the order of their creation; the main loop takes them newest first.
+
+use crate::status::Status;
+use crate::vocabulary::{Reply, Request};
+
+/// What is fixed about a job when it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobSpec {
+    /// The transaction decides by itself once every member waits; else its user finalizes.
+    pub auto_finalize: bool,
+    /// A concluded job vanishes by itself; else its user dismisses it.
+    pub auto_dismiss: bool,
+    /// It has a `complete` callback: it can become ready, and a soft cancel then lets it finish.
+    pub can_complete: bool,
+    /// It ends well only when told to (a mirror): ready first, then complete or soft cancel.
+    pub needs_finish: bool,
+    /// It is a block job: `BLOCK_JOB_*` events and `block-job-*` commands are for these alone.
+    pub block: bool,
+    /// Its creator gave it a completion function.
+    pub completion: bool,
+}
+
+impl JobSpec {
+    /// A block job that runs to its end by itself, decided and dismissed automatically.
+    pub const PLAIN: JobSpec = JobSpec {
+        auto_finalize: true,
+        auto_dismiss: true,
+        can_complete: false,
+        needs_finish: false,
+        block: true,
+        completion: true,
+    };
+}
+
+/// Where the body of a job is: the coroutine in QEMU, the worker here (SEMANTICS.md §4.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Body {
+    /// Not started.
+    Unstarted,
+    /// In driver code, between two pause points.
+    Moving,
+    /// Inside a pause point, before it has looked for requests.
+    AtPoint,
+    /// Saw a request, is about to call `pause`.
+    Testing,
+    /// Inside `pause`.
+    PauseIn,
+    /// `pause` returned; looks again.
+    PauseDone,
+    /// Parked: `paused` is acknowledged.
+    Parked,
+    /// Left the park (or never entered it), is about to call `resume`.
+    Unparked,
+    /// Inside `resume`.
+    ResumeIn,
+    /// The pause point found nothing more to wait for.
+    Passed,
+    /// `run` returned; the engine has not taken note.
+    Returned,
+    /// The run's end is recorded; the main loop will take it over. Never entered again.
+    Ended,
+}
+
+/// How a job's run ended, as far as decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Outcome {
+    /// Not known yet.
+    Open,
+    /// Success.
+    Success,
+    /// An error of its own.
+    Failure,
+    /// `ECANCELED`.
+    Cancelled,
+}
+
+/// How far the main loop has taken a job's completion (SEMANTICS.md §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Tail {
+    /// Nothing yet.
+    None,
+    /// Inside `prepare`.
+    Preparing,
+    /// `prepare` succeeded.
+    Prepared,
+    /// Inside `commit`.
+    Committing,
+    /// Inside `abort`.
+    Aborting,
+    /// `commit` or `abort` returned.
+    Decided,
+    /// Inside `clean`.
+    Cleaning,
+    /// `clean` returned.
+    Cleaned,
+    /// Inside the completion function.
+    Completing,
+    /// The completion function returned.
+    Completed,
+    /// The terminal event is out (or none is due).
+    Announced,
+}
+
+/// The level of a cancel request; it only rises (P6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Cancel {
+    /// None.
+    No,
+    /// Finish where you stand.
+    Soft,
+    /// Give up.
+    Force,
+}
+
+/// The `cancel` callback a member owes because a peer brought the group down (§3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum PeerCancel {
+    /// Not due, or done.
+    No,
+    /// Due.
+    Due,
+    /// Running.
+    In,
+}
+
+/// An announcement that must follow before anything else happens to the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Owes {
+    /// Nothing.
+    Nothing,
+    /// `BLOCK_JOB_READY`.
+    Ready,
+    /// `BLOCK_JOB_PENDING`.
+    Pending,
+}
+
+/// One job, as far as the specification is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Job {
+    /// What observers see.
+    pub status: Status,
+    /// Where its body is.
+    pub body: Body,
+    /// `run` has begun.
+    pub entered: bool,
+    /// A start was asked for and has not taken effect.
+    pub starting: bool,
+    /// How its run ended.
+    pub outcome: Outcome,
+    /// How far its completion is.
+    pub tail: Tail,
+    /// The level of the cancel request.
+    pub cancel: Cancel,
+    /// Its `cancel` callback, where a peer brought the group down.
+    pub peer_cancel: PeerCancel,
+    /// The user's pause, or a stop error, holds it.
+    pub user_paused: bool,
+    /// An I/O error stopped it (QMP's `io-status` is not `ok`).
+    pub io_failed: bool,
+    /// One bit for each outstanding `pause_all` that holds it.
+    pub holds: u8,
+    /// The body cannot have missed the requests above: it has synchronised since.
+    pub seen: bool,
+    /// A complete request was accepted.
+    pub complete: bool,
+    /// Pieces of I/O under way.
+    pub in_flight: u8,
+    /// What must be announced before anything else.
+    pub owes: Owes,
+    /// What was fixed at its creation.
+    pub spec: JobSpec,
+}
+
+impl Job {
+    /// A job about to be created.
+    pub const fn new(spec: JobSpec) -> Job {
+        Job {
+            status: Status::Undefined,
+            body: Body::Unstarted,
+            entered: false,
+            starting: false,
+            outcome: Outcome::Open,
+            tail: Tail::None,
+            cancel: Cancel::No,
+            peer_cancel: PeerCancel::No,
+            user_paused: false,
+            io_failed: false,
+            holds: 0,
+            seen: true,
+            complete: false,
+            in_flight: 0,
+            owes: Owes::Nothing,
+            spec,
+        }
+    }
+
+    /// Somebody wants it paused, whatever its cancel level.
+    pub const fn pause_wanted(&self) -> bool {
+        self.user_paused || self.holds != 0
+    }
+
+    /// A pause point has to stop: a pause is wanted and no forced cancel overrides it.
+    pub const fn should_pause(&self) -> bool {
+        self.pause_wanted() && !self.forced()
+    }
+
+    /// Cancelled by force.
+    pub const fn forced(&self) -> bool {
+        matches!(self.cancel, Cancel::Force)
+    }
+
+    /// It was started (and stays so to the end).
+    pub const fn started(&self) -> bool {
+        !matches!(self.body, Body::Unstarted)
+    }
+
+    /// Its run is over, or it never had one.
+    pub const fn at_rest(&self) -> bool {
+        matches!(self.body, Body::Unstarted | Body::Ended)
+    }
+
+    /// Concluded or gone.
+    pub const fn is_final(&self) -> bool {
+        matches!(self.status, Status::Concluded | Status::Null)
+    }
+
+    /// Begun its completion and not finished it; the main loop is busy with it.
+    pub const fn in_tail(&self) -> bool {
+        !matches!(self.tail, Tail::None | Tail::Prepared) && !self.is_final()
+            || (matches!(self.status, Status::Concluded) && self.dismisses_itself())
+    }
+
+    /// It does not stay concluded: its user did not ask to dismiss it, or it never ran (28).
+    pub const fn dismisses_itself(&self) -> bool {
+        self.spec.auto_dismiss || !self.started()
+    }
+}
+
+/// What the main loop is doing for the transaction as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Nothing: members run, or wait, or the transaction waits for its user, or it is over.
+    Idle,
+    /// Every member waits: taking them to pending.
+    Announcing,
+    /// Calling `prepare`, newest first.
+    Preparing,
+    /// Calling `commit` … and concluding, newest first.
+    Committing,
+    /// Bringing every member down.
+    Aborting,
+}
+
+/// The transaction itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Group {
+    /// What is going on.
+    pub phase: Phase,
+    /// It is being brought down; never cleared (P14).
+    pub aborting: bool,
+    /// A member's `prepare` failed.
+    pub prepare_failed: bool,
+    /// It has members nobody told us of, so its decision may come at any time.
+    pub open: bool,
+    /// Somebody else also sends requests, unseen.
+    pub others: bool,
+}
+
+impl Group {
+    /// A transaction whose members and callers are all known.
+    pub const CLOSED: Group = Group {
+        phase: Phase::Idle,
+        aborting: false,
+        prepare_failed: false,
+        open: false,
+        others: false,
+    };
+}
+
+/// How far a call has come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CallState {
+    /// Sent; has not taken effect.
+    Issued,
+    /// Its driver callback is running on the main loop.
+    InCallback {
+        /// For a cancel: the driver made it a forced one.
+        forced: bool,
+    },
+    /// Took effect; the answer comes when the main loop has done what follows at once.
+    Awaiting,
+    /// Took effect and has an answer.
+    Answered(Reply),
+    /// A query took this picture, one entry a member.
+    Looked(Vec<Sight>),
+}
+
+/// What a query shows of one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sight {
+    /// Its status; `null` and `undefined` are not listed.
+    pub status: Status,
+    /// The user's pause or a stop error holds it.
+    pub user_paused: bool,
+    /// `io-status` is not `ok`.
+    pub io_failed: bool,
+    /// Its result is known and is an error.
+    pub failed: bool,
+    /// Its result is not known yet, or not yet visible.
+    pub undecided: bool,
+}
+
+/// A call under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Call {
+    /// Who calls; one call at a time each.
+    pub thread: u16,
+    /// Which member it is for; `None` = every member.
+    pub member: Option<u16>,
+    /// What is asked.
+    pub request: Request,
+    /// It came through a `block-job-*` command.
+    pub block: bool,
+    /// How far it has come.
+    pub state: CallState,
+}
+
+/// One transaction with its members and the calls under way on them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct World {
+    /// The members, oldest first.
+    pub jobs: Vec<Job>,
+    /// The transaction.
+    pub group: Group,
+    /// Calls under way, in the order of their threads.
+    pub calls: Vec<Call>,
+}
+
+impl World {
+    /// A transaction with these members, none of them created yet.
+    pub fn new(group: Group, specs: impl IntoIterator<Item = JobSpec>) -> World {
+        World {
+            jobs: specs.into_iter().map(Job::new).collect(),
+            group,
+            calls: Vec::new(),
+        }
+    }
+
+    /// Nothing can happen to it any more: every member is final and no call is open.
+    pub fn is_over(&self) -> bool {
+        self.calls.is_empty() && self.jobs.iter().all(|job| job.is_final() && !job.in_tail())
+    }
+
+    /// The member whose turn it is in an abort: never-started ones at once (1), then the newest
+    /// (31). `None` when every member is final.
+    pub fn abort_turn(&self) -> Option<usize> {
+        let open = |job: &Job| !job.is_final() || job.in_tail();
+        self.jobs
+            .iter()
+            .rposition(Job::in_tail)
+            .or_else(|| {
+                self.jobs
+                    .iter()
+                    .rposition(|job| open(job) && !job.started())
+            })
+            .or_else(|| self.jobs.iter().rposition(open))
+    }
+
+    /// The main loop is in the middle of something of this transaction and will go on by itself.
+    ///
+    /// An abort that waits for a member's run is not: the main loop serves others meanwhile.
+    pub fn main_is_busy(&self) -> bool {
+        self.calls
+            .iter()
+            .any(|call| matches!(call.state, CallState::InCallback { .. }))
+            || self.jobs.iter().any(Job::in_tail)
+            || match self.group.phase {
+                Phase::Idle => false,
+                Phase::Announcing | Phase::Preparing | Phase::Committing => true,
+                Phase::Aborting => {
+                    self.jobs
+                        .iter()
+                        .any(|job| job.peer_cancel != PeerCancel::No)
+                        || self
+                            .abort_turn()
+                            .is_some_and(|member| self.jobs[member].at_rest())
+                }
+            }
+    }
+}
