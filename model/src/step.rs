@@ -792,20 +792,18 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
             }
             if job.status == Status::Aborting {
                 self.begin_decision(member, Callback::Abort, Tail::Aborting);
-            } else {
-                if job.status.is_completed() || !job.started() {
-                    self.change(
-                        Step::Turn(member),
-                        member,
-                        Some(Output::Status(member, Status::Aborting)),
-                        |job| {
-                            job.status = Status::Aborting;
-                            if matches!(job.outcome, Outcome::Open | Outcome::Success) {
-                                job.outcome = Outcome::Cancelled;
-                            }
-                        },
-                    );
-                }
+            } else if job.status.is_completed() || !job.started() {
+                self.change(
+                    Step::Turn(member),
+                    member,
+                    Some(Output::Status(member, Status::Aborting)),
+                    |job| {
+                        job.status = Status::Aborting;
+                        if matches!(job.outcome, Outcome::Open | Outcome::Success) {
+                            job.outcome = Outcome::Cancelled;
+                        }
+                    },
+                );
             }
         }
     }
