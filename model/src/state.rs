@@ -5,7 +5,9 @@
 //! single job is a transaction of one, SEMANTICS.md §6.1), and several are judged side by side.
 //! Members stand in the order of their creation; the main loop takes them newest first.
 
+use crate::profile::Profile;
 use crate::status::Status;
+use crate::step::{View, skips_run};
 use crate::vocabulary::{Reply, Request};
 
 /// What is fixed about a job when it is made.
@@ -45,22 +47,19 @@ pub enum Body {
     Unstarted,
     /// In driver code, between two pause points.
     Moving,
-    /// Inside a pause point, before it has looked for requests.
+    /// Inside a pause point: it goes on with whatever it saw at some moment since it came there
+    /// ([`Job::may_pass`], [`Job::may_pause`]).
     AtPoint,
-    /// Saw a request, is about to call `pause`.
-    Testing,
     /// Inside `pause`.
     PauseIn,
     /// `pause` returned; looks again.
     PauseDone,
     /// Parked: `paused` is acknowledged.
     Parked,
-    /// Left the park (or never entered it), is about to call `resume`.
+    /// Left the park, is about to call `resume`.
     Unparked,
     /// Inside `resume`.
     ResumeIn,
-    /// The pause point found nothing more to wait for.
-    Passed,
     /// `run` returned; the engine has not taken note.
     Returned,
     /// The run's end is recorded; the main loop will take it over. Never entered again.
@@ -172,6 +171,10 @@ pub struct Job {
     pub holds: u8,
     /// The body cannot have missed the requests above: it has synchronised since.
     pub seen: bool,
+    /// At a pause point: at some moment since it came there it could have gone on.
+    pub may_pass: bool,
+    /// At a pause point: at some moment since it came there it could have seen a request.
+    pub may_pause: bool,
     /// A complete request was accepted.
     pub complete: bool,
     /// Pieces of I/O under way.
@@ -198,6 +201,8 @@ impl Job {
             io_failed: false,
             holds: 0,
             seen: true,
+            may_pass: false,
+            may_pause: false,
             complete: false,
             in_flight: 0,
             owes: Owes::Nothing,
@@ -213,6 +218,31 @@ impl Job {
     /// A pause point has to stop: a pause is wanted and no forced cancel overrides it.
     pub const fn should_pause(&self) -> bool {
         self.pause_wanted() && !self.forced()
+    }
+
+    /// Comes to `body`, a place where the outcome of a look at the requests decides.
+    ///
+    /// The look itself is not a step: its possible results are noted as they become possible
+    /// ([`Job::note`]), so that a crowd of jobs at their pause points is one state and not 2ⁿ.
+    pub const fn come_to(&mut self, body: Body) {
+        self.body = body;
+        self.may_pass = false;
+        self.may_pause = false;
+    }
+
+    /// Notes what a look at the requests would show now; called after every step.
+    ///
+    /// With [`View::late_reads`], a request the body has not synchronised with may be missed.
+    pub(crate) const fn note(&mut self, view: View, profile: &Profile) {
+        if !matches!(self.body, Body::AtPoint | Body::PauseDone) {
+            self.may_pass = false;
+            self.may_pause = false;
+        } else if self.should_pause() {
+            self.may_pause = true;
+            self.may_pass = self.may_pass || (view.late_reads && !self.seen);
+        } else if !(matches!(self.body, Body::AtPoint) && skips_run(self, profile)) {
+            self.may_pass = true;
+        }
     }
 
     /// Cancelled by force.

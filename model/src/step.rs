@@ -72,22 +72,16 @@ pub enum Step {
     // The body.
     /// The driver reaches a pause point.
     ReachPoint(usize),
-    /// The pause point finds nothing to wait for.
-    Pass(usize),
     /// The pause point returns to the driver.
     LeavePoint(usize),
     /// A job cancelled before its first step ends without running.
     SkipRun(usize),
     /// `run` begins.
     RunBegin(usize),
-    /// The pause point sees a request.
-    Test(usize),
     /// `pause` begins.
     PauseBegin(usize),
     /// `pause` ends.
     PauseEnd(usize),
-    /// The request is gone before the job parked.
-    Evaporate(usize),
     /// The job parks: its pause is acknowledged.
     Park(usize),
     /// It leaves the park.
@@ -160,8 +154,14 @@ pub enum Step {
     Settle(usize),
     /// Somebody else's request takes effect, unseen.
     Other(usize, Request),
+    /// The creation asked for takes effect.
+    Create(usize),
     /// The start asked for takes effect.
     Start(usize),
+    /// The creating command fails after all: the job never was (§2.1).
+    FailEarly(usize),
+    /// The creating transaction fails: the job is cancelled before its start (§6.1).
+    FailTogether(usize),
 }
 
 /// What an observer may see of a step.
@@ -227,18 +227,29 @@ pub fn steps(
     view: View,
     visit: &mut impl FnMut(Step, World, Option<Output>),
 ) {
+    steps_showing(world, profile, view, &|_| true, visit);
+}
+
+/// The same for those steps only whose output is `wanted`; the others cost next to nothing.
+pub fn steps_showing(
+    world: &World,
+    profile: &Profile,
+    view: View,
+    wanted: &impl Fn(Option<Output>) -> bool,
+    visit: &mut impl FnMut(Step, World, Option<Output>),
+) {
     let mut relation = Relation {
         world,
         profile,
         view,
+        busy: world.main_is_busy(),
+        wanted,
         visit,
     };
-    for member in 0..world.jobs.len() {
-        if world.jobs[member].owes != Owes::Nothing {
-            relation.pay(member);
-            // Status and announcement are one critical section: nothing comes between.
-            return;
-        }
+    if let Some(member) = world.jobs.iter().position(|job| job.owes != Owes::Nothing) {
+        // Status and announcement are one critical section: nothing comes between.
+        relation.pay(member);
+        return;
     }
     for member in 0..world.jobs.len() {
         relation.body(member);
@@ -255,14 +266,17 @@ pub fn steps(
 }
 
 /// The parts of the relation, one method a party; each method reads like a rule list.
-struct Relation<'a, V> {
+struct Relation<'a, W, V> {
     world: &'a World,
     profile: &'a Profile,
     view: View,
+    /// The main loop has this transaction in hand.
+    busy: bool,
+    wanted: &'a W,
     visit: &'a mut V,
 }
 
-impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
+impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relation<'_, W, V> {
     /// Offers a step that changes one job and nothing else.
     fn change(
         &mut self,
@@ -271,16 +285,24 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
         output: Option<Output>,
         change: impl FnOnce(&mut Job),
     ) {
-        let mut world = self.world.clone();
-        change(&mut world.jobs[member]);
-        (self.visit)(step, world, output);
+        if (self.wanted)(output) {
+            let mut world = self.world.clone();
+            change(&mut world.jobs[member]);
+            world.jobs[member].note(self.view, self.profile);
+            (self.visit)(step, world, output);
+        }
     }
 
     /// Offers a step that changes more than one job.
     fn offer(&mut self, step: Step, output: Option<Output>, change: impl FnOnce(&mut World)) {
-        let mut world = self.world.clone();
-        change(&mut world);
-        (self.visit)(step, world, output);
+        if (self.wanted)(output) {
+            let mut world = self.world.clone();
+            change(&mut world);
+            for job in &mut world.jobs {
+                job.note(self.view, self.profile);
+            }
+            (self.visit)(step, world, output);
+        }
     }
 
     fn pay(&mut self, member: usize) {
@@ -300,6 +322,15 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
     /// What the body of one job may do. Keeps P7, P17, P18, P22.
     fn body(&mut self, member: usize) {
         let job = self.world.jobs[member];
+        if job.starting && job.status == Status::Undefined {
+            // The command that creates it also starts it; nobody calls for the two separately.
+            self.change(
+                Step::Create(member),
+                member,
+                Some(Output::Status(member, Status::Created)),
+                |job| job.status = Status::Created,
+            );
+        }
         if job.starting && job.status == Status::Created {
             self.change(
                 Step::Start(member),
@@ -309,9 +340,12 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
                     job.status = Status::Running;
                     job.starting = false;
                     job.seen = true;
-                    job.body = Body::AtPoint;
+                    job.come_to(Body::AtPoint);
                 },
             );
+        }
+        if job.starting && job.status == Status::Created && !self.view.callbacks {
+            self.fail_creation(member);
         }
         if self.view.callbacks {
             self.body_fine(member, &job);
@@ -355,14 +389,13 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
     fn body_fine(&mut self, member: usize, job: &Job) {
         let m = member;
         match job.body {
-            Body::Unstarted | Body::Ended => {}
             Body::Moving => {
                 if self.view.points {
                     self.change(Step::ReachPoint(m), m, Some(Output::PointBegin(m)), |job| {
-                        job.body = Body::AtPoint;
+                        job.come_to(Body::AtPoint);
                     });
                 } else if job.should_pause() {
-                    self.change(Step::Test(m), m, None, |job| job.body = Body::Testing);
+                    self.pause_begin(m);
                 }
                 if job.in_flight == 0 {
                     for well in [true, false] {
@@ -386,109 +419,65 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
                 }
             }
             Body::AtPoint => {
-                let skips =
-                    !job.entered && job.forced() && self.profile.cancelled_before_run_is_skipped;
-                if skips {
-                    let profile = *self.profile;
-                    self.change(Step::SkipRun(m), m, None, |job| {
-                        job.outcome = Outcome::Cancelled;
-                        end_run(job, &profile);
-                    });
-                } else if job.should_pause() {
-                    self.change(Step::Test(m), m, None, |job| {
-                        job.body = Body::Testing;
-                        job.seen = true;
-                    });
+                if job.may_pause {
+                    self.pause_begin(m);
                 }
-                if !skips && (!job.should_pause() || (self.view.late_reads && !job.seen)) {
-                    self.change(Step::Pass(m), m, None, |job| job.body = Body::Passed);
-                }
-            }
-            Body::Passed if !job.entered => {
-                self.change(
-                    Step::RunBegin(m),
-                    m,
-                    Some(Output::Begin(m, Callback::Run)),
-                    |job| {
+                if job.may_pass && job.entered {
+                    let output = self.view.points.then_some(Output::PointEnd(m));
+                    self.change(Step::LeavePoint(m), m, output, |job| {
+                        job.body = Body::Moving;
+                    });
+                } else if job.may_pass {
+                    let output = Some(Output::Begin(m, Callback::Run));
+                    self.change(Step::RunBegin(m), m, output, |job| {
                         job.body = Body::Moving;
                         job.entered = true;
-                    },
-                );
-            }
-            Body::Passed => {
-                let output = self.view.points.then_some(Output::PointEnd(m));
-                self.change(Step::LeavePoint(m), m, output, |job| {
-                    job.body = Body::Moving;
-                });
-            }
-            Body::Testing => {
-                self.change(
-                    Step::PauseBegin(m),
-                    m,
-                    Some(Output::Begin(m, Callback::Pause)),
-                    |job| {
-                        job.body = Body::PauseIn;
-                    },
-                );
+                    });
+                }
+                if skips_run(job, self.profile) && self.asked(m) {
+                    let profile = *self.profile;
+                    self.change(Step::SkipRun(m), m, None, |job| end_run(job, &profile));
+                }
             }
             Body::PauseIn => {
                 self.change(
                     Step::PauseEnd(m),
                     m,
                     Some(Output::End(m, Callback::Pause, true)),
-                    |job| job.body = Body::PauseDone,
+                    |job| job.come_to(Body::PauseDone),
                 );
             }
             Body::PauseDone => {
-                if !job.should_pause() {
-                    self.change(Step::Evaporate(m), m, None, |job| {
-                        job.body = Body::Unparked;
-                        job.seen = true;
-                    });
-                } else if job.in_flight == 0 {
+                if job.should_pause() && job.in_flight == 0 {
                     self.park(m, job);
+                }
+                if job.may_pass {
+                    // The request went away before the job parked; `resume` follows all the same.
+                    self.resume_begin(m);
                 }
             }
             Body::Parked => self.unpark(m, job, Body::Unparked),
-            Body::Unparked => {
-                self.change(
-                    Step::ResumeBegin(m),
-                    m,
-                    Some(Output::Begin(m, Callback::Resume)),
-                    |job| {
-                        job.body = Body::ResumeIn;
-                    },
-                );
-            }
+            Body::Unparked => self.resume_begin(m),
             Body::ResumeIn => {
-                let next = if self.profile.pause_point_loops {
-                    Body::AtPoint
-                } else {
-                    Body::Passed
-                };
-                self.change(
-                    Step::ResumeEnd(m),
-                    m,
-                    Some(Output::End(m, Callback::Resume, true)),
-                    |job| job.body = next,
-                );
+                let again = self.profile.pause_point_loops || !job.entered;
+                let output = Some(Output::End(m, Callback::Resume, true));
+                self.change(Step::ResumeEnd(m), m, output, |job| {
+                    job.come_to(Body::AtPoint);
+                    job.may_pass = !again;
+                });
             }
-            Body::Returned => {
+            Body::Returned if self.asked(m) => {
                 let profile = *self.profile;
                 self.change(Step::Defer(m), m, None, |job| end_run(job, &profile));
             }
+            Body::Unstarted | Body::Returned | Body::Ended => {}
         }
         if self.view.io && job.entered {
             // P18, P19: from the end of `pause` to the beginning of `resume` there is no I/O,
             // and none is left when the run has returned.
             let open = matches!(
                 job.body,
-                Body::Moving
-                    | Body::AtPoint
-                    | Body::Testing
-                    | Body::PauseIn
-                    | Body::ResumeIn
-                    | Body::Passed
+                Body::Moving | Body::AtPoint | Body::PauseIn | Body::ResumeIn
             );
             if open && job.in_flight < View::IO_MAX {
                 self.change(Step::IoBegin(m), m, Some(Output::IoBegin(m)), |job| {
@@ -503,6 +492,56 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
         }
     }
 
+    /// A command that creates a job may fail after `created` was announced.
+    fn fail_creation(&mut self, member: usize) {
+        self.change(
+            Step::FailEarly(member),
+            member,
+            Some(Output::Status(member, Status::Null)),
+            |job| {
+                job.status = Status::Null;
+                job.starting = false;
+            },
+        );
+        if !self.busy {
+            self.offer(
+                Step::FailTogether(member),
+                Some(Output::Status(member, Status::Aborting)),
+                |world| {
+                    let job = &mut world.jobs[member];
+                    job.status = Status::Aborting;
+                    job.outcome = Outcome::Cancelled;
+                    job.starting = false;
+                    begin_abort(world, Some(member));
+                },
+            );
+        }
+    }
+
+    fn pause_begin(&mut self, member: usize) {
+        let output = Some(Output::Begin(member, Callback::Pause));
+        self.change(Step::PauseBegin(member), member, output, |job| {
+            job.body = Body::PauseIn;
+            job.seen = true;
+        });
+    }
+
+    fn resume_begin(&mut self, member: usize) {
+        let output = Some(Output::Begin(member, Callback::Resume));
+        self.change(Step::ResumeBegin(member), member, output, |job| {
+            job.body = Body::ResumeIn;
+            job.seen = true;
+        });
+    }
+
+    /// A call that could tell whether the run has ended is under way.
+    fn asked(&self, member: usize) -> bool {
+        self.world.calls.iter().any(|call| {
+            call.state == CallState::Issued
+                && call.member.is_none_or(|asked| usize::from(asked) == member)
+        })
+    }
+
     /// The body where callbacks cannot be seen: running, parked, or ended.
     fn body_coarse(&mut self, member: usize, job: &Job) {
         let m = member;
@@ -512,7 +551,7 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
                     self.park(m, job);
                 }
                 if job.body == Body::AtPoint {
-                    if !job.should_pause() || job.entered {
+                    if job.may_pass || job.entered {
                         self.change(Step::RunBegin(m), m, None, |job| {
                             job.body = Body::Moving;
                             job.entered = true;
@@ -520,20 +559,17 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
                     }
                     return;
                 }
-                if self.main_is_free() {
+                if !self.busy {
                     for well in [true, false] {
                         if !well || may_end_well(job) || job.forced() {
-                            let profile = *self.profile;
-                            let mut world = self.world.clone();
-                            let ended = &mut world.jobs[m];
+                            let mut ended = *job;
                             ended.outcome = if well {
                                 Outcome::Success
                             } else {
                                 Outcome::Failure
                             };
-                            end_run(ended, &profile);
-                            let output = exit(&mut world, m);
-                            (self.visit)(Step::RunEnd(m, well), world, Some(output));
+                            end_run(&mut ended, self.profile);
+                            self.exit(Step::RunEnd(m, well), m, ended);
                         }
                     }
                 }
@@ -590,20 +626,20 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
         }
     }
 
-    /// The main loop has nothing of this transaction in hand.
-    fn main_is_free(&self) -> bool {
-        !self.world.main_is_busy()
-    }
-
     /// What the main loop may do. Keeps P8…P16, P36, P37.
     fn main_loop(&mut self) {
         let world = self.world;
-        if self.main_is_free() {
+        if !self.busy {
             for (member, job) in world.jobs.iter().enumerate() {
-                if job.body == Body::Ended && !job.status.is_completed() {
-                    let mut world = world.clone();
-                    let output = exit(&mut world, member);
-                    (self.visit)(Step::Exit(member), world, Some(output));
+                let ended = match job.body {
+                    Body::Returned | Body::Ended => true,
+                    Body::AtPoint => self.view.callbacks && skips_run(job, self.profile),
+                    _ => false,
+                };
+                if ended && !job.status.is_completed() {
+                    let mut ended = *job;
+                    end_run(&mut ended, self.profile);
+                    self.exit(Step::Exit(member), member, ended);
                 }
             }
         }
@@ -614,12 +650,43 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
             Phase::Committing => self.commit(),
             Phase::Aborting => self.abort(),
         }
-        if world.group.open && world.group.phase == Phase::Idle && self.main_is_free() {
+        if world.group.open && world.group.phase == Phase::Idle && !self.busy {
             self.decide_unseen();
         }
         for member in 0..world.jobs.len() {
             self.tail(member);
         }
+    }
+
+    /// Takes over an ended run; `ended` is the job as its end left it.
+    fn exit(&mut self, step: Step, member: usize, ended: Job) {
+        let well =
+            ended.outcome == Outcome::Success && !ended.forced() && !self.world.group.aborting;
+        let status = if well {
+            Status::Waiting
+        } else {
+            Status::Aborting
+        };
+        self.offer(step, Some(Output::Status(member, status)), |world| {
+            world.jobs[member] = ended;
+            let job = &mut world.jobs[member];
+            job.status = status;
+            if well {
+                let all = world
+                    .jobs
+                    .iter()
+                    .all(|job| job.status == Status::Waiting || job.is_final());
+                if all && !world.group.open {
+                    world.group.phase = Phase::Announcing;
+                }
+            } else {
+                if job.outcome == Outcome::Success {
+                    // P24: a forced cancel before this moment always shows in the result (3).
+                    job.outcome = Outcome::Cancelled;
+                }
+                begin_abort(world, Some(member));
+            }
+        });
     }
 
     /// Every member waits: newest first to pending.
@@ -911,7 +978,7 @@ impl<V: FnMut(Step, World, Option<Output>)> Relation<'_, V> {
         match &call.state {
             CallState::Answered(_) | CallState::Looked(_) => {}
             CallState::Awaiting => {
-                if self.main_is_free() {
+                if !self.busy {
                     let failed = world.group.prepare_failed
                         && call.request == Request::Finalize
                         && self.profile.finalize_reports_prepare;
@@ -1029,41 +1096,22 @@ fn may_end_well(job: &Job) -> bool {
         || (job.status == Status::Ready && (job.complete || job.cancel != Cancel::No))
 }
 
+/// A job cancelled by force before its first step is not run (24).
+pub(crate) const fn skips_run(job: &Job, profile: &Profile) -> bool {
+    !job.entered && job.forced() && profile.cancelled_before_run_is_skipped
+}
+
 /// The end of a run is recorded: nothing enters the body again (P22).
 fn end_run(job: &mut Job, profile: &Profile) {
     job.body = Body::Ended;
+    if job.outcome == Outcome::Open {
+        job.outcome = Outcome::Cancelled;
+    }
     if profile.end_clears_pauses {
         // A pause after the last pause point can no longer be honoured (40).
         job.user_paused = false;
         job.io_failed = false;
         job.holds = 0;
-    }
-}
-
-/// The main loop takes over an ended run; returns the status change.
-fn exit(world: &mut World, member: usize) -> Output {
-    let job = &mut world.jobs[member];
-    if job.outcome == Outcome::Success && job.forced() {
-        // P24: a forced cancel before this moment always shows in the result (3).
-        job.outcome = Outcome::Cancelled;
-    }
-    if job.outcome == Outcome::Success && !world.group.aborting {
-        job.status = Status::Waiting;
-        let all = world
-            .jobs
-            .iter()
-            .all(|job| job.status == Status::Waiting || job.is_final());
-        if all && !world.group.open {
-            world.group.phase = Phase::Announcing;
-        }
-        Output::Status(member, Status::Waiting)
-    } else {
-        if job.outcome == Outcome::Success {
-            job.outcome = Outcome::Cancelled;
-        }
-        job.status = Status::Aborting;
-        begin_abort(world, Some(member));
-        Output::Status(member, Status::Aborting)
     }
 }
 
