@@ -1,1 +1,2 @@
 //! blockjob.
+pub mod io;

@@ -1,0 +1,90 @@
+//! What this process is and may do: user, file-creation mask, file-size limit.
+
+use super::check;
+use std::io;
+use std::mem::MaybeUninit;
+
+/// `geteuid()`.
+///
+/// The user whose rights this process has.
+///
+/// # References
+/// [geteuid(2)](https://man7.org/linux/man-pages/man2/geteuid.2.html)
+pub fn effective_user() -> u32 {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// `getegid()`.
+///
+/// The group whose rights this process has.
+///
+/// # References
+/// [getegid(2)](https://man7.org/linux/man-pages/man2/getegid.2.html)
+pub fn effective_group() -> u32 {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::getegid() }
+}
+
+/// Whether this process is the superuser. Capabilities may allow less or more; what this decides is only what is
+/// refused early, the kernel has the last word.
+pub fn is_privileged() -> bool {
+    effective_user() == 0
+}
+
+/// The file-creation mask: the permission bits new files do not get.
+///
+/// Read from `/proc/self/status`, because `umask(2)` can only be read by changing it for every thread; where that
+/// file cannot be read, the customary `0o022`.
+///
+/// # References
+/// [umask(2)](https://man7.org/linux/man-pages/man2/umask.2.html),
+/// [proc_pid_status(5)](https://man7.org/linux/man-pages/man5/proc_pid_status.5.html)
+pub fn creation_mask() -> u32 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Umask:"))?;
+            u32::from_str_radix(line.trim(), 8).ok()
+        })
+        .unwrap_or(0o022)
+        & 0o777
+}
+
+/// `getrlimit(RLIMIT_FSIZE, …)`.
+///
+/// The largest file this process may write, in bytes; `None` without a limit. Writing beyond it is `EFBIG`, and the
+/// signal `SIGXFSZ` unless that is ignored ([`signals::ignore_file_size`](super::signals::ignore_file_size)).
+///
+/// # References
+/// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html)
+pub fn file_size_limit() -> io::Result<Option<u64>> {
+    let mut answer = MaybeUninit::<libc::rlimit64>::zeroed();
+    // SAFETY: `answer` is writable and of the right size.
+    check(unsafe { libc::getrlimit64(libc::RLIMIT_FSIZE, answer.as_mut_ptr()) })?;
+    // SAFETY: all-zero bytes are a valid `rlimit64` (integers only), and the call has filled it.
+    let answer = unsafe { answer.assume_init() };
+    Ok((answer.rlim_cur != libc::RLIM64_INFINITY).then_some(answer.rlim_cur))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_creation_mask_is_what_new_files_lose() {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o777)
+            .open(&path)
+            .unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(creation_mask(), 0o777 & !mode);
+    }
+}
