@@ -1,2 +1,41 @@
-//! Chores.
-fn main() {}
+//! Chores of the project, one file each: `cargo xtask test`, `cargo xtask bench`.
+
+mod bench;
+mod steps;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the project. They install nothing.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Everything a change must pass: format, lints, documentation, all tests, the build without
+    /// the command, and QEMU where it is installed.
+    Test,
+    /// The benchmarks in benches/: ratios beside an empty loop and beside other tools. Never
+    /// fails by time.
+    Bench {
+        /// Only the benchmark of this name.
+        name: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().chore {
+        Chore::Test => test::run(),
+        Chore::Bench { name } => bench::run(name.as_deref()),
+    }
+}
