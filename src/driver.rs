@@ -1,0 +1,224 @@
+//! The driver: what a job does, as opposed to when it may do it.
+//!
+//! A driver is the callback table of SEMANTICS.md §3 written as a trait. The engine decides which
+//! callback runs, when, on which thread and how often; the driver only acts. Two threads call it:
+//!
+//! | callbacks | thread | how often |
+//! |---|---|---|
+//! | [`run`](Driver::run) | the job's body thread | at most once, never for a job cancelled before its first step |
+//! | [`pause`](Driver::pause), [`resume`](Driver::resume) | the job's body thread, inside a pause point | alternating, balanced when `run` returns (P17) |
+//! | [`complete`](Driver::complete), [`cancel`](Driver::cancel), [`set_speed`](Driver::set_speed) | the main loop, possibly while `run` runs | per accepted request; `complete` is latched: once |
+//! | [`prepare`](Driver::prepare) | the main loop, after `run` returned success | at most once (P11) |
+//! | [`commit`](Driver::commit) or [`abort`](Driver::abort) | the main loop | exactly one of them, once (P8) |
+//! | [`clean`](Driver::clean) | the main loop, directly after commit or abort | once (P10) |
+//!
+//! No callback is ever called with the engine's lock held (P28), and the main-loop callbacks of all
+//! jobs of one manager are serial (P27).
+//!
+//! What the engine expects in return (SEMANTICS.md §10.2): `run` reaches a pause point, a sleep, a
+//! wait or its end after boundedly many steps of its own; after a forced cancel it returns without
+//! further waits, except for its own I/O in flight; it tests its own condition again after every
+//! sleep, wait and pause point.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::num::NonZeroI32;
+
+pub use crate::engine::context::{Finish, Flow, Ready, RunContext, Running};
+
+/// What a job does. See the [module](self) for threads and multiplicity.
+pub trait Driver: Send + Sync + 'static {
+    /// The job type as QMP spells it: `backup`, `mirror`, `commit`, `stream`, `create` …
+    fn job_type(&self) -> &'static str;
+
+    /// The work itself. Body thread, at most once.
+    ///
+    /// # Errors
+    ///
+    /// An error makes the whole group abort (SEMANTICS.md §6.5). `Ok` after a forced cancel counts
+    /// as `ECANCELED`.
+    fn run(&self, context: RunContext<'_>) -> Result<(), JobError>;
+
+    /// Quiesce: return only when no I/O of this job is in flight. Body thread, at the start of a
+    /// pause that a pause point found. I/O counted by the [lane gate](RunContext::gate) is waited
+    /// for by the engine.
+    fn pause(&self) {}
+
+    /// The counterpart of [`pause`](Driver::pause): once for each, also when the pause evaporated
+    /// meanwhile or ended by a cancel. Body thread.
+    fn resume(&self) {}
+
+    /// Whether the job has something to complete: jobs that become ready answer `true`.
+    fn supports_complete(&self) -> bool {
+        false
+    }
+
+    /// The user asked a ready job to complete. Main loop, at most once per job (decision 17); the
+    /// body learns it from [`wait_for_finish`](RunContext::wait_for_finish).
+    fn complete(&self) {}
+
+    /// The user, or the failure of a group member, asks the job to stop. Main loop.
+    ///
+    /// `force` is the kind of request, `ready` whether the job was ready (or in standby) when it
+    /// was made. Returns whether this job treats the request as forced. The engine takes a forced
+    /// request, and any request for a job whose run has not begun or is over, as forced whatever
+    /// is returned.
+    fn cancel(&self, force: bool, ready: bool) -> bool {
+        let _ = (force, ready);
+        true
+    }
+
+    /// The speed limit changed, in bytes per second, 0 for none. Main loop.
+    fn set_speed(&self, speed_bytes_per_s: u64) {
+        let _ = speed_bytes_per_s;
+    }
+
+    /// The last step that may fail, called when every member's run has succeeded. Main loop.
+    ///
+    /// # Errors
+    ///
+    /// The whole group aborts; this member keeps its error (decision 2).
+    fn prepare(&self) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    /// Make the result permanent: every member has prepared. Cannot fail. Main loop.
+    fn commit(&self) {}
+
+    /// Undo: called for members that prepared, that did not, and that never ran. Cannot fail. Main
+    /// loop.
+    fn abort(&self) {}
+
+    /// Release what the job holds, directly after its commit or abort. Main loop.
+    fn clean(&self) {}
+}
+
+/// An error number: positive, never zero, as `errno(3)` has them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Errno(NonZeroI32);
+
+impl Errno {
+    /// Operation canceled: the result of a job that was cancelled.
+    pub const CANCELED: Errno = Errno::constant(libc::ECANCELED);
+    /// Input/output error.
+    pub const IO: Errno = Errno::constant(libc::EIO);
+    /// No space left on device.
+    pub const NO_SPACE: Errno = Errno::constant(libc::ENOSPC);
+    /// Operation not permitted.
+    pub const NOT_PERMITTED: Errno = Errno::constant(libc::EPERM);
+    /// Invalid argument.
+    pub const INVALID: Errno = Errno::constant(libc::EINVAL);
+
+    const fn constant(raw: i32) -> Errno {
+        match NonZeroI32::new(raw) {
+            Some(number) if raw > 0 => Errno(number),
+            // Reached at compile time only: every caller passes a constant of the C library.
+            _ => panic!("an error number is positive"),
+        }
+    }
+
+    /// The error number `raw`, if it is one: numbers that are zero or negative are not.
+    pub const fn new(raw: i32) -> Option<Errno> {
+        match NonZeroI32::new(raw) {
+            Some(number) if raw > 0 => Some(Errno(number)),
+            _ => None,
+        }
+    }
+
+    /// The number, positive.
+    pub const fn get(self) -> i32 {
+        self.0.get()
+    }
+
+    /// The C library's sentence for it, `strerror(3)`.
+    pub fn text(self) -> String {
+        let with_number = io::Error::from_raw_os_error(self.get()).to_string();
+        match with_number.rfind(" (os error ") {
+            Some(end) => with_number[..end].to_owned(),
+            None => with_number,
+        }
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Errno({} {:?})", self.get(), self.text())
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text())
+    }
+}
+
+/// Why a job failed: an error number, and the driver's own words where it has better ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobError {
+    /// The error number.
+    pub errno: Errno,
+    /// The driver's words; absent means the C library's sentence for [`errno`](Self::errno).
+    pub message: Option<String>,
+}
+
+impl JobError {
+    /// An error with the C library's text.
+    pub const fn new(errno: Errno) -> JobError {
+        JobError {
+            errno,
+            message: None,
+        }
+    }
+
+    /// An error with the driver's own text.
+    pub fn with_message(errno: Errno, message: impl Into<String>) -> JobError {
+        JobError {
+            errno,
+            message: Some(message.into()),
+        }
+    }
+
+    /// The result of a cancelled job: `ECANCELED`, "Operation canceled".
+    pub const fn canceled() -> JobError {
+        JobError::new(Errno::CANCELED)
+    }
+
+    /// The text that queries and events report.
+    pub fn text(&self) -> String {
+        match &self.message {
+            Some(message) => message.clone(),
+            None => self.errno.text(),
+        }
+    }
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.message {
+            Some(message) => formatter.write_str(message),
+            None => write!(formatter, "{}", self.errno),
+        }
+    }
+}
+
+impl Error for JobError {}
+
+impl From<Errno> for JobError {
+    fn from(errno: Errno) -> JobError {
+        JobError::new(errno)
+    }
+}
+
+impl From<io::Error> for JobError {
+    /// Keeps the error number where the error has one; else `EIO` with the error's text.
+    fn from(error: io::Error) -> JobError {
+        match error.raw_os_error().and_then(Errno::new) {
+            Some(errno) => JobError::new(errno),
+            None => JobError::with_message(Errno::IO, error.to_string()),
+        }
+    }
+}
+
+/// How a job ended: the value the completion function gets.
+pub type JobOutcome = Result<(), JobError>;

@@ -1,0 +1,266 @@
+//! The body of a job: the worker's side of the protocol.
+//!
+//! Numbered as SEMANTICS.md §4.9 numbers its atomic steps; each `{ }` is one critical section.
+//!
+//! 1. **Begin** { take the token; is a pause wanted? } – then the entry pause point, then `run`,
+//!    unless the job was cancelled before its first step (decision 24).
+//! 2. **Pause point**: one load of the control word. Nothing to do: return (P23 explains why a
+//!    stale zero is legal). Otherwise { is a pause wanted? } – close the gate – `pause` – drain the
+//!    gate – { still wanted? → paused or standby; park while it is; back } – open the gate –
+//!    `resume` – and from the top: a pause point is a loop (decision 7).
+//! 3. **Sleep**, **wait**: { forced? pause wanted? entered meanwhile? otherwise arm, park, disarm }
+//!    – then a pause point. Test and park are one section, so no wake is lost (P25) and none is
+//!    doubled (P20).
+//! 4. **Ready** { → ready, event }.
+//! 5. **Wait for finish** { forced? pause wanted? told to complete or to stop? otherwise park } .
+//! 6. **End** { result; ended; pauses cleared; hand over to the main loop } . The last thing a body
+//!    does (P22).
+//!
+//! `resume` is called once for each `pause`, whatever happened in between (P17).
+
+use std::time::Duration;
+
+use blockjob_model::{Event, Status};
+
+use super::context::{Finish, Flow, RunContext};
+use super::control::ControlWord;
+use super::main_loop::Task;
+use super::monitor::{CancelLevel, JobCore, Monitor, Parked};
+use super::stage;
+use crate::driver::JobOutcome;
+use crate::sync::{Arc, catch_panic};
+
+/// What the body thread owns while it runs.
+pub(super) struct Body {
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) core: Arc<JobCore>,
+    stage: BodyStage,
+    /// Somebody was given the lane gate; until then there is nothing to close.
+    pub(super) gate_used: bool,
+}
+
+/// The token, by the stage the body is in.
+enum BodyStage {
+    Running(stage::Running),
+    Ready(stage::Ready),
+    /// Only inside [`Body::ready`].
+    Moving,
+}
+
+/// Runs the body of `core` on the calling thread, from its first step to its last.
+pub(super) fn run(monitor: Arc<Monitor>, core: Arc<JobCore>) {
+    let (token, pause_wanted) = {
+        let mut guard = monitor.lock();
+        let Some(job) = guard.job_mut(core.key) else {
+            return;
+        };
+        // A cancel took the token: the job ended before its first step.
+        let Some(token) = job.stage.take_queued() else {
+            return;
+        };
+        (token, job.should_pause())
+    };
+    let mut body = Body {
+        monitor,
+        core: Arc::clone(&core),
+        stage: BodyStage::Running(token),
+        gate_used: false,
+    };
+    let result = catch_panic(|| {
+        if pause_wanted {
+            body.pause_once();
+            if body.pause_point() == Flow::Cancelled {
+                return Ok(());
+            }
+        }
+        core.driver.run(RunContext::new(&core, &mut body))
+    });
+    let result = result.unwrap_or_else(|words| Err(stage::panicked("run", &words)));
+    body.end(result);
+}
+
+impl Body {
+    /// Protocol 2.
+    #[inline]
+    pub(super) fn pause_point(&mut self) -> Flow {
+        if self.core.control.attention() == 0 {
+            return Flow::Continue;
+        }
+        self.pause_point_slow()
+    }
+
+    #[cold]
+    fn pause_point_slow(&mut self) -> Flow {
+        loop {
+            let attention = self.core.control.attention();
+            if attention & ControlWord::FORCED != 0 {
+                return Flow::Cancelled;
+            }
+            if attention == 0 {
+                return Flow::Continue;
+            }
+            // The word may be stale; only the fields say whether `pause` may be called.
+            let wanted = self
+                .monitor
+                .lock()
+                .job(self.core.key)
+                .is_some_and(super::monitor::Job::should_pause);
+            if wanted {
+                self.pause_once();
+            }
+        }
+    }
+
+    /// One honoured pause, after a section that found it wanted.
+    fn pause_once(&mut self) {
+        if self.gate_used {
+            self.core.gate.close();
+        }
+        self.core.driver.pause();
+        if self.gate_used {
+            self.core.gate.drain();
+        }
+        self.park_paused();
+        if self.gate_used {
+            self.core.gate.open();
+        }
+        self.core.driver.resume();
+    }
+
+    /// { still wanted? → paused or standby; park while it is; back }
+    fn park_paused(&self) {
+        let key = self.core.key;
+        let mut guard = self.monitor.lock();
+        let Some(job) = guard.job_mut(key) else {
+            return;
+        };
+        if !job.should_pause() {
+            return;
+        }
+        let origin = job.status;
+        let paused = match origin {
+            Status::Ready => Status::Standby,
+            _ => Status::Paused,
+        };
+        job.parked = Parked::Paused;
+        guard.transition(&self.monitor, key, paused);
+        while guard
+            .job(key)
+            .is_some_and(super::monitor::Job::should_pause)
+        {
+            guard = self.core.wake.wait(guard);
+        }
+        if let Some(job) = guard.job_mut(key) {
+            job.parked = Parked::No;
+        }
+        guard.transition(&self.monitor, key, origin);
+    }
+
+    /// Protocol 3: with a duration a sleep, without one a wait.
+    pub(super) fn sleep_or_wait(&mut self, duration: Option<Duration>) -> Flow {
+        let key = self.core.key;
+        {
+            let mut guard = self.monitor.lock();
+            let state = &mut *guard;
+            let Some(job) = state.jobs.get_mut(&key) else {
+                return Flow::Cancelled;
+            };
+            if job.is_forced() {
+                return Flow::Cancelled;
+            }
+            let entered = std::mem::take(&mut job.enter_pending);
+            if !entered && !job.should_pause() {
+                job.parked = match duration {
+                    None => Parked::Waiting,
+                    Some(duration) => {
+                        let deadline = self.monitor.now().saturating_add(duration);
+                        let (timer, earliest) = state.timers.arm(deadline, key);
+                        if earliest && state.main_waits {
+                            self.monitor.main_wake.notify_all();
+                        }
+                        Parked::Sleeping(timer)
+                    }
+                };
+                loop {
+                    guard = self.core.wake.wait(guard);
+                    let goes_on = guard.job(key).is_none_or(|job| {
+                        job.enter_pending || job.should_pause() || job.is_forced()
+                    });
+                    if goes_on {
+                        break;
+                    }
+                }
+                let state = &mut *guard;
+                if let Some(job) = state.jobs.get_mut(&key) {
+                    if let Parked::Sleeping(timer) = job.parked {
+                        state.timers.disarm(timer);
+                    }
+                    job.parked = Parked::No;
+                    job.enter_pending = false;
+                }
+            }
+        }
+        self.pause_point()
+    }
+
+    /// Protocol 4. The body runs, so its status is running.
+    pub(super) fn ready(&mut self) {
+        if let BodyStage::Running(token) = std::mem::replace(&mut self.stage, BodyStage::Moving) {
+            self.stage = BodyStage::Ready(token.ready());
+            let mut guard = self.monitor.lock();
+            guard.transition(&self.monitor, self.core.key, Status::Ready);
+            self.monitor.announce(&self.core, Event::Ready, None);
+        }
+    }
+
+    /// Protocol 5.
+    pub(super) fn wait_for_finish(&mut self) -> Finish {
+        let key = self.core.key;
+        loop {
+            let mut guard = self.monitor.lock();
+            loop {
+                let Some(job) = guard.job_mut(key) else {
+                    return Finish::Cancelled;
+                };
+                job.parked = Parked::No;
+                if job.is_forced() {
+                    return Finish::Cancelled;
+                }
+                if job.should_pause() {
+                    break;
+                }
+                if job.complete_told {
+                    return Finish::Complete;
+                }
+                if job.cancel == CancelLevel::Soft {
+                    return Finish::SoftCancel;
+                }
+                job.parked = Parked::Waiting;
+                guard = self.core.wake.wait(guard);
+            }
+            drop(guard);
+            self.pause_once();
+        }
+    }
+
+    /// Protocol 6.
+    fn end(mut self, result: JobOutcome) {
+        if self.gate_used {
+            self.core.gate.shut();
+        }
+        let stage = std::mem::replace(&mut self.stage, BodyStage::Moving);
+        let ended = match stage {
+            BodyStage::Running(token) => token.end(result),
+            BodyStage::Ready(token) => token.end(result),
+            BodyStage::Moving => unreachable!("ready() puts a token back before it does anything"),
+        };
+        let key = self.core.key;
+        let mut guard = self.monitor.lock();
+        let Some(job) = guard.job_mut(key) else {
+            return;
+        };
+        job.stage = stage::Stage::Ended(ended);
+        job.note_end();
+        guard.push_task(&self.monitor, Task::Exit(key));
+    }
+}

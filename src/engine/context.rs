@@ -1,0 +1,198 @@
+//! What a running driver holds: the run context, by stage, and the permits it gives out.
+//!
+//! The types say when something may be done, and the compiler's complaint says what went wrong:
+//!
+//! - *"cannot borrow `context` as mutable because it is also borrowed as immutable"* at a pause
+//!   point, a sleep or a wait: an [`IoPermit`] is still alive; I/O would be in flight while the job
+//!   is paused. Finish it and drop the permit first (P18).
+//! - *"use of moved value: `context`"* after [`ready`](RunContext::ready): a job becomes ready once;
+//!   go on with the context that `ready` returned.
+//! - *"no method named `wait_for_finish` found for struct `RunContext<'_, Running>`"*: only a ready
+//!   job can be told to complete; call `ready` first.
+//! - *"borrowed data escapes"* or *"does not live long enough"*: the context belongs to the run and
+//!   ends with it (A9).
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::body::Body;
+use super::gate::LaneGate;
+use super::monitor::JobCore;
+use super::progress::Progress;
+use crate::sync::Arc;
+
+pub use super::stage::{Ready, Running};
+
+/// Whether to go on after a pause point, a sleep or a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a cancelled job returns from its run"]
+pub enum Flow {
+    /// Go on. After a sleep or a wait this says nothing about why it ended: test the condition
+    /// again.
+    Continue,
+    /// The job is cancelled by force: stop I/O and return. No call waits any more from here on.
+    Cancelled,
+}
+
+/// How a ready job was told to finish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "it decides what the run has to do before it returns"]
+pub enum Finish {
+    /// By `complete`: finish and, for a mirror, pivot.
+    Complete,
+    /// By a soft cancel: finish where the job stands, without pivot, with success.
+    SoftCancel,
+    /// By a forced cancel: stop and return.
+    Cancelled,
+}
+
+/// A run in progress, in stage `S`. Body thread; not copyable, and gone with the run.
+pub struct RunContext<'job, S = Running> {
+    core: &'job Arc<JobCore>,
+    body: &'job mut Body,
+    stage: PhantomData<fn(S) -> S>,
+}
+
+/// The right to do I/O until the next pause point: it borrows the context, which pause points
+/// need for themselves.
+#[derive(Debug)]
+#[must_use = "I/O is permitted only while the permit lives"]
+pub struct IoPermit<'context> {
+    context: PhantomData<&'context ()>,
+}
+
+impl<'job> RunContext<'job, Running> {
+    pub(super) fn new(core: &'job Arc<JobCore>, body: &'job mut Body) -> RunContext<'job, Running> {
+        RunContext {
+            core,
+            body,
+            stage: PhantomData,
+        }
+    }
+
+    /// The job has converged with its target: status `ready`, event `BLOCK_JOB_READY`. The driver
+    /// answers `true` to [`supports_complete`](crate::driver::Driver::supports_complete).
+    pub fn ready(self) -> RunContext<'job, Ready> {
+        self.body.ready();
+        RunContext {
+            core: self.core,
+            body: self.body,
+            stage: PhantomData,
+        }
+    }
+}
+
+impl RunContext<'_, Ready> {
+    /// Waits until the job is told how to finish, pausing as asked meanwhile. Test and wait are one
+    /// step, so a request is never missed (P25). A pause goes before a completion: a job that is
+    /// completed in standby finishes once it is resumed (SEMANTICS.md §2.7).
+    pub fn wait_for_finish(&mut self) -> Finish {
+        self.body.wait_for_finish()
+    }
+
+    /// Whether the job was told to finish by [`complete`](crate::driver::Driver::complete) or by a
+    /// cancel: for drivers that keep working while ready. Takes the engine's lock.
+    pub fn finish_requested(&self) -> bool {
+        let guard = self.body.monitor.lock();
+        guard
+            .job(self.core.key)
+            .is_none_or(|job| job.complete_told || job.cancel != super::monitor::CancelLevel::No)
+    }
+}
+
+impl<'job, S> RunContext<'job, S> {
+    /// Stops here while the job is paused. With no request: one load, at most 2 ns.
+    ///
+    /// A pause calls the driver's `pause`, waits for I/O that the [gate](Self::gate) counts,
+    /// acknowledges (`paused` or `standby`), waits for the last resume or a forced cancel, and
+    /// calls `resume`.
+    #[inline]
+    pub fn pause_point(&mut self) -> Flow {
+        if self.core.control.attention() == 0 {
+            return Flow::Continue;
+        }
+        self.body.pause_point()
+    }
+
+    /// Sleeps for `duration`, or less: a pause, a resume, a cancel, a higher speed limit or an
+    /// [enter](super::handle::JobHandle::enter) ends it early and what is left of it is forgotten
+    /// (SEMANTICS.md §4.5). Contains a pause point. Zero is a pause point and nothing else.
+    pub fn sleep(&mut self, duration: Duration) -> Flow {
+        if duration.is_zero() {
+            return self.pause_point();
+        }
+        self.body.sleep_or_wait(Some(duration))
+    }
+
+    /// Waits until somebody [enters](super::handle::JobHandle::enter) the job, pauses it or
+    /// cancels it. An enter since the last wait counts (decision 11). Contains a pause point.
+    pub fn wait(&mut self) -> Flow {
+        self.body.sleep_or_wait(None)
+    }
+
+    /// Charges `bytes` of work done against the speed limit and sleeps as long as it says.
+    /// Without a limit: a pause point.
+    pub fn throttle(&mut self, bytes: u64) -> Flow {
+        let delay = self.charge(bytes);
+        self.sleep(delay)
+    }
+
+    /// Charges `bytes` of work done against the speed limit and returns how long to wait before
+    /// the next piece, zero for none (SEMANTICS.md §9.2).
+    pub fn charge(&self, bytes: u64) -> Duration {
+        if self.core.speed_bytes_per_s.get() == 0 {
+            return Duration::ZERO;
+        }
+        let now = self.body.monitor.now();
+        self.core.limit.lock().charge(now, bytes)
+    }
+
+    /// Permits I/O until the next pause point.
+    pub fn io(&self) -> IoPermit<'_> {
+        IoPermit {
+            context: PhantomData,
+        }
+    }
+
+    /// Whether a cancel was requested, softly or by force. One load.
+    pub fn cancel_requested(&self) -> bool {
+        self.core.control.is_cancel_requested()
+    }
+
+    /// The job's progress, in bytes. Lanes may hold it as long as the run lasts.
+    pub fn progress(&self) -> &'job Progress {
+        &self.core.progress
+    }
+
+    /// The speed limit in bytes per second, 0 for none.
+    pub fn speed_bytes_per_s(&self) -> u64 {
+        self.core.speed_bytes_per_s.get()
+    }
+
+    /// The manager's clock: monotonic, counted from the manager's creation.
+    pub fn now(&self) -> Duration {
+        self.body.monitor.now()
+    }
+
+    /// The gate through which other workers of this job do their I/O. They may clone it; nobody
+    /// enters it after the run has returned, and the run's end waits for who is inside.
+    pub fn gate(&mut self) -> LaneGate {
+        self.body.gate_used = true;
+        LaneGate::new(Arc::clone(&self.body.monitor), Arc::clone(self.core))
+    }
+
+    /// The job's id.
+    pub fn id(&self) -> &'job str {
+        &self.core.id
+    }
+}
+
+impl<S> fmt::Debug for RunContext<'_, S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RunContext")
+            .field("job", &self.core.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,318 @@
+//! The end of jobs: exit, decision, commit and abort (SEMANTICS.md §6, §7). Main loop only.
+//!
+//! ```text
+//! exit ── run succeeded ──▶ waiting ── all members wait ──▶ pending ──▶ decide (or the user's finalize)
+//!   │                                                                    │
+//!   │ run failed, or the job was cancelled                     prepare each, newest first
+//!   ▼                                                            │ all good      │ one failed
+//! aborting ──▶ begin_abort ◀──────────────────────────────────── │ ──────────────┘
+//!                │ everybody else cancelled by force             ▼
+//!                ▼                                        commit each, newest first
+//!          pump_abort: unstarted members at once, then newest first;
+//!          steps aside while the member whose turn it is still runs
+//! ```
+//!
+//! Rules:
+//! 1. Every function gets the lock and gives it back; it is given up around driver callbacks only
+//!    ([`Monitor::outside`]), and the member's token is on this stack meanwhile, so nobody else can
+//!    take the member a step further.
+//! 2. Only the main loop is here, one task at a time, so group state does not change while the
+//!    lock is given up, except that runs end.
+//! 3. Nothing is committed before every member is prepared (P12, P13); an abort is begun once
+//!    (P14) and reaches every other member before any is finalised (P15).
+
+use blockjob_model::{Event, Status};
+
+use super::monitor::{GroupKey, JobKey, Monitor, State};
+use super::stage::{Cleaned, Ended, Failing, Prepared, Stage, Succeeded, infallible};
+use crate::driver::{Driver, JobError};
+use crate::sync::MutexGuard;
+
+/// Takes over a run that ended. Harmless for a job that a cancel or an abort took over before.
+pub(super) fn exit<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    key: JobKey,
+) -> MutexGuard<'a, State> {
+    let Some(job) = guard.job_mut(key) else {
+        return guard;
+    };
+    let (group, forced) = (job.group, job.is_forced());
+    let Some(ended) = take_ended(&mut job.stage) else {
+        return guard;
+    };
+    match ended.fold(forced) {
+        Ok(succeeded) => {
+            job.stage = Stage::Succeeded(succeeded);
+            guard.transition(monitor, key, Status::Waiting);
+            announce_pending(monitor, guard, group)
+        }
+        Err(failing) => {
+            job.stage = Stage::Failing(failing);
+            guard.transition(monitor, key, Status::Aborting);
+            begin_abort(monitor, guard, group, Some(key))
+        }
+    }
+}
+
+fn take_ended(stage: &mut Stage) -> Option<Ended> {
+    match stage.take() {
+        Stage::Ended(ended) => Some(ended),
+        other => {
+            *stage = other;
+            None
+        }
+    }
+}
+
+/// Once every member waits: all to pending, newest first, and on if nobody finalizes by hand.
+fn announce_pending<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    group: GroupKey,
+) -> MutexGuard<'a, State> {
+    let members = guard.members_newest_first(group);
+    let all_wait = members.iter().all(|key| {
+        guard
+            .job(*key)
+            .is_some_and(|job| job.status == Status::Waiting)
+    });
+    if !all_wait {
+        return guard;
+    }
+    let mut manual = false;
+    for key in members {
+        guard.transition(monitor, key, Status::Pending);
+        if let Some(job) = guard.job(key)
+            && !job.core.auto_finalize
+        {
+            manual = true;
+            monitor.announce(&job.core, Event::Pending, None);
+        }
+    }
+    if manual {
+        guard
+    } else {
+        decide(monitor, guard, group).0
+    }
+}
+
+/// Prepares every member and commits all, or aborts all. Every member is pending. The error is
+/// that of the member whose prepare failed (decision 20).
+pub(super) fn decide<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    group: GroupKey,
+) -> (MutexGuard<'a, State>, Result<(), JobError>) {
+    let members = guard.members_newest_first(group);
+    for key in &members {
+        let Some(job) = guard.job_mut(*key) else {
+            continue;
+        };
+        let Some(succeeded) = take_succeeded(&mut job.stage) else {
+            continue;
+        };
+        let core = job.core.clone();
+        let prepared;
+        (guard, prepared) = monitor.outside(guard, || succeeded.prepare(&*core.driver));
+        let Some(job) = guard.job_mut(*key) else {
+            continue;
+        };
+        match prepared {
+            Ok(prepared) => job.stage = Stage::Prepared(prepared),
+            Err(failing) => {
+                let error = failing.error().clone();
+                job.stage = Stage::Failing(failing);
+                return (begin_abort(monitor, guard, group, Some(*key)), Err(error));
+            }
+        }
+    }
+    // Cancels are tasks of this very loop, so none has come in meanwhile (decision 3).
+    debug_assert!(
+        members
+            .iter()
+            .all(|key| guard.job(*key).is_some_and(|job| !job.is_forced())),
+        "a member was cancelled between its exit and the decision"
+    );
+    for key in members {
+        let Some(job) = guard.job_mut(key) else {
+            continue;
+        };
+        if let Some(prepared) = take_prepared(&mut job.stage) {
+            guard = finish(monitor, guard, key, Decision::Commit(prepared));
+        }
+    }
+    (guard, Ok(()))
+}
+
+fn take_succeeded(stage: &mut Stage) -> Option<Succeeded> {
+    match stage.take() {
+        Stage::Succeeded(succeeded) => Some(succeeded),
+        other => {
+            *stage = other;
+            None
+        }
+    }
+}
+
+fn take_prepared(stage: &mut Stage) -> Option<Prepared> {
+    match stage.take() {
+        Stage::Prepared(prepared) => Some(prepared),
+        other => {
+            *stage = other;
+            None
+        }
+    }
+}
+
+/// Brings the group down. The first one to begin it owns the rest; later calls carry it on.
+pub(super) fn begin_abort<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    group_key: GroupKey,
+    initiator: Option<JobKey>,
+) -> MutexGuard<'a, State> {
+    let members = guard.members_newest_first(group_key);
+    let Some(group) = guard.groups.get_mut(&group_key) else {
+        return guard;
+    };
+    if group.aborting {
+        return pump_abort(monitor, guard, group_key);
+    }
+    group.aborting = true;
+    let mut peers = Vec::new();
+    for key in members {
+        let Some(job) = guard.job_mut(key) else {
+            continue;
+        };
+        if initiator == Some(key) {
+            continue;
+        }
+        if let Some(token) = job.stage.take_created() {
+            // It will never run: there is nothing to wait for (decision 1).
+            job.stage = Stage::Failing(token.cancel());
+        }
+        let ready = job.is_ready();
+        job.force_cancel();
+        if job.started {
+            peers.push((job.core.clone(), ready));
+        }
+    }
+    if !peers.is_empty() {
+        (guard, ()) = monitor.outside(guard, || {
+            for (core, ready) in peers {
+                infallible("cancel", || {
+                    core.driver.cancel(true, ready);
+                });
+            }
+        });
+    }
+    pump_abort(monitor, guard, group_key)
+}
+
+/// Takes the abort as far as it goes: until no member is left or the one whose turn it is still
+/// runs. That one's exit carries it on; the main loop does other work meanwhile and nothing waits
+/// in a cycle (P44).
+fn pump_abort<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    group: GroupKey,
+) -> MutexGuard<'a, State> {
+    loop {
+        let members = guard.members_newest_first(group);
+        let unstarted = members
+            .iter()
+            .find(|key| guard.job(**key).is_some_and(|job| !job.started));
+        let Some(key) = unstarted.or(members.first()).copied() else {
+            return guard;
+        };
+        let Some(job) = guard.job_mut(key) else {
+            return guard;
+        };
+        let failing = match job.stage.take() {
+            Stage::Failing(failing) => failing,
+            Stage::Succeeded(succeeded) => succeeded.fail(),
+            Stage::Prepared(prepared) => prepared.fail(),
+            Stage::Ended(ended) => match ended.fold(true) {
+                Ok(succeeded) => succeeded.fail(),
+                Err(failing) => failing,
+            },
+            running => {
+                job.stage = running;
+                return guard;
+            }
+        };
+        guard.transition(monitor, key, Status::Aborting);
+        guard = finish(monitor, guard, key, Decision::Abort(failing));
+    }
+}
+
+/// What is to be done with a member at its turn.
+enum Decision {
+    Commit(Prepared),
+    Abort(Failing),
+}
+
+impl Decision {
+    fn carry_out(self, driver: &dyn Driver) -> Cleaned {
+        match self {
+            Decision::Commit(prepared) => prepared.commit(driver).clean(driver),
+            Decision::Abort(failing) => failing.abort(driver).clean(driver),
+        }
+    }
+}
+
+/// The tail of one member: commit or abort, clean, completion function, terminal event, concluded,
+/// and null where nobody dismisses it (SEMANTICS.md §3.2).
+fn finish<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    key: JobKey,
+    decision: Decision,
+) -> MutexGuard<'a, State> {
+    let Some(job) = guard.job_mut(key) else {
+        return guard;
+    };
+    let core = job.core.clone();
+    let completion = job.completion.take();
+    let cleaned;
+    (guard, cleaned) = monitor.outside(guard, || {
+        let cleaned = decision.carry_out(&*core.driver);
+        if let Some(completion) = completion {
+            infallible("completion", || completion(cleaned.outcome()));
+        }
+        cleaned
+    });
+    conclude(monitor, &mut guard, key, cleaned);
+    guard
+}
+
+fn conclude(monitor: &Monitor, state: &mut State, key: JobKey, cleaned: Cleaned) {
+    let Some(job) = state.job_mut(key) else {
+        return;
+    };
+    let core = job.core.clone();
+    let outcome = cleaned.conclude();
+    job.stage = Stage::Over;
+    let (started, forced) = (job.started, job.is_forced());
+    if started {
+        // The kind follows the cancel flag, the error stands beside it (P16, decision 6).
+        let text = outcome.as_ref().err().map(JobError::text);
+        match forced {
+            true => monitor.announce(&core, Event::Cancelled, None),
+            false => {
+                let error = text.is_some();
+                monitor.announce(&core, Event::Completed { error }, text.as_deref());
+            }
+        }
+    }
+    // Set once: a token that can be concluded exists once.
+    let _ = core.outcome.set(outcome);
+    state.leave_group(key);
+    state.live -= 1;
+    state.transition(monitor, key, Status::Concluded);
+    if core.auto_dismiss || !started {
+        // Never-started jobs dismiss themselves (decision 28).
+        state.vanish(monitor, key);
+    }
+}

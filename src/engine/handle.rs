@@ -1,0 +1,266 @@
+//! The shared handle: what everybody but the creator holds of a job.
+
+use std::fmt;
+
+use blockjob_model::Status;
+
+use super::error::EngineError;
+use super::monitor::{JobCore, Monitor};
+use super::verbs::{self, Request};
+use crate::driver::JobOutcome;
+use crate::sync::Arc;
+
+/// How a job is to be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CancelMode {
+    /// As `block-job-cancel`: a ready job finishes where it stands, with success; any other gives
+    /// up. Refused while the user has the job paused.
+    Soft,
+    /// As `job-cancel`, or `block-job-cancel` with `force`: gives up, paused or not.
+    Force,
+}
+
+/// A job, for everybody: cheap to clone, any thread. Misuse is answered with errors that name the
+/// job, its state and the verb; nothing changes then (P2).
+///
+/// [`cancel`](Self::cancel), [`complete`](Self::complete), [`finalize`](Self::finalize) and
+/// [`set_speed`](Self::set_speed) are carried out by the main loop; the caller waits for the
+/// answer, so somebody must be running it. On the main loop's own thread they are carried out at
+/// once, except inside a driver callback, where they answer [`EngineError::WouldDeadlock`].
+#[derive(Clone)]
+pub struct JobHandle {
+    monitor: Arc<Monitor>,
+    core: Arc<JobCore>,
+}
+
+/// A job as queries report it, taken in one moment (SEMANTICS.md §2.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobInfo {
+    /// The id.
+    pub id: String,
+    /// The driver's type.
+    pub job_type: &'static str,
+    /// The name of the transaction, if the job was created in one.
+    pub group: Option<String>,
+    /// The status; `null` once the job is gone.
+    pub status: Status,
+    /// The user's pause, or a stop error, holds the job.
+    pub user_paused: bool,
+    /// Anybody wants the job paused: with `running` this reads "pause requested, not reached".
+    pub pause_requested: bool,
+    /// The error policy stopped the job.
+    pub io_failed: bool,
+    /// A cancel was requested, softly or by force.
+    pub cancel_requested: bool,
+    /// Bytes done.
+    pub current_bytes: u64,
+    /// Bytes in total, as far as known.
+    pub total_bytes: u64,
+    /// The speed limit, 0 for none.
+    pub speed_bytes_per_s: u64,
+    /// Whether the group decides by itself as far as this member is concerned.
+    pub auto_finalize: bool,
+    /// Whether the job dismisses itself.
+    pub auto_dismiss: bool,
+    /// How it ended, once it has concluded.
+    pub outcome: Option<JobOutcome>,
+}
+
+impl JobHandle {
+    pub(super) fn new(monitor: Arc<Monitor>, core: Arc<JobCore>) -> JobHandle {
+        JobHandle { monitor, core }
+    }
+
+    /// The id.
+    pub fn id(&self) -> &str {
+        &self.core.id
+    }
+
+    /// The status now; `null` once the job is gone.
+    pub fn status(&self) -> Status {
+        verbs::status(&self.monitor, self.core.key)
+    }
+
+    /// Everything a query reports.
+    pub fn info(&self) -> JobInfo {
+        let guard = self.monitor.lock();
+        let job = guard.job(self.core.key);
+        let core = &self.core;
+        JobInfo {
+            id: core.id.clone(),
+            job_type: core.driver.job_type(),
+            group: core.group_name.as_deref().map(str::to_owned),
+            status: job.map_or(Status::Null, |job| job.status),
+            user_paused: job.is_some_and(|job| job.user_paused),
+            pause_requested: job.is_some_and(super::monitor::Job::should_pause),
+            io_failed: job.is_some_and(|job| job.io_failed),
+            cancel_requested: core.control.is_cancel_requested(),
+            current_bytes: core.progress.current(),
+            total_bytes: core.progress.total(),
+            speed_bytes_per_s: core.speed_bytes_per_s.get(),
+            auto_finalize: core.auto_finalize,
+            auto_dismiss: core.auto_dismiss,
+            outcome: core.outcome.get().cloned(),
+        }
+    }
+
+    /// Bytes done and bytes in total, without any lock.
+    pub fn progress_bytes(&self) -> (u64, u64) {
+        let current = self.core.progress.current();
+        (current, self.core.progress.total())
+    }
+
+    /// `job-pause`: the job stops at its next pause point, which it reports as `paused` or
+    /// `standby`. Any thread, at once.
+    ///
+    /// # Errors
+    ///
+    /// The verb table's refusal, then `Job is already paused`.
+    pub fn pause(&self) -> Result<(), EngineError> {
+        verbs::pause(&self.monitor, &self.core)
+    }
+
+    /// `job-resume`: takes the user's pause, or a stop error, away. Any thread, at once.
+    ///
+    /// # Errors
+    ///
+    /// `Can't resume a job that was not paused`, then the verb table's refusal.
+    pub fn resume(&self) -> Result<(), EngineError> {
+        verbs::resume(&self.monitor, &self.core)
+    }
+
+    /// `block-job-cancel`, `job-cancel`. The answer says that the request was accepted; for a job
+    /// that is unstarted, waiting or pending the abort has gone as far as it can by then.
+    ///
+    /// # Errors
+    ///
+    /// [`CancelMode::Soft`] of a job its user has paused: `The block job for device '%s' is
+    /// currently paused`; then the verb table's refusal.
+    pub fn cancel(&self, mode: CancelMode) -> Result<(), EngineError> {
+        self.request(Request::Cancel {
+            force: mode == CancelMode::Force,
+        })
+    }
+
+    /// `job-complete`: tells a ready job to finish. Repeating it does nothing (decision 17).
+    ///
+    /// # Errors
+    ///
+    /// The verb table's refusal, then, after an accepted cancel or for a driver without
+    /// `complete`, `The active block job '%s' cannot be completed`.
+    pub fn complete(&self) -> Result<(), EngineError> {
+        self.request(Request::Complete)
+    }
+
+    /// `job-finalize`: decides the job's group, whichever member is named.
+    ///
+    /// # Errors
+    ///
+    /// The verb table's refusal; [`EngineError::PrepareFailed`] when the decision was to abort
+    /// (decision 20).
+    pub fn finalize(&self) -> Result<(), EngineError> {
+        self.request(Request::Finalize)
+    }
+
+    /// `job-dismiss`: forgets a concluded job; its id is free.
+    ///
+    /// # Errors
+    ///
+    /// The verb table's refusal.
+    pub fn dismiss(&self) -> Result<(), EngineError> {
+        self.request(Request::Dismiss)
+    }
+
+    /// `block-job-set-speed`, in bytes per second, 0 for no limit.
+    ///
+    /// # Errors
+    ///
+    /// The verb table's refusal.
+    pub fn set_speed(&self, bytes_per_s: u64) -> Result<(), EngineError> {
+        self.request(Request::SetSpeed { bytes_per_s })
+    }
+
+    /// Ends the body's sleep or wait early, or the next one if it is busy. Any thread.
+    pub fn enter(&self) {
+        verbs::enter(&self.monitor, self.core.key);
+    }
+
+    /// Waits until the job is concluded or gone, and says how it ended. Not on the main loop's
+    /// thread.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::WouldDeadlock`] on the main loop's thread, [`EngineError::MainLoopGone`],
+    /// [`EngineError::NeverStarted`] for a job that its creator gave up.
+    pub fn wait_concluded(&self) -> Result<JobOutcome, EngineError> {
+        self.wait_for(&[Status::Concluded, Status::Null])?;
+        self.outcome().ok_or_else(|| EngineError::NeverStarted {
+            id: self.core.id.clone(),
+        })
+    }
+
+    /// Waits until the job is in one of `statuses`, and says in which. A status that the job
+    /// only passes through can be missed, so name those that it stays in. Not on the main loop's
+    /// thread.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::WouldDeadlock`] on the main loop's thread, [`EngineError::MainLoopGone`].
+    pub fn wait_for(&self, statuses: &[Status]) -> Result<Status, EngineError> {
+        self.monitor.wait_until(|state| {
+            let status = state
+                .job(self.core.key)
+                .map_or(Status::Null, |job| job.status);
+            statuses.contains(&status).then_some(status)
+        })
+    }
+
+    /// How the job ended, once it has concluded; also after it is gone.
+    pub fn outcome(&self) -> Option<JobOutcome> {
+        self.core.outcome.get().cloned()
+    }
+
+    /// [`cancel`](Self::cancel) and [`wait_concluded`](Self::wait_concluded).
+    ///
+    /// # Errors
+    ///
+    /// Those of the two, [`EngineError::WouldDeadlock`] first.
+    pub fn cancel_sync(&self, mode: CancelMode) -> Result<JobOutcome, EngineError> {
+        self.off_the_main_loop()?;
+        self.cancel(mode)?;
+        self.wait_concluded()
+    }
+
+    /// [`complete`](Self::complete) and [`wait_concluded`](Self::wait_concluded): success means
+    /// concluded (decision 19).
+    ///
+    /// # Errors
+    ///
+    /// Those of the two, [`EngineError::WouldDeadlock`] first.
+    pub fn complete_sync(&self) -> Result<JobOutcome, EngineError> {
+        self.off_the_main_loop()?;
+        self.complete()?;
+        self.wait_concluded()
+    }
+
+    fn off_the_main_loop(&self) -> Result<(), EngineError> {
+        if self.monitor.on_main_thread() {
+            Err(EngineError::WouldDeadlock)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn request(&self, request: Request) -> Result<(), EngineError> {
+        verbs::request(&self.monitor, &self.core, request)
+    }
+}
+
+impl fmt::Debug for JobHandle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("JobHandle")
+            .field("id", &self.core.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,198 @@
+//! The main loop: completion work, one task after the other, on one thread.
+//!
+//! Tasks come from bodies (a run ended) and from verbs of other threads. A task is carried out to
+//! its end before the next one begins, except for an abort that waits for a member's run: that one
+//! steps aside and is taken up again by the member's exit. Nothing nests (decisions 22, 23).
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use super::error::EngineError;
+use super::monitor::{JobCore, JobKey, Monitor, State};
+use super::{finalize, verbs};
+use crate::sync::{Arc, Condvar, MutexGuard};
+
+/// Something for the main loop to do.
+pub(super) enum Task {
+    /// The job's run ended.
+    Exit(JobKey),
+    /// A verb that another thread waits for.
+    Verb(Arc<JobCore>, verbs::Request, Arc<Ticket>),
+}
+
+/// A waiting thread's claim to an answer, which appears in [`State::answers`].
+pub(super) struct Ticket {
+    pub(super) number: u64,
+    /// Waited on with the monitor's lock.
+    pub(super) answered: Condvar,
+}
+
+impl Ticket {
+    pub(super) fn new(number: u64) -> Ticket {
+        Ticket {
+            number,
+            answered: Condvar::new(),
+        }
+    }
+}
+
+/// Carries out completion work on the thread that created the manager.
+///
+/// It stays on that thread (it is not `Send`). Dropping it abandons what is left: bodies are
+/// cancelled by force so that their threads end, nothing is committed or aborted any more, and
+/// whoever waits gets [`EngineError::MainLoopGone`].
+pub struct MainLoop {
+    monitor: Arc<Monitor>,
+    bound_to_thread: PhantomData<Rc<()>>,
+}
+
+impl MainLoop {
+    pub(super) fn new(monitor: Arc<Monitor>) -> MainLoop {
+        MainLoop {
+            monitor,
+            bound_to_thread: PhantomData,
+        }
+    }
+
+    /// Works until every job is concluded or gone and no task is left; sleeps in between.
+    ///
+    /// A job that is created and not started, or that waits for its user (`pending`, `paused`),
+    /// keeps it waiting: the user is expected on another thread.
+    pub fn run_until_idle(&mut self) {
+        self.work(|state| state.live == 0);
+    }
+
+    /// Works until [`shutdown`](super::manager::Manager::shutdown) was called and no task is left.
+    pub fn run(&mut self) {
+        self.work(|state| state.shutdown);
+    }
+
+    /// Works until `done` says so; it is asked, without any lock held, at the beginning and after
+    /// every task and status change. Returns whether `done` said so: false means that the manager
+    /// was shut down.
+    pub fn run_until(&mut self, mut done: impl FnMut() -> bool) -> bool {
+        let monitor = Arc::clone(&self.monitor);
+        let mut guard = monitor.lock();
+        guard.main_watches = true;
+        let answer = loop {
+            let version = guard.version;
+            drop(guard);
+            let said_so = done();
+            guard = monitor.lock();
+            if said_so {
+                break true;
+            }
+            if let Some(task) = guard.tasks.pop_front() {
+                guard = execute(&monitor, guard, task);
+            } else if guard.shutdown {
+                break false;
+            } else if guard.version == version {
+                guard = idle(&monitor, guard);
+            }
+        };
+        guard.main_watches = false;
+        answer
+    }
+
+    /// Does what there is to do now, without waiting; returns how many tasks that were.
+    pub fn run_pending(&mut self) -> usize {
+        let monitor = Arc::clone(&self.monitor);
+        let mut guard = monitor.lock();
+        let mut count = 0;
+        while let Some(task) = guard.tasks.pop_front() {
+            guard = execute(&monitor, guard, task);
+            count += 1;
+        }
+        count
+    }
+
+    fn work(&mut self, done: impl Fn(&State) -> bool) {
+        let monitor = Arc::clone(&self.monitor);
+        let mut guard = monitor.lock();
+        loop {
+            if let Some(task) = guard.tasks.pop_front() {
+                guard = execute(&monitor, guard, task);
+            } else if done(&guard) {
+                return;
+            } else {
+                guard = idle(&monitor, guard);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for MainLoop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("MainLoop").finish_non_exhaustive()
+    }
+}
+
+impl Drop for MainLoop {
+    fn drop(&mut self) {
+        let mut guard = self.monitor.lock();
+        let state = &mut *guard;
+        state.main_gone = true;
+        for job in state.jobs.values_mut() {
+            if job.started && !job.ended {
+                job.force_cancel();
+            }
+        }
+        let tasks = std::mem::take(&mut state.tasks);
+        for task in tasks {
+            if let Task::Verb(_, _, ticket) = task {
+                state.answer(&ticket, Err(EngineError::MainLoopGone));
+            }
+        }
+        if state.watchers > 0 {
+            self.monitor.watch.notify_all();
+        }
+    }
+}
+
+/// There is no task: fires a due timer, or waits for a task, a status change or a deadline.
+fn idle<'a>(monitor: &'a Monitor, mut guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    if let Some(timer) = guard.timers.earliest() {
+        monitor.clock.jump_to(timer.deadline);
+        let now = monitor.now();
+        if let Some(job) = guard.timers.take_due(now) {
+            // A timer that fires is an enter.
+            if let Some(job) = guard.job_mut(job) {
+                job.enter();
+            }
+            return guard;
+        }
+        #[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
+        {
+            guard.main_waits = true;
+            let remaining = timer.deadline.saturating_sub(now);
+            guard = monitor.main_wake.wait_timeout(guard, remaining);
+            guard.main_waits = false;
+            return guard;
+        }
+    }
+    guard.main_waits = true;
+    guard = monitor.main_wake.wait(guard);
+    guard.main_waits = false;
+    guard
+}
+
+/// Carries out one task to its end.
+fn execute<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    task: Task,
+) -> MutexGuard<'a, State> {
+    match task {
+        Task::Exit(job) => finalize::exit(monitor, guard, job),
+        Task::Verb(job, request, ticket) => {
+            let answer;
+            (guard, answer) = match verbs::judge(&guard, &job, request) {
+                Ok(()) => verbs::carry_out(monitor, guard, &job, request),
+                Err(refusal) => (guard, Err(refusal)),
+            };
+            guard.answer(&ticket, answer);
+            guard
+        }
+    }
+}

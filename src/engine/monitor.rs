@@ -1,0 +1,527 @@
+//! The monitor: one lock, everything it protects, and the small steps that change it.
+//!
+//! Who may touch what:
+//!
+//! | data | where | rule |
+//! |---|---|---|
+//! | [`State`]: jobs, groups, tasks, timers | behind the lock | every method of `State` is a small, total step that does not block |
+//! | [`JobCore`]: id, driver, condvar, control word, gate, progress | shared, immutable or atomic | the control word is written under the lock only |
+//! | stage tokens | see [`stage`](super::stage) | moved by their owner only |
+//!
+//! A status changes in [`State::transition`] and nowhere else: it asserts the transition table and
+//! records the change in the trace, inside the section that makes it true (P1).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use blockjob_model::{Event, Refusal, Status, Verb};
+
+use super::control::ControlWord;
+use super::error::EngineError;
+use super::executor::Executor;
+use super::gate::Gate;
+use super::main_loop::{Task, Ticket};
+use super::progress::Progress;
+use super::rate::RateLimit;
+use super::stage::Stage;
+use super::timer::{Clock, TimerKey, Timers};
+use crate::driver::{Driver, JobOutcome};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Statistic, thread};
+use crate::trace::{EventDetail, TraceEntry, TraceSink, TraceStep};
+
+/// A job's place in the order of creation; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct JobKey(pub(super) u64);
+
+/// A group's number; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct GroupKey(pub(super) u64);
+
+/// How much of a cancel was asked for. Only rises (P6, decision 37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CancelLevel {
+    No,
+    Soft,
+    Forced,
+}
+
+/// What the body sleeps in, if it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parked {
+    /// The body runs.
+    No,
+    /// In a pause; resume to zero or a forced cancel ends it.
+    Paused,
+    /// In a sleep; its timer, or anybody's enter, ends it.
+    Sleeping(TimerKey),
+    /// In a wait without a timer; anybody's enter ends it.
+    Waiting,
+}
+
+/// The completion function of a job's creator.
+pub(super) type Completion = Box<dyn FnOnce(&JobOutcome) + Send>;
+
+/// What of a job is shared without the lock.
+pub(super) struct JobCore {
+    pub(super) key: JobKey,
+    pub(super) id: String,
+    /// The transaction's name; none for a job that was created by itself.
+    pub(super) group_name: Option<Arc<str>>,
+    pub(super) driver: Box<dyn Driver>,
+    pub(super) can_complete: bool,
+    pub(super) auto_finalize: bool,
+    pub(super) auto_dismiss: bool,
+    pub(super) control: ControlWord,
+    /// Where the body parks. Waited on with the monitor's lock.
+    pub(super) wake: Condvar,
+    pub(super) gate: Gate,
+    pub(super) progress: Progress,
+    /// Bytes per second, 0 for none. Written under the lock.
+    pub(super) speed_bytes_per_s: Statistic,
+    pub(super) limit: Mutex<RateLimit>,
+    /// Set in the section that makes the job concluded.
+    pub(super) outcome: OnceLock<JobOutcome>,
+}
+
+impl JobCore {
+    /// With the monitor's lock held, or before anybody else knows the job.
+    pub(super) fn set_speed(&self, bytes_per_s: u64) {
+        self.speed_bytes_per_s.set(bytes_per_s);
+        self.limit.lock().set_speed(bytes_per_s);
+    }
+}
+
+impl std::fmt::Debug for JobCore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("JobCore")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What of a job the lock protects.
+pub(super) struct Job {
+    pub(super) core: Arc<JobCore>,
+    pub(super) group: GroupKey,
+    pub(super) status: Status,
+    pub(super) stage: Stage,
+    /// The user's pause; a stop error shares the slot (decision 8).
+    pub(super) user_paused: bool,
+    /// The error policy stopped the job and nobody resumed it (P5: implies `user_paused`).
+    pub(super) io_failed: bool,
+    /// Pauses of `pause_all` not yet released.
+    pub(super) holds: u32,
+    pub(super) started: bool,
+    /// The run returned; nothing enters the body any more (P22).
+    pub(super) ended: bool,
+    pub(super) cancel: CancelLevel,
+    /// A complete request was accepted (the latch of decision 17).
+    pub(super) complete_accepted: bool,
+    /// The driver's `complete` has returned; the body may act on it.
+    pub(super) complete_told: bool,
+    /// Somebody entered the body while it was busy (decision 11: wakes are sticky).
+    pub(super) enter_pending: bool,
+    pub(super) parked: Parked,
+    pub(super) completion: Option<Completion>,
+}
+
+impl Job {
+    /// A pause point has to stop: a pause is wanted and no forced cancel overrides it.
+    pub(super) fn should_pause(&self) -> bool {
+        (self.user_paused || self.holds > 0) && !self.is_forced()
+    }
+
+    pub(super) fn is_forced(&self) -> bool {
+        self.cancel == CancelLevel::Forced
+    }
+
+    /// Converged and still running: a soft cancel lets such a job finish.
+    pub(super) fn is_ready(&self) -> bool {
+        self.status.is_ready() && !self.ended
+    }
+
+    /// The status that decides about verbs: from the end of the run on a job behaves as in
+    /// waiting, whatever its status still says (decision 18).
+    pub(super) fn verb_status(&self) -> Status {
+        if self.ended && !self.status.is_completed() {
+            Status::Waiting
+        } else {
+            self.status
+        }
+    }
+
+    /// The verb table's word.
+    pub(super) fn permits(&self, verb: Verb) -> Result<(), Refusal> {
+        let status = self.verb_status();
+        if verb.permitted_in(status) {
+            Ok(())
+        } else {
+            Err(Refusal::Verb { status, verb })
+        }
+    }
+
+    /// Repeats the fields a body acts on in the control word. After every change to them.
+    pub(super) fn publish(&self) {
+        let mut bits = 0;
+        if self.should_pause() {
+            bits |= ControlWord::PAUSE;
+        }
+        bits |= match self.cancel {
+            CancelLevel::No => 0,
+            CancelLevel::Soft => ControlWord::SOFT,
+            CancelLevel::Forced => ControlWord::FORCED,
+        };
+        self.core.control.publish(bits);
+    }
+
+    /// Wakes the body if it is parked; what it was parked in decides whether it goes on. The
+    /// fields it tests were changed in the same section, so no wake is lost (P25), and a body
+    /// that is not parked needs none.
+    pub(super) fn kick(&self) {
+        if self.parked != Parked::No {
+            self.core.wake.notify_all();
+        }
+    }
+
+    /// Enters the body: ends its sleep or wait, or the next one if it is busy (decision 11).
+    pub(super) fn enter(&mut self) {
+        if self.started && !self.ended {
+            self.enter_pending = true;
+            if matches!(self.parked, Parked::Sleeping(_) | Parked::Waiting) {
+                self.core.wake.notify_all();
+            }
+        }
+    }
+
+    /// Raises the cancel level to forced: the user's pause and the stop error go with it, and the
+    /// body is woken from whatever it is parked in (SEMANTICS.md §5.2).
+    pub(super) fn force_cancel(&mut self) {
+        self.cancel = CancelLevel::Forced;
+        self.user_paused = false;
+        self.io_failed = false;
+        self.publish();
+        if let Some(token) = self.stage.take_queued() {
+            // No thread has picked the body up: the run is over before it began (decision 24).
+            self.stage = Stage::Ended(token.end(Ok(())));
+            self.note_end();
+        } else {
+            self.kick();
+        }
+    }
+
+    /// The run is over: pauses that nobody can honour any more go with it (decision 40).
+    pub(super) fn note_end(&mut self) {
+        self.ended = true;
+        self.user_paused = false;
+        self.io_failed = false;
+        self.holds = 0;
+    }
+}
+
+/// Jobs that end together. A job created by itself is in a group of one (SEMANTICS.md §6.1).
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// Oldest first; the main loop goes backwards. A member leaves exactly once (decision 30).
+    pub(super) members: Vec<JobKey>,
+    /// Set once, never cleared (P14).
+    pub(super) aborting: bool,
+}
+
+/// Everything the lock protects.
+pub(super) struct State {
+    pub(super) jobs: BTreeMap<JobKey, Job>,
+    pub(super) ids: BTreeMap<String, JobKey>,
+    pub(super) groups: BTreeMap<GroupKey, Group>,
+    pub(super) tasks: VecDeque<Task>,
+    /// Answers to tickets, until whoever waits has taken them.
+    pub(super) answers: BTreeMap<u64, Result<(), EngineError>>,
+    pub(super) timers: Timers,
+    next_key: u64,
+    transactions: u64,
+    /// Jobs that are neither concluded nor gone.
+    pub(super) live: usize,
+    /// Grows with every status change; observers compare it.
+    pub(super) version: u64,
+    /// Threads waiting on [`Monitor::watch`].
+    pub(super) watchers: u32,
+    /// The main loop waits on [`Monitor::main_wake`] …
+    pub(super) main_waits: bool,
+    /// … and wants to see status changes too.
+    pub(super) main_watches: bool,
+    /// The main loop has given up the lock for a driver callback: it is in the middle of a task.
+    pub(super) in_callback: bool,
+    pub(super) shutdown: bool,
+    pub(super) main_gone: bool,
+}
+
+impl State {
+    fn new() -> State {
+        State {
+            jobs: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            tasks: VecDeque::new(),
+            answers: BTreeMap::new(),
+            timers: Timers::default(),
+            next_key: 0,
+            transactions: 0,
+            live: 0,
+            version: 0,
+            watchers: 0,
+            main_waits: false,
+            main_watches: false,
+            in_callback: false,
+            shutdown: false,
+            main_gone: false,
+        }
+    }
+
+    pub(super) fn fresh_key(&mut self) -> u64 {
+        self.next_key += 1;
+        self.next_key
+    }
+
+    /// A number for a transaction's name, counting from one.
+    pub(super) fn fresh_transaction(&mut self) -> u64 {
+        self.transactions += 1;
+        self.transactions
+    }
+
+    pub(super) fn job(&self, key: JobKey) -> Option<&Job> {
+        self.jobs.get(&key)
+    }
+
+    pub(super) fn job_mut(&mut self, key: JobKey) -> Option<&mut Job> {
+        self.jobs.get_mut(&key)
+    }
+
+    /// The group's members, newest first.
+    pub(super) fn members_newest_first(&self, group: GroupKey) -> Vec<JobKey> {
+        self.groups
+            .get(&group)
+            .map(|group| group.members.iter().rev().copied().collect())
+            .unwrap_or_default()
+    }
+
+    /// Changes a status: asserts the table, announces the change, and tells observers (P1).
+    pub(super) fn transition(&mut self, monitor: &Monitor, key: JobKey, to: Status) {
+        let Some(job) = self.jobs.get_mut(&key) else {
+            return;
+        };
+        assert!(
+            job.status.may_become(to),
+            "job '{}' went from {} to {to}, which the table forbids",
+            job.core.id,
+            job.status
+        );
+        let changed = job.status != to;
+        job.status = to;
+        if !changed {
+            return;
+        }
+        self.version += 1;
+        monitor.record(&job.core, &TraceStep::Status(to));
+        if self.watchers > 0 {
+            monitor.watch.notify_all();
+        }
+        if self.main_watches && self.main_waits {
+            monitor.main_wake.notify_all();
+        }
+    }
+
+    /// Gives the main loop something to do.
+    pub(super) fn push_task(&mut self, monitor: &Monitor, task: Task) {
+        self.tasks.push_back(task);
+        self.wake_main(monitor);
+    }
+
+    pub(super) fn answer(&mut self, ticket: &Ticket, answer: Result<(), EngineError>) {
+        self.answers.insert(ticket.number, answer);
+        ticket.answered.notify_all();
+    }
+
+    pub(super) fn wake_main(&self, monitor: &Monitor) {
+        if self.main_waits {
+            monitor.main_wake.notify_all();
+        }
+    }
+
+    /// The member leaves its group; the last one takes the group with it.
+    pub(super) fn leave_group(&mut self, key: JobKey) {
+        let Some(group_key) = self.jobs.get(&key).map(|job| job.group) else {
+            return;
+        };
+        if let Some(group) = self.groups.get_mut(&group_key) {
+            group.members.retain(|member| *member != key);
+            if group.members.is_empty() {
+                self.groups.remove(&group_key);
+            }
+        }
+    }
+
+    /// The job is announced gone and its id is free (decision 21).
+    pub(super) fn vanish(&mut self, monitor: &Monitor, key: JobKey) {
+        self.transition(monitor, key, Status::Null);
+        if let Some(job) = self.jobs.remove(&key) {
+            self.ids.remove(&job.core.id);
+        }
+    }
+
+    /// The creator gives an unstarted job up (SEMANTICS.md §2.1). A job that a cancel already
+    /// has in hand is left to it.
+    pub(super) fn early_fail(&mut self, monitor: &Monitor, key: JobKey) {
+        let Some(token) = self.job_mut(key).and_then(|job| job.stage.take_created()) else {
+            return;
+        };
+        token.early_fail();
+        self.leave_group(key);
+        self.live -= 1;
+        self.vanish(monitor, key);
+        if self.live == 0 {
+            self.wake_main(monitor);
+        }
+    }
+
+    /// Starts a created job and reports whether it was one: its creation pause goes (SEMANTICS.md
+    /// §2.2), its body may run.
+    pub(super) fn start(&mut self, monitor: &Monitor, key: JobKey) -> bool {
+        let Some(job) = self.job_mut(key) else {
+            return false;
+        };
+        let Some(token) = job.stage.take_created() else {
+            return false;
+        };
+        job.stage = Stage::Queued(token.start());
+        job.started = true;
+        self.transition(monitor, key, Status::Running);
+        true
+    }
+}
+
+/// The lock, the condition variables that go with it, and what everybody shares.
+pub(super) struct Monitor {
+    state: Mutex<State>,
+    /// The main loop waits here.
+    pub(super) main_wake: Condvar,
+    /// Observers of status changes wait here.
+    pub(super) watch: Condvar,
+    pub(super) main_thread: thread::ThreadId,
+    pub(super) executor: Executor,
+    pub(super) clock: Clock,
+    trace: Option<Arc<dyn TraceSink>>,
+}
+
+impl Monitor {
+    pub(super) fn new(
+        executor: Executor,
+        clock: Clock,
+        trace: Option<Arc<dyn TraceSink>>,
+    ) -> Monitor {
+        Monitor {
+            state: Mutex::new(State::new()),
+            main_wake: Condvar::new(),
+            watch: Condvar::new(),
+            main_thread: thread::current_id(),
+            executor,
+            clock,
+            trace,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Whether the caller is the thread that made the main loop.
+    pub(super) fn on_main_thread(&self) -> bool {
+        thread::current_id() == self.main_thread
+    }
+
+    /// Records a step of `core` inside the current critical section.
+    pub(super) fn record(&self, core: &JobCore, step: &TraceStep<'_>) {
+        if let Some(sink) = &self.trace {
+            sink.record(&TraceEntry {
+                job: Some(&core.id),
+                group: core.group_name.as_deref(),
+                step: *step,
+            });
+        }
+    }
+
+    /// Records an event with the job's numbers at this moment (SEMANTICS.md §7.1).
+    pub(super) fn announce(&self, core: &JobCore, event: Event, error: Option<&str>) {
+        if self.trace.is_some() {
+            let detail = EventDetail {
+                job_type: core.driver.job_type(),
+                len_bytes: core.progress.total(),
+                offset_bytes: core.progress.current(),
+                speed_bytes_per_s: core.speed_bytes_per_s.get(),
+                error,
+            };
+            self.record(core, &TraceStep::Event(event, detail));
+        }
+    }
+
+    /// Waits until `done` answers; it is asked again after every status change. Not for the main
+    /// thread, which is the one that makes jobs conclude.
+    pub(super) fn wait_until<T>(
+        &self,
+        mut done: impl FnMut(&State) -> Option<T>,
+    ) -> Result<T, EngineError> {
+        if self.on_main_thread() {
+            return Err(EngineError::WouldDeadlock);
+        }
+        let mut guard = self.lock();
+        loop {
+            if let Some(answer) = done(&guard) {
+                return Ok(answer);
+            }
+            if guard.main_gone {
+                return Err(EngineError::MainLoopGone);
+            }
+            guard.watchers += 1;
+            guard = self.watch.wait(guard);
+            guard.watchers -= 1;
+        }
+    }
+
+    /// Calls a driver callback from the main loop: without the lock (P28), and marked, so that
+    /// nobody takes the main loop for idle meanwhile.
+    pub(super) fn outside<'a, R>(
+        &'a self,
+        mut guard: MutexGuard<'a, State>,
+        callback: impl FnOnce() -> R,
+    ) -> (MutexGuard<'a, State>, R) {
+        guard.in_callback = true;
+        drop(guard);
+        let result = callback();
+        let mut guard = self.lock();
+        guard.in_callback = false;
+        (guard, result)
+    }
+
+    /// Hands `task` to the main loop and waits for its answer.
+    pub(super) fn await_task(
+        &self,
+        mut guard: MutexGuard<'_, State>,
+        make: impl FnOnce(Arc<Ticket>) -> Task,
+    ) -> Result<(), EngineError> {
+        if guard.main_gone {
+            return Err(EngineError::MainLoopGone);
+        }
+        let ticket = Arc::new(Ticket::new(guard.fresh_key()));
+        guard.push_task(self, make(Arc::clone(&ticket)));
+        loop {
+            if let Some(answer) = guard.answers.remove(&ticket.number) {
+                return answer;
+            }
+            guard = ticket.answered.wait(guard);
+        }
+    }
+
+    /// The present moment on the manager's clock.
+    pub(super) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+}

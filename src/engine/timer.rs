@@ -1,0 +1,94 @@
+//! Time: an event like any other.
+//!
+//! A body that sleeps arms one timer and parks; the main loop fires due timers, and a timer that
+//! fires is an enter (SEMANTICS.md §4.3). Whoever else wakes the body first disarms it, so one
+//! sleep has one wake (P20, P21).
+//!
+//! Two clocks:
+//! - *real*: the main loop waits no longer than until the earliest deadline. Threads only.
+//! - *virtual*: when the main loop has nothing else to do, time jumps to the earliest deadline.
+//!   Tests are deterministic and wait for nothing. Under loom and shuttle it is the only clock,
+//!   and it is honest there: the main loop runs as late as the checker likes, so a timer fires at
+//!   any moment after it was armed, at most once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::monitor::JobKey;
+use crate::sync::{REAL_TIME, Statistic};
+
+/// A deadline and a number that tells equal deadlines apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TimerKey {
+    pub(super) deadline: Duration,
+    number: u64,
+}
+
+/// The armed timers, behind the monitor's lock.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    armed: BTreeMap<TimerKey, JobKey>,
+    next_number: u64,
+}
+
+impl Timers {
+    /// Arms a timer and says whether it is now the earliest.
+    pub(super) fn arm(&mut self, deadline: Duration, job: JobKey) -> (TimerKey, bool) {
+        let key = TimerKey {
+            deadline,
+            number: self.next_number,
+        };
+        self.next_number += 1;
+        self.armed.insert(key, job);
+        (key, self.earliest() == Some(key))
+    }
+
+    /// Disarms it, if it has not fired.
+    pub(super) fn disarm(&mut self, key: TimerKey) {
+        self.armed.remove(&key);
+    }
+
+    pub(super) fn earliest(&self) -> Option<TimerKey> {
+        self.armed.first_key_value().map(|(key, _)| *key)
+    }
+
+    /// Takes the earliest timer if it is due at `now`.
+    pub(super) fn take_due(&mut self, now: Duration) -> Option<JobKey> {
+        let earliest = self.armed.first_entry()?;
+        (earliest.key().deadline <= now).then(|| earliest.remove())
+    }
+}
+
+/// What time it is, counted from the manager's creation.
+#[derive(Debug)]
+pub(super) enum Clock {
+    /// The machine's monotonic clock.
+    Real(Instant),
+    /// Nanoseconds, moved by the main loop. Reported, never waited for: not modelled.
+    Virtual(Statistic),
+}
+
+impl Clock {
+    pub(super) fn new(virtual_time: bool) -> Clock {
+        if virtual_time || !REAL_TIME {
+            Clock::Virtual(Statistic::default())
+        } else {
+            Clock::Real(Instant::now())
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        match self {
+            Clock::Real(start) => start.elapsed(),
+            Clock::Virtual(nanoseconds) => Duration::from_nanos(nanoseconds.get()),
+        }
+    }
+
+    /// Virtual time jumps forward to `deadline`; real time does not.
+    pub(super) fn jump_to(&self, deadline: Duration) {
+        if let Clock::Virtual(nanoseconds) = self {
+            let target = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+            nanoseconds.raise_to(target);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Jobs that have not started: alone, or as members of a transaction.
+//!
+//! Both are typestate for their owner: starting consumes them, so a job starts once and nobody
+//! joins a transaction that has started. What is dropped without starting is given up: `created →
+//! null`, no callback (SEMANTICS.md §2.1 `early_fail`).
+
+use std::fmt;
+
+use super::body;
+use super::error::EngineError;
+use super::handle::JobHandle;
+use super::manager::{JobOptions, create};
+use super::monitor::{GroupKey, JobCore, Monitor};
+use crate::driver::Driver;
+use crate::sync::Arc;
+
+/// A job of its own that has not started. Dropping it gives the job up.
+#[must_use = "dropping a created job gives it up"]
+pub struct CreatedJob {
+    monitor: Arc<Monitor>,
+    core: Arc<JobCore>,
+    given_away: bool,
+}
+
+impl CreatedJob {
+    pub(super) fn new(monitor: Arc<Monitor>, core: Arc<JobCore>) -> CreatedJob {
+        CreatedJob {
+            monitor,
+            core,
+            given_away: false,
+        }
+    }
+
+    /// A handle, to pause or cancel the job before it starts.
+    pub fn handle(&self) -> JobHandle {
+        JobHandle::new(Arc::clone(&self.monitor), Arc::clone(&self.core))
+    }
+
+    /// Starts the job. If somebody cancelled it before, nothing happens: the handle says how it
+    /// ended.
+    pub fn start(mut self) -> JobHandle {
+        self.given_away = true;
+        start(&self.monitor, std::slice::from_ref(&self.core));
+        self.handle()
+    }
+}
+
+impl Drop for CreatedJob {
+    fn drop(&mut self) {
+        if !self.given_away {
+            give_up(&self.monitor, std::slice::from_ref(&self.core));
+        }
+    }
+}
+
+impl fmt::Debug for CreatedJob {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CreatedJob")
+            .field("id", &self.core.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Jobs that commit together or abort together, not started yet. Dropping it gives them up,
+/// newest first.
+#[must_use = "dropping a transaction gives its jobs up"]
+pub struct Transaction {
+    monitor: Arc<Monitor>,
+    group: GroupKey,
+    name: Arc<str>,
+    members: Vec<Arc<JobCore>>,
+}
+
+impl Transaction {
+    pub(super) fn new(monitor: Arc<Monitor>) -> Transaction {
+        let (group, number) = {
+            let mut guard = monitor.lock();
+            (GroupKey(guard.fresh_key()), guard.fresh_transaction())
+        };
+        Transaction {
+            monitor,
+            group,
+            name: format!("g{number}").into(),
+            members: Vec::new(),
+        }
+    }
+
+    /// The transaction's name in traces: `g1`, `g2` …
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Creates a member. It is newer than those before it, and the main loop takes newer ones
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid job ID '%s'`, `Job ID '%s' already in use`, and
+    /// [`EngineError::TransactionOver`] once a member was cancelled.
+    pub fn create(
+        &mut self,
+        options: JobOptions,
+        driver: impl Driver,
+    ) -> Result<JobHandle, EngineError> {
+        let over = !self.members.is_empty()
+            && self
+                .monitor
+                .lock()
+                .groups
+                .get(&self.group)
+                .is_none_or(|group| group.aborting);
+        if over {
+            return Err(EngineError::TransactionOver);
+        }
+        let membership = Some((self.group, Arc::clone(&self.name)));
+        let core = create(&self.monitor, options, Box::new(driver), membership)?;
+        self.members.push(Arc::clone(&core));
+        Ok(JobHandle::new(Arc::clone(&self.monitor), core))
+    }
+
+    /// Starts every member, oldest first, in one step: no cancel comes between. Returns the
+    /// handles in the order of creation. If somebody cancelled a member before, nobody starts.
+    pub fn start(mut self) -> Vec<JobHandle> {
+        let members = std::mem::take(&mut self.members);
+        start(&self.monitor, &members);
+        members
+            .into_iter()
+            .map(|core| JobHandle::new(Arc::clone(&self.monitor), core))
+            .collect()
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        give_up(&self.monitor, &self.members);
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Transaction")
+            .field("name", &self.name)
+            .field("members", &self.members)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts those that are still created, in one section, then hands their bodies out.
+fn start(monitor: &Arc<Monitor>, members: &[Arc<JobCore>]) {
+    let started: Vec<_> = {
+        let mut guard = monitor.lock();
+        members
+            .iter()
+            .filter(|core| guard.start(monitor, core.key))
+            .cloned()
+            .collect()
+    };
+    for core in started {
+        let owner = Arc::clone(monitor);
+        monitor.executor.spawn(move || body::run(owner, core));
+    }
+}
+
+fn give_up(monitor: &Monitor, members: &[Arc<JobCore>]) {
+    if members.is_empty() {
+        return;
+    }
+    let mut guard = monitor.lock();
+    for core in members.iter().rev() {
+        guard.early_fail(monitor, core.key);
+    }
+}

@@ -1,0 +1,312 @@
+//! The verbs: what users ask of a job.
+//!
+//! | verb | where it is carried out |
+//! |---|---|
+//! | pause, resume | one critical section of the caller |
+//! | cancel, complete, finalize, set-speed | the main loop: they have a driver callback or completion work |
+//! | dismiss | the main loop's turn: the caller's own section, unless the main loop is in the middle of a task |
+//!
+//! A refusal is decided in the caller's first section, changes nothing (P2), and needs no main loop.
+//! What is accepted there is judged once more when the main loop takes it up. The order of the
+//! checks is QEMU's, because it decides which text the caller reads (decision 33). What was read
+//! before a driver callback is read again after it (P28).
+
+use blockjob_model::{Refusal, Status, Verb};
+
+use super::error::EngineError;
+use super::finalize;
+use super::main_loop::Task;
+use super::monitor::{CancelLevel, Job, JobCore, JobKey, Monitor, Parked, State};
+use super::stage::{Stage, infallible};
+use crate::sync::{Arc, MutexGuard};
+
+/// A verb that the main loop carries out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    Cancel { force: bool },
+    Complete,
+    Finalize,
+    Dismiss,
+    SetSpeed { bytes_per_s: u64 },
+}
+
+type Answer = Result<(), EngineError>;
+
+fn refused(core: &JobCore, refusal: Refusal) -> EngineError {
+    EngineError::Refused {
+        id: core.id.clone(),
+        refusal,
+    }
+}
+
+fn find<'a>(state: &'a mut State, core: &JobCore) -> Result<&'a mut Job, EngineError> {
+    state
+        .jobs
+        .get_mut(&core.key)
+        .ok_or_else(|| refused(core, Refusal::NotFound))
+}
+
+/// The user's pause: one section (SEMANTICS.md §2.4).
+pub(super) fn pause(monitor: &Monitor, core: &JobCore) -> Answer {
+    let mut guard = monitor.lock();
+    let job = find(&mut guard, core)?;
+    job.permits(Verb::Pause)
+        .and(if job.user_paused {
+            Err(Refusal::AlreadyPaused)
+        } else {
+            Ok(())
+        })
+        .map_err(|refusal| refused(core, refusal))?;
+    job.user_paused = true;
+    hold_back(job);
+    Ok(())
+}
+
+/// The end of the user's pause, and of the stop error that shares its slot, in one section, so
+/// that a stop error during a resume wins (decisions 38, 39).
+pub(super) fn resume(monitor: &Monitor, core: &JobCore) -> Answer {
+    let mut guard = monitor.lock();
+    let job = find(&mut guard, core)?;
+    if job.user_paused {
+        job.permits(Verb::Resume)
+    } else {
+        Err(Refusal::NotPaused)
+    }
+    .map_err(|refusal| refused(core, refusal))?;
+    job.user_paused = false;
+    job.io_failed = false;
+    let_go(job);
+    Ok(())
+}
+
+/// A pause was added: the body learns it, also if it sleeps (SEMANTICS.md §4.5, since 6.0).
+pub(super) fn hold_back(job: &mut Job) {
+    job.publish();
+    if matches!(job.parked, Parked::Sleeping(_) | Parked::Waiting) {
+        job.kick();
+    }
+}
+
+/// A pause was taken away: the last one lets the body go.
+pub(super) fn let_go(job: &mut Job) {
+    job.publish();
+    if !job.should_pause() && job.parked == Parked::Paused {
+        job.kick();
+    }
+}
+
+/// Judges, and carries out on the main loop and waits, or refuses.
+pub(super) fn request(monitor: &Monitor, core: &Arc<JobCore>, request: Request) -> Answer {
+    let guard = monitor.lock();
+    judge(&guard, core, request)?;
+    if monitor.on_main_thread() {
+        if guard.in_callback {
+            return Err(EngineError::WouldDeadlock);
+        }
+        if guard.main_gone && request != Request::Dismiss {
+            return Err(EngineError::MainLoopGone);
+        }
+        return carry_out(monitor, guard, core, request).1;
+    }
+    if request == Request::Dismiss && !guard.in_callback {
+        return carry_out(monitor, guard, core, request).1;
+    }
+    monitor.await_task(guard, |ticket| {
+        Task::Verb(Arc::clone(core), request, ticket)
+    })
+}
+
+/// Whether the job accepts the request now.
+pub(super) fn judge(state: &State, core: &JobCore, request: Request) -> Answer {
+    let Some(job) = state.job(core.key) else {
+        return Err(refused(core, Refusal::NotFound));
+    };
+    match request {
+        Request::Cancel { force: false } if job.user_paused => Err(Refusal::CurrentlyPaused),
+        Request::Cancel { .. } => job.permits(Verb::Cancel),
+        Request::Complete => job.permits(Verb::Complete).and(
+            if job.cancel != CancelLevel::No || !core.can_complete {
+                Err(Refusal::CannotComplete)
+            } else {
+                Ok(())
+            },
+        ),
+        Request::Finalize => job.permits(Verb::Finalize),
+        Request::Dismiss => job.permits(Verb::Dismiss),
+        Request::SetSpeed { .. } => job.permits(Verb::SetSpeed),
+    }
+    .map_err(|refusal| refused(core, refusal))
+}
+
+/// Carries out a request that was judged acceptable in this very section.
+pub(super) fn carry_out<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    core: &Arc<JobCore>,
+    request: Request,
+) -> (MutexGuard<'a, State>, Answer) {
+    match request {
+        Request::Cancel { force } => (cancel(monitor, guard, core, force), Ok(())),
+        Request::Complete => (complete(monitor, guard, core), Ok(())),
+        Request::Finalize => {
+            let Some(group) = guard.job(core.key).map(|job| job.group) else {
+                return (guard, Ok(()));
+            };
+            let (guard, decision) = finalize::decide(monitor, guard, group);
+            let answer = decision.map_err(|error| EngineError::PrepareFailed {
+                id: core.id.clone(),
+                error,
+            });
+            (guard, answer)
+        }
+        Request::Dismiss => {
+            guard.vanish(monitor, core.key);
+            (guard, Ok(()))
+        }
+        Request::SetSpeed { bytes_per_s } => (set_speed(monitor, guard, core, bytes_per_s), Ok(())),
+    }
+}
+
+/// SEMANTICS.md §5.2. The level only rises; whether the request counts as forced is the driver's
+/// word, except where there is no choice: forced by the user, not ready, or the run is over (A10,
+/// decision 5).
+fn cancel<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    core: &Arc<JobCore>,
+    force: bool,
+) -> MutexGuard<'a, State> {
+    let key = core.key;
+    let Some(job) = guard.job_mut(key) else {
+        return guard;
+    };
+    let ready = job.is_ready();
+    if let Some(token) = job.stage.take_created() {
+        // From here on nobody can start the job or give it up.
+        job.stage = Stage::Failing(token.cancel());
+    }
+    let no_choice = force || !ready || !core.can_complete;
+    let mut forced = true;
+    (guard, ()) = monitor.outside(guard, || {
+        infallible("cancel", || {
+            forced = core.driver.cancel(force, ready) || no_choice;
+        });
+    });
+    let Some(job) = guard.job_mut(key) else {
+        return guard;
+    };
+    if !forced {
+        // A request that found the job ready and finds its run over is what the job did anyway.
+        if !job.ended && job.cancel == CancelLevel::No {
+            job.cancel = CancelLevel::Soft;
+            job.publish();
+            job.enter();
+        }
+        return guard;
+    }
+    let group = job.group;
+    job.force_cancel();
+    if !job.started || job.status.is_completed() {
+        finalize::begin_abort(monitor, guard, group, Some(key))
+    } else if job.ended {
+        finalize::exit(monitor, guard, key)
+    } else {
+        guard
+    }
+}
+
+/// SEMANTICS.md §2.7; latched (decision 17).
+fn complete<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    core: &JobCore,
+) -> MutexGuard<'a, State> {
+    let Some(job) = guard.job_mut(core.key) else {
+        return guard;
+    };
+    if std::mem::replace(&mut job.complete_accepted, true) {
+        return guard;
+    }
+    (guard, ()) = monitor.outside(guard, || infallible("complete", || core.driver.complete()));
+    if let Some(job) = guard.job_mut(core.key) {
+        job.complete_told = true;
+        job.enter();
+    }
+    guard
+}
+
+/// SEMANTICS.md §9.1. Wakes a sleeper unless the new limit is no reason to hurry: unlimited to
+/// limited counts as a decrease (decision 34).
+fn set_speed<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    core: &JobCore,
+    bytes_per_s: u64,
+) -> MutexGuard<'a, State> {
+    let old_bytes_per_s = core.speed_bytes_per_s.get();
+    core.set_speed(bytes_per_s);
+    (guard, ()) = monitor.outside(guard, || {
+        infallible("set_speed", || core.driver.set_speed(bytes_per_s));
+    });
+    let decreased = match (old_bytes_per_s, bytes_per_s) {
+        (_, 0) => false,
+        (0, _) => true,
+        (old, new) => new <= old,
+    };
+    if !decreased
+        && let Some(job) = guard.job_mut(core.key)
+        && is_asleep(job)
+    {
+        job.enter();
+    }
+    guard
+}
+
+/// Its timer is pending: the one state that a change of speed may end (P34).
+fn is_asleep(job: &Job) -> bool {
+    matches!(job.parked, Parked::Sleeping(_))
+}
+
+/// Holds every job that can still pause; returns which (decision 12).
+pub(super) fn pause_all(monitor: &Monitor) -> Vec<Arc<JobCore>> {
+    let mut guard = monitor.lock();
+    let mut held = Vec::new();
+    for job in guard.jobs.values_mut() {
+        if job.permits(Verb::Pause).is_ok() {
+            job.holds += 1;
+            hold_back(job);
+            held.push(Arc::clone(&job.core));
+        }
+    }
+    held
+}
+
+/// Releases what [`pause_all`] held. A job whose run ended meanwhile has dropped the hold itself
+/// (decision 40), and takes no new one.
+pub(super) fn resume_all(monitor: &Monitor, held: &[Arc<JobCore>]) {
+    let mut guard = monitor.lock();
+    for core in held {
+        if let Some(job) = guard.job_mut(core.key)
+            && !job.ended
+            && job.holds > 0
+        {
+            job.holds -= 1;
+            let_go(job);
+        }
+    }
+}
+
+/// Enters the body, as a driver's own means to end its sleep (SEMANTICS.md §4.4).
+pub(super) fn enter(monitor: &Monitor, key: JobKey) {
+    if let Some(job) = monitor.lock().job_mut(key) {
+        job.enter();
+    }
+}
+
+/// The status now; `null` once the job is gone.
+pub(super) fn status(monitor: &Monitor, key: JobKey) -> Status {
+    monitor
+        .lock()
+        .job(key)
+        .map_or(Status::Null, |job| job.status)
+}

@@ -1,0 +1,200 @@
+//! The one file that knows whether it is built for threads (std), loom or shuttle.
+//!
+//! The rest of the crate writes `sync::Mutex`, `sync::Condvar` and so on and is the same text in
+//! all three builds, so that what is checked is what is shipped. The cfgs are our own,
+//! `blockjob_loom` and `blockjob_shuttle`: the plain names would flip our dependencies as well.
+//!
+//! Rules that hold here and that the checkers rely on:
+//! 1. A lock is never poisoned: a panic in a driver callback cannot happen under it (P28), and
+//!    panics of the engine itself are bugs that must not turn into a second, misleading one.
+//! 2. [`Condvar`] has no `notify_one`: loom wakes waiters first in first out, which would hide
+//!    lost wake-ups that a real one shows.
+//! 3. A timed wait exists for threads only. Under the checkers time is virtual: see
+//!    `engine/timer.rs`.
+//! 4. Reference counts and write-once cells are std's in every build: no decision reads the former,
+//!    and the latter are written under the lock.
+//! 5. [`Statistic`] is std's atomic in every build: it is for numbers that are reported and never
+//!    decide anything, and each modelled atomic multiplies the executions to explore.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+#[cfg(all(blockjob_loom, blockjob_shuttle))]
+compile_error!("blockjob_loom and blockjob_shuttle are two different builds");
+
+#[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
+use std::sync as backend;
+
+#[cfg(blockjob_loom)]
+use loom::sync as backend;
+
+#[cfg(blockjob_shuttle)]
+use shuttle::sync as backend;
+
+pub(crate) use std::sync::{Arc, OnceLock};
+
+pub(crate) mod atomic {
+    //! Atomics that take part in decisions: modelled by the checkers.
+    pub(crate) use super::backend::atomic::{AtomicU32, Ordering};
+}
+
+pub(crate) mod thread {
+    //! Threads and who is running.
+    #[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
+    pub(crate) use std::thread::{Builder, ThreadId, current};
+
+    #[cfg(blockjob_loom)]
+    pub(crate) use loom::thread::{Builder, ThreadId, current};
+
+    #[cfg(blockjob_shuttle)]
+    pub(crate) use shuttle::thread::{Builder, ThreadId, current};
+
+    /// The calling thread's id.
+    pub(crate) fn current_id() -> ThreadId {
+        current().id()
+    }
+}
+
+/// Whether this build runs real threads in real time.
+pub(crate) const REAL_TIME: bool = cfg!(not(any(blockjob_loom, blockjob_shuttle)));
+
+/// A lock without poison (rule 1).
+pub(crate) struct Mutex<T>(backend::Mutex<T>);
+
+/// A held [`Mutex`].
+pub(crate) struct MutexGuard<'a, T>(backend::MutexGuard<'a, T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Mutex<T> {
+        Mutex(backend::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard(
+            self.0
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+}
+
+impl<T> fmt::Debug for Mutex<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Mutex")
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+/// A condition variable: `wait(guard) -> guard`, and only `notify_all` (rule 2).
+pub(crate) struct Condvar(backend::Condvar);
+
+impl Condvar {
+    pub(crate) fn new() -> Condvar {
+        Condvar(backend::Condvar::new())
+    }
+
+    /// Gives up the lock and waits in one step; the caller tests its condition again afterwards.
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        MutexGuard(
+            self.0
+                .wait(guard.0)
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+
+    /// As [`wait`](Self::wait), but no longer than `timeout` (rule 3).
+    #[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
+    pub(crate) fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: std::time::Duration,
+    ) -> MutexGuard<'a, T> {
+        let (guard, _) = self
+            .0
+            .wait_timeout(guard.0, timeout)
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        MutexGuard(guard)
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Condvar")
+    }
+}
+
+/// A value on cache lines of its own, so that writes to its neighbours do not slow its readers.
+/// 128 bytes: two lines, because current processors fetch lines in pairs.
+#[repr(align(128))]
+#[derive(Debug)]
+pub(crate) struct CachePadded<T>(pub(crate) T);
+
+impl<T> Deref for CachePadded<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A number that is reported and decides nothing (rule 5).
+#[derive(Debug, Default)]
+pub(crate) struct Statistic(std::sync::atomic::AtomicU64);
+
+impl Statistic {
+    pub(crate) fn add(&self, amount: u64) {
+        self.0
+            .fetch_add(amount, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(crate) fn raise_to(&self, value: u64) {
+        self.0
+            .fetch_max(value, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// Runs `body` and turns its panic into an error with the panic's words. Only where threads are
+/// real: under the checkers a panic is the finding itself and must reach them.
+#[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
+pub(crate) fn catch_panic<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).map_err(|payload| {
+        match (
+            payload.downcast_ref::<&str>(),
+            payload.downcast_ref::<String>(),
+        ) {
+            (Some(words), _) => (*words).to_owned(),
+            (None, Some(words)) => words.clone(),
+            (None, None) => "no message".to_owned(),
+        }
+    })
+}
+
+/// As above, for the checkers: nothing is caught.
+#[cfg(any(blockjob_loom, blockjob_shuttle))]
+#[allow(clippy::unnecessary_wraps)]
+pub(crate) fn catch_panic<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    Ok(body())
+}

@@ -1,0 +1,113 @@
+//! The trace: every step that the specification names, for whoever wants to judge it.
+//!
+//! The engine itself records statuses and events, inside the critical sections that make them
+//! true. Calls, returns, callbacks and I/O are recorded by wrappers around it: an engine judged on
+//! its own word alone would prove little.
+
+use blockjob_model::{Callback, Event, Status};
+
+/// Takes the entries of a trace. Called with the engine's lock held and from any thread: it must
+/// not call the engine, and should not be slow.
+pub trait TraceSink: Send + Sync {
+    /// One more entry.
+    fn record(&self, entry: &TraceEntry<'_>);
+}
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceEntry<'a> {
+    /// The id of the job it concerns; none for `pause-all` and `resume-all`.
+    pub job: Option<&'a str>,
+    /// The name of the job's transaction, if it has one.
+    pub group: Option<&'a str>,
+    /// What happened.
+    pub step: TraceStep<'a>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceStep<'a> {
+    /// Somebody asks for something.
+    Call(Call<'a>),
+    /// The answer.
+    Return {
+        /// The verb that was called, as in its [`Call`].
+        verb: &'static str,
+        /// The error's class and text, if it is one.
+        error: Option<(&'a str, &'a str)>,
+    },
+    /// The job's status changed.
+    Status(Status),
+    /// An event.
+    Event(Event, EventDetail<'a>),
+    /// A driver callback or the completion function begins.
+    CallbackBegin(Callback),
+    /// It ends.
+    CallbackEnd {
+        /// Which.
+        callback: Callback,
+        /// Whether it succeeded; for `cancel`, whether the cancel is forced.
+        ok: bool,
+        /// The error's text.
+        error: Option<&'a str>,
+    },
+    /// A piece of I/O begins.
+    IoBegin(Io),
+    /// It ends.
+    IoEnd {
+        /// Which.
+        io: Io,
+        /// Whether it succeeded.
+        ok: bool,
+    },
+}
+
+/// A call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call<'a> {
+    /// A job is created.
+    Create {
+        /// The driver's type.
+        job_type: &'a str,
+        /// The group decides by itself.
+        auto_finalize: bool,
+        /// The job dismisses itself.
+        auto_dismiss: bool,
+        /// The driver has a `complete`.
+        can_complete: bool,
+    },
+    /// `cancel`.
+    Cancel {
+        /// By force.
+        force: bool,
+    },
+    /// Any other: `start`, `early-fail`, `pause`, `resume`, `complete`, `finalize`, `dismiss`,
+    /// `set-speed`, `pause-all`, `resume-all`.
+    Plain(&'static str),
+}
+
+/// The numbers of an event (SEMANTICS.md §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventDetail<'a> {
+    /// The driver's type.
+    pub job_type: &'a str,
+    /// Bytes in total.
+    pub len_bytes: u64,
+    /// Bytes done.
+    pub offset_bytes: u64,
+    /// The speed limit, 0 for none.
+    pub speed_bytes_per_s: u64,
+    /// The error's text, if the job failed.
+    pub error: Option<&'a str>,
+}
+
+/// A piece of I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Io {
+    /// `read`, `write` or `copy`.
+    pub op: &'static str,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// How much it is, in bytes.
+    pub bytes: u64,
+}
