@@ -11,7 +11,10 @@
 //! | [`state`] | jobs, their transaction, calls under way |
 //! | [`request`] | what a request does |
 //! | [`step`] | everything that may happen next |
+//! | [`accept`] | judges observed behaviour by all of the above |
 
+pub mod accept;
+pub mod hash;
 pub mod profile;
 pub mod request;
 pub mod state;

@@ -236,10 +236,10 @@ fn look(world: &World) -> Vec<Sight> {
         .iter()
         .map(|job| Sight {
             status: job.status,
-            user_paused: job.user_paused,
+            pause_wanted: job.pause_wanted(),
             io_failed: job.io_failed,
-            failed: matches!(job.outcome, Outcome::Failure | Outcome::Cancelled),
-            undecided: !job.status.is_completed(),
+            failed: job.status.is_completed()
+                && matches!(job.outcome, Outcome::Failure | Outcome::Cancelled),
         })
         .collect()
 }

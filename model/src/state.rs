@@ -342,14 +342,12 @@ pub enum CallState {
 pub struct Sight {
     /// Its status; `null` and `undefined` are not listed.
     pub status: Status,
-    /// The user's pause or a stop error holds it.
-    pub user_paused: bool,
+    /// A pause is requested: by the user, a stop error, or `pause_all`.
+    pub pause_wanted: bool,
     /// `io-status` is not `ok`.
     pub io_failed: bool,
-    /// Its result is known and is an error.
+    /// The main loop knows that its run failed or was cancelled.
     pub failed: bool,
-    /// Its result is not known yet, or not yet visible.
-    pub undecided: bool,
 }
 
 /// A call under way.

@@ -746,11 +746,13 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                 world.group.phase = Phase::Preparing;
             });
         }
-        if world
-            .jobs
-            .iter()
-            .any(|job| matches!(job.status, Status::Waiting | Status::Pending))
+        if !world.group.aborting
+            && world
+                .jobs
+                .iter()
+                .any(|job| job.started() && !job.is_final())
         {
+            // A member nobody told us of brings the group down.
             self.offer(Step::Announced, None, |world| begin_abort(world, None));
         }
     }

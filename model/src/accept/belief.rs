@@ -1,0 +1,443 @@
+//! Beliefs: which worlds an observer must hold possible, and how an observation changes that.
+//!
+//! A belief is the set of worlds that explain everything seen so far, closed under the steps that
+//! cannot be seen. Beliefs are interned and their changes remembered, so that a long trace of
+//! ordinary jobs costs one look-up an observation: the subset construction, made lazily. What is
+//! remembered is dropped when it grows over a bound; nothing depends on it.
+
+use std::sync::Arc;
+
+use crate::hash::{FastMap, FastSet};
+use crate::profile::Profile;
+use crate::state::{Call, CallState, Group, Job, JobSpec, Sight, World};
+use crate::status::Status;
+use crate::step::{Output, View, steps_showing};
+use crate::vocabulary::{Reply, Request};
+
+/// The number of a belief in its [`Pool`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BeliefId(u32);
+
+/// More worlds than this in one belief and the group is widened.
+pub(super) const WORLDS_MAX: usize = 2048;
+
+/// More jobs than this in all remembered beliefs together and they are forgotten.
+const REMEMBERED_MAX: usize = 1 << 20;
+
+/// A set of job specs, one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Specs(u64);
+
+impl Specs {
+    pub(super) fn of(specs: &[JobSpec]) -> Specs {
+        Specs(specs.iter().fold(0, |bits, spec| {
+            let place = u32::from(spec.auto_finalize)
+                | u32::from(spec.auto_dismiss) << 1
+                | u32::from(spec.can_complete) << 2
+                | u32::from(spec.needs_finish) << 3
+                | u32::from(spec.block) << 4
+                | u32::from(spec.completion) << 5;
+            bits | 1 << place
+        }))
+    }
+
+    fn each(self) -> impl Iterator<Item = JobSpec> {
+        (0..64)
+            .filter(move |place| self.0 >> place & 1 == 1)
+            .map(|place: u32| JobSpec {
+                auto_finalize: place & 1 != 0,
+                auto_dismiss: place & 2 != 0,
+                can_complete: place & 4 != 0,
+                needs_finish: place & 8 != 0,
+                block: place & 16 != 0,
+                completion: place & 32 != 0,
+            })
+    }
+}
+
+/// What a query said of one job; `None` where it said nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SightPattern {
+    /// Its status.
+    pub status: Status,
+    /// Whether a pause is requested (`query-block-jobs` calls it `paused`).
+    pub paused: Option<bool>,
+    /// Whether `io-status` is other than `ok`.
+    pub io_failed: Option<bool>,
+    /// Whether it carries an error.
+    pub failed: Option<bool>,
+}
+
+impl SightPattern {
+    fn fits(self, sight: Sight, profile: &Profile) -> bool {
+        let paused = self.paused.is_none_or(|paused| {
+            if paused {
+                profile.internal_pauses
+                    || sight.pause_wanted
+                    || matches!(
+                        sight.status,
+                        Status::Created | Status::Paused | Status::Standby
+                    )
+            } else {
+                !sight.pause_wanted
+            }
+        });
+        self.status == sight.status
+            && paused
+            && self
+                .io_failed
+                .is_none_or(|failed| failed == sight.io_failed)
+            && self.failed.is_none_or(|failed| failed == sight.failed)
+    }
+}
+
+/// What is looked for among the pictures a query took of a group: one entry a member, `None` for
+/// a member the answer does not list.
+pub(super) type Listing = Vec<Option<SightPattern>>;
+
+/// Everything that can change a belief.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Symbol {
+    /// Something was seen.
+    See(Output),
+    /// A member is added; which of several specs it has may be unknown.
+    Join(Specs),
+    /// What creates this member also starts it.
+    Start(u16),
+    /// This member will not come into being.
+    Never(u16),
+    /// Somebody unseen sends requests from now on.
+    Others,
+    /// A call begins.
+    Call {
+        slot: u16,
+        member: Option<u16>,
+        request: Request,
+        block: bool,
+        /// It may have taken effect before this group existed.
+        maybe_over: bool,
+    },
+    /// It returns.
+    Answer { slot: u16, reply: Reply },
+    /// A query returns.
+    Looked { slot: u16, listing: Listing },
+    /// It never reached the job layer.
+    Withdraw { slot: u16 },
+}
+
+/// The belief would have more worlds than [`WORLDS_MAX`].
+#[derive(Debug)]
+pub(super) struct TooLarge;
+
+struct Belief {
+    worlds: Arc<[World]>,
+    next: FastMap<Symbol, Option<BeliefId>>,
+}
+
+/// All beliefs in use, each once.
+pub(super) struct Pool {
+    profile: &'static Profile,
+    view: View,
+    beliefs: Vec<Belief>,
+    index: FastMap<Arc<[World]>, BeliefId>,
+    remembered: usize,
+}
+
+impl Pool {
+    pub(super) fn new(profile: &'static Profile, view: View) -> Pool {
+        Pool {
+            profile,
+            view,
+            beliefs: Vec::new(),
+            index: FastMap::default(),
+            remembered: 0,
+        }
+    }
+
+    pub(super) fn worlds(&self, id: BeliefId) -> &Arc<[World]> {
+        &self.beliefs[id.0 as usize].worlds
+    }
+
+    /// Whether nothing can come of it any more.
+    pub(super) fn is_over(&self, id: BeliefId) -> bool {
+        self.worlds(id).iter().all(World::is_over)
+    }
+
+    /// The belief in a group without members.
+    pub(super) fn empty(&mut self, group: Group) -> BeliefId {
+        self.intern(vec![World::new(group, [])])
+    }
+
+    /// Takes a set of worlds in, as it is.
+    pub(super) fn intern(&mut self, mut worlds: Vec<World>) -> BeliefId {
+        worlds.sort_unstable();
+        worlds.dedup();
+        let worlds: Arc<[World]> = worlds.into();
+        if let Some(&id) = self.index.get(&worlds) {
+            return id;
+        }
+        let id = BeliefId(self.beliefs.len() as u32);
+        self.remembered += worlds
+            .iter()
+            .map(|world| world.jobs.len() + 1)
+            .sum::<usize>();
+        self.index.insert(Arc::clone(&worlds), id);
+        self.beliefs.push(Belief {
+            worlds,
+            next: FastMap::default(),
+        });
+        id
+    }
+
+    /// Forgets everything but the beliefs in `used`, whose numbers change.
+    pub(super) fn trim<'a>(&mut self, used: impl Iterator<Item = &'a mut BeliefId>) {
+        if self.remembered <= REMEMBERED_MAX {
+            return;
+        }
+        let old = std::mem::take(&mut self.beliefs);
+        self.index.clear();
+        self.remembered = 0;
+        for id in used {
+            *id = self.intern(old[id.0 as usize].worlds.to_vec());
+        }
+    }
+
+    /// The belief after `symbol`, or `None` where nothing explains it.
+    pub(super) fn advance(
+        &mut self,
+        id: BeliefId,
+        symbol: &Symbol,
+    ) -> Result<Option<BeliefId>, TooLarge> {
+        let belief = &self.beliefs[id.0 as usize];
+        if let Some(&next) = belief.next.get(symbol) {
+            return Ok(next);
+        }
+        let worlds = Arc::clone(&belief.worlds);
+        let mut after = Vec::new();
+        for world in worlds.iter() {
+            self.apply(world, symbol, &mut after);
+        }
+        let next = if after.is_empty() {
+            None
+        } else {
+            let closed = self.close(after)?;
+            Some(self.intern(closed))
+        };
+        self.beliefs[id.0 as usize]
+            .next
+            .insert(symbol.clone(), next);
+        Ok(next)
+    }
+
+    /// What one world becomes.
+    fn apply(&self, world: &World, symbol: &Symbol, after: &mut Vec<World>) {
+        match symbol {
+            &Symbol::See(seen) => steps_showing(
+                world,
+                self.profile,
+                self.view,
+                &|output| output == Some(seen),
+                &mut |_, next, _| after.push(next),
+            ),
+            &Symbol::Join(specs) => after.extend(specs.each().map(|spec| {
+                let mut world = world.clone();
+                world.jobs.push(Job::new(spec));
+                world
+            })),
+            &Symbol::Start(member) => after.push(World {
+                jobs: changed(&world.jobs, member, |job| {
+                    if matches!(job.status, Status::Undefined | Status::Created) {
+                        job.starting = true;
+                    }
+                }),
+                ..world.clone()
+            }),
+            &Symbol::Never(member) => after.push(World {
+                jobs: changed(&world.jobs, member, |job| {
+                    if job.status == Status::Undefined {
+                        job.status = Status::Null;
+                        job.starting = false;
+                    }
+                }),
+                ..world.clone()
+            }),
+            Symbol::Others => {
+                let mut world = world.clone();
+                world.group.others = true;
+                after.push(world);
+            }
+            &Symbol::Call {
+                slot,
+                member,
+                request,
+                block,
+                maybe_over,
+            } => {
+                let mut issue = |state| {
+                    let mut world = world.clone();
+                    let place = world.calls.partition_point(|call| call.thread < slot);
+                    world.calls.insert(
+                        place,
+                        Call {
+                            thread: slot,
+                            member,
+                            request,
+                            block,
+                            state,
+                        },
+                    );
+                    after.push(world);
+                };
+                issue(CallState::Issued);
+                if maybe_over {
+                    issue(CallState::Answered(Ok(())));
+                }
+            }
+            Symbol::Answer { slot, reply } => {
+                if let Some(place) = find(world, *slot)
+                    && world.calls[place].state == CallState::Answered(*reply)
+                {
+                    after.push(without(world, place));
+                }
+            }
+            Symbol::Looked { slot, listing } => {
+                if let Some(place) = find(world, *slot)
+                    && let CallState::Looked(sights) = &world.calls[place].state
+                    && fits(listing, sights, self.profile)
+                {
+                    after.push(without(world, place));
+                }
+            }
+            Symbol::Withdraw { slot } => match find(world, *slot) {
+                Some(place) if world.calls[place].state == CallState::Issued => {
+                    after.push(without(world, place));
+                }
+                Some(_) => {}
+                None => after.push(world.clone()),
+            },
+        }
+    }
+
+    /// Adds everything that may have happened unseen.
+    fn close(&self, mut worlds: Vec<World>) -> Result<Vec<World>, TooLarge> {
+        let mut known: FastSet<World> = worlds.iter().cloned().collect();
+        let mut place = 0;
+        while place < worlds.len() {
+            let mut new = Vec::new();
+            steps_showing(
+                &worlds[place],
+                self.profile,
+                self.view,
+                &|output| output.is_none(),
+                &mut |_, next, _| new.push(next),
+            );
+            for world in new {
+                if known.insert(world.clone()) {
+                    worlds.push(world);
+                }
+            }
+            if worlds.len() > WORLDS_MAX && worlds[0].jobs.len() > 1 {
+                return Err(TooLarge);
+            }
+            place += 1;
+        }
+        Ok(worlds)
+    }
+
+    /// Everything that may be seen next.
+    pub(super) fn visible(&self, id: BeliefId) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        for world in self.worlds(id).iter() {
+            steps_showing(
+                world,
+                self.profile,
+                self.view,
+                &|output| output.is_some(),
+                &mut |_, _, output| outputs.extend(output),
+            );
+        }
+        outputs.sort_unstable();
+        outputs.dedup();
+        outputs
+    }
+
+    /// The belief split into one for each member, each for itself: less is known, never more.
+    ///
+    /// A world becomes its members' worlds, in which the other members are unseen.
+    pub(super) fn split(&mut self, id: BeliefId) -> Result<Vec<BeliefId>, TooLarge> {
+        let worlds = Arc::clone(self.worlds(id));
+        let members = worlds.first().map_or(0, |world| world.jobs.len());
+        let mut beliefs = Vec::with_capacity(members);
+        for member in 0..members {
+            let alone: FastSet<World> = worlds.iter().map(|world| project(world, member)).collect();
+            let closed = self.close(alone.into_iter().collect())?;
+            beliefs.push(self.intern(closed));
+        }
+        Ok(beliefs)
+    }
+}
+
+fn changed(jobs: &[Job], member: u16, change: impl FnOnce(&mut Job)) -> Vec<Job> {
+    let mut jobs = jobs.to_vec();
+    change(&mut jobs[usize::from(member)]);
+    jobs
+}
+
+fn find(world: &World, slot: u16) -> Option<usize> {
+    world.calls.iter().position(|call| call.thread == slot)
+}
+
+fn without(world: &World, place: usize) -> World {
+    let mut world = world.clone();
+    world.calls.remove(place);
+    world
+}
+
+/// Whether the pictures taken of the members are what the answer lists.
+fn fits(listing: &Listing, sights: &[Sight], profile: &Profile) -> bool {
+    // Members that joined after the picture was taken are not in it, and not in the answer.
+    listing.iter().enumerate().all(|(member, listed)| {
+        let sight = sights
+            .get(member)
+            .filter(|sight| !matches!(sight.status, Status::Undefined | Status::Null));
+        match (listed, sight) {
+            (Some(pattern), Some(&sight)) => pattern.fits(sight, profile),
+            (None, None) => true,
+            _ => false,
+        }
+    })
+}
+
+/// One member's part of a world, the others unseen.
+fn project(world: &World, member: usize) -> World {
+    let mut group = world.group;
+    group.open = true;
+    group.phase = if group.aborting {
+        crate::state::Phase::Aborting
+    } else {
+        crate::state::Phase::Idle
+    };
+    let calls = world
+        .calls
+        .iter()
+        .filter(|call| {
+            call.member
+                .is_none_or(|called| usize::from(called) == member)
+        })
+        .map(|call| Call {
+            member: call.member.map(|_| 0),
+            state: match &call.state {
+                CallState::Looked(sights) => {
+                    CallState::Looked(sights.get(member).copied().into_iter().collect())
+                }
+                state => state.clone(),
+            },
+            ..call.clone()
+        })
+        .collect();
+    World {
+        jobs: vec![world.jobs[member]],
+        group,
+        calls,
+    }
+}

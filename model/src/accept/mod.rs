@@ -1,0 +1,667 @@
+//! The acceptor: judges observed behaviour by the step relation.
+//!
+//! For every transaction it keeps a belief, the set of worlds that explain what was seen
+//! ([`belief`]). An observation nobody can explain empties it: the trace is rejected, with what
+//! would have been allowed ([`explain`]). Calls under way are part of the worlds, so a history of
+//! concurrent calls and returns is judged by the same rules as a sequential one: a request takes
+//! effect at some moment between its call and its return.
+//!
+//! Memory is bounded by live jobs, not by the length of the trace. Where the worlds of a large
+//! transaction would become too many, it is widened: its members are judged one by one and
+//! [`Acceptor::widened`] counts it. A widened verdict can miss a fault, never invent one.
+
+mod belief;
+mod explain;
+
+use crate::hash::FastMap;
+use crate::profile::Profile;
+use crate::state::{Group, JobSpec};
+use crate::status::Status;
+use crate::step::{Output, View};
+use crate::vocabulary::{Callback, Event, Reply, Request};
+
+pub use belief::SightPattern;
+use belief::{BeliefId, Pool, Specs, Symbol, TooLarge};
+
+/// A transaction under judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupKey(u32);
+
+/// A job under judgement. An id used again is another job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobKey(u32);
+
+/// Something seen of one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Seen {
+    /// Its status changed.
+    Status(Status),
+    /// An event.
+    Event(Event),
+    /// A callback begins.
+    Begin(Callback),
+    /// A callback ends; `false` = with an error (for `cancel`: not forced).
+    End(Callback, bool),
+    /// The driver enters a pause point.
+    PointBegin,
+    /// The pause point returns to the driver.
+    PointEnd,
+    /// A piece of I/O begins.
+    IoBegin,
+    /// A piece of I/O ends.
+    IoEnd,
+}
+
+impl Seen {
+    const fn of(self, member: usize) -> Output {
+        match self {
+            Seen::Status(status) => Output::Status(member, status),
+            Seen::Event(event) => Output::Event(member, event),
+            Seen::Begin(callback) => Output::Begin(member, callback),
+            Seen::End(callback, well) => Output::End(member, callback, well),
+            Seen::PointBegin => Output::PointBegin(member),
+            Seen::PointEnd => Output::PointEnd(member),
+            Seen::IoBegin => Output::IoBegin(member),
+            Seen::IoEnd => Output::IoEnd(member),
+        }
+    }
+}
+
+/// Why a trace was rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The rule, by name; public interface.
+    pub rule: &'static str,
+    /// What is wrong, in plain words.
+    pub message: String,
+    /// What would have been allowed instead.
+    pub allowed: Vec<String>,
+    /// Where SEMANTICS.md says so.
+    pub section: &'static str,
+}
+
+struct Track {
+    key: GroupKey,
+    members: Vec<JobKey>,
+    belief: BeliefId,
+}
+
+struct JobTrack {
+    group: GroupKey,
+    member: u16,
+    id: String,
+}
+
+struct CallTrack {
+    slot: u16,
+    groups: Vec<GroupKey>,
+    request: Request,
+    /// It concerns every job, those created meanwhile too.
+    all: bool,
+}
+
+/// Judges one trace.
+pub struct Acceptor {
+    profile: &'static Profile,
+    pool: Pool,
+    groups: FastMap<u32, Track>,
+    jobs: FastMap<u32, JobTrack>,
+    calls: FastMap<u16, CallTrack>,
+    slots: Vec<bool>,
+    next_group: u32,
+    next_job: u32,
+    /// The main-loop callback under way (P27).
+    main_in: Option<(JobKey, Callback)>,
+    widened: u64,
+}
+
+impl Acceptor {
+    /// An acceptor for one trace of an implementation of `profile`, as seen through `view`.
+    pub fn new(profile: &'static Profile, view: View) -> Acceptor {
+        Acceptor {
+            profile,
+            pool: Pool::new(profile, view),
+            groups: FastMap::default(),
+            jobs: FastMap::default(),
+            calls: FastMap::default(),
+            slots: Vec::new(),
+            next_group: 0,
+            next_job: 0,
+            main_in: None,
+            widened: 0,
+        }
+    }
+
+    /// The profile it judges by.
+    pub fn profile(&self) -> &'static Profile {
+        self.profile
+    }
+
+    /// How often a transaction had too many possible worlds and was widened.
+    pub fn widened(&self) -> u64 {
+        self.widened
+    }
+
+    /// How many jobs are neither gone nor forgotten.
+    pub fn live_jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Opens a transaction; `known` says what is unknown of it ([`Group::CLOSED`]: nothing).
+    pub fn group(&mut self, known: Group) -> GroupKey {
+        let key = GroupKey(self.next_group);
+        self.next_group += 1;
+        let belief = self.pool.empty(known);
+        self.groups.insert(
+            key.0,
+            Track {
+                key,
+                members: Vec::new(),
+                belief,
+            },
+        );
+        // A call for every job may reach this one too.
+        let pending: Vec<(u16, Request)> = self
+            .calls
+            .values_mut()
+            .filter(|call| call.all)
+            .map(|call| {
+                call.groups.push(key);
+                (call.slot, call.request)
+            })
+            .collect();
+        for (slot, request) in pending {
+            self.change(
+                key,
+                &Symbol::Call {
+                    slot,
+                    member: None,
+                    request,
+                    block: false,
+                    maybe_over: request != Request::Query,
+                },
+            );
+        }
+        key
+    }
+
+    /// Adds a job to a transaction. It has one of `specs`; which, is found out. It is not in
+    /// being until its status `created` is seen.
+    ///
+    /// # Panics
+    /// If `group` is not one of this acceptor's, or `specs` is empty.
+    pub fn job(&mut self, group: GroupKey, specs: &[JobSpec], id: &str) -> JobKey {
+        assert!(!specs.is_empty(), "a job has a spec");
+        let key = JobKey(self.next_job);
+        self.next_job += 1;
+        self.change(group, &Symbol::Join(Specs::of(specs)));
+        let track = self
+            .groups
+            .get_mut(&group.0)
+            .expect("a group of this acceptor");
+        track.members.push(key);
+        let member = track.members.len() as u16 - 1;
+        self.jobs.insert(
+            key.0,
+            JobTrack {
+                group,
+                member,
+                id: id.to_owned(),
+            },
+        );
+        key
+    }
+
+    /// The command that creates the job also starts it: `created` and `running` may come.
+    pub fn start(&mut self, job: JobKey) {
+        if let Some((group, member)) = self.place(job) {
+            self.change(group, &Symbol::Start(member));
+        }
+    }
+
+    /// The job will not come into being: its creation was refused before `created`.
+    pub fn never(&mut self, job: JobKey) {
+        if let Some((group, member)) = self.place(job) {
+            self.change(group, &Symbol::Never(member));
+            self.sweep(group);
+        }
+    }
+
+    /// From now on somebody unseen may send requests for the job.
+    pub fn others(&mut self, job: JobKey) {
+        if let Some((group, _)) = self.place(job) {
+            self.change(group, &Symbol::Others);
+        }
+    }
+
+    /// From now on somebody unseen may send requests for every job there is.
+    pub fn others_everywhere(&mut self) {
+        let groups: Vec<GroupKey> = self.groups.values().map(|track| track.key).collect();
+        for group in groups {
+            self.change(group, &Symbol::Others);
+        }
+    }
+
+    /// A call begins; `job` is `None` where it concerns every job. One call at a time a thread.
+    pub fn call(&mut self, thread: u16, job: Option<JobKey>, request: Request, block: bool) {
+        let slot = self.take_slot();
+        let (groups, member) = match job {
+            None => (self.groups.values().map(|track| track.key).collect(), None),
+            Some(job) => match self.place(job) {
+                Some((group, member)) => (vec![group], Some(member)),
+                None => (Vec::new(), None),
+            },
+        };
+        let mut track = CallTrack {
+            slot,
+            groups,
+            request,
+            all: job.is_none() && request != Request::Start,
+        };
+        track.groups.sort_unstable();
+        let symbol = Symbol::Call {
+            slot,
+            member,
+            request,
+            block,
+            maybe_over: false,
+        };
+        let groups = track.groups.clone();
+        self.calls.insert(thread, track);
+        for group in groups {
+            self.change(group, &symbol);
+        }
+    }
+
+    /// A call that concerns every member of one transaction begins (starting it).
+    pub fn call_group(&mut self, thread: u16, group: GroupKey, request: Request) {
+        let slot = self.take_slot();
+        self.calls.insert(
+            thread,
+            CallTrack {
+                slot,
+                groups: vec![group],
+                request,
+                all: false,
+            },
+        );
+        self.change(
+            group,
+            &Symbol::Call {
+                slot,
+                member: None,
+                request,
+                block: false,
+                maybe_over: false,
+            },
+        );
+    }
+
+    /// The thread's call returned.
+    ///
+    /// # Errors
+    /// The reply cannot be explained.
+    pub fn answer(&mut self, thread: u16, reply: Reply) -> Result<(), Rejection> {
+        let Some(call) = self.calls.get(&thread) else {
+            return Err(explain::no_call());
+        };
+        let (slot, request) = (call.slot, call.request);
+        for group in call.groups.clone() {
+            let before = self.belief(group);
+            if !self.change(group, &Symbol::Answer { slot, reply }) {
+                let ids = self.ids(group);
+                return Err(explain::answer(
+                    self.pool.worlds(before),
+                    &ids,
+                    slot,
+                    request,
+                    reply,
+                ));
+            }
+        }
+        self.end_call(thread);
+        Ok(())
+    }
+
+    /// The thread's query returned, and listed these jobs.
+    ///
+    /// # Errors
+    /// At no moment between call and return was this the picture.
+    pub fn looked(
+        &mut self,
+        thread: u16,
+        sights: &[(JobKey, SightPattern)],
+    ) -> Result<(), Rejection> {
+        let Some(call) = self.calls.get(&thread) else {
+            return Err(explain::no_call());
+        };
+        let slot = call.slot;
+        for group in call.groups.clone() {
+            let Some(track) = self.groups.get(&group.0) else {
+                continue;
+            };
+            let before = track.belief;
+            let listing: Vec<Option<SightPattern>> = track
+                .members
+                .iter()
+                .map(|member| {
+                    sights
+                        .iter()
+                        .find(|(job, _)| job == member)
+                        .map(|&(_, pattern)| pattern)
+                })
+                .collect();
+            if !self.change(
+                group,
+                &Symbol::Looked {
+                    slot,
+                    listing: listing.clone(),
+                },
+            ) {
+                let ids = self.ids(group);
+                return Err(explain::looked(
+                    self.pool.worlds(before),
+                    &ids,
+                    slot,
+                    &listing,
+                ));
+            }
+        }
+        self.end_call(thread);
+        Ok(())
+    }
+
+    /// The thread's call failed before it reached the job layer: it changed nothing.
+    pub fn withdraw(&mut self, thread: u16) {
+        let Some(call) = self.calls.get(&thread) else {
+            return;
+        };
+        let slot = call.slot;
+        for group in call.groups.clone() {
+            self.change(group, &Symbol::Withdraw { slot });
+        }
+        self.end_call(thread);
+    }
+
+    /// Something was seen of a job.
+    ///
+    /// # Errors
+    /// Nothing explains it. The belief stays as it was before.
+    pub fn observe(&mut self, job: JobKey, seen: Seen) -> Result<(), Rejection> {
+        self.one_callback_at_a_time(job, seen)?;
+        let Some((group, member)) = self.place(job) else {
+            return Err(explain::gone(seen));
+        };
+        let output = seen.of(usize::from(member));
+        let before = self.belief(group);
+        if self.change(group, &Symbol::See(output)) {
+            self.sweep(group);
+            Ok(())
+        } else {
+            let ids = self.ids(group);
+            Err(explain::seen(
+                self.pool.worlds(before),
+                &self.pool.visible(before),
+                &ids,
+                output,
+            ))
+        }
+    }
+
+    /// P27: the main loop runs one callback at a time.
+    fn one_callback_at_a_time(&mut self, job: JobKey, seen: Seen) -> Result<(), Rejection> {
+        match seen {
+            Seen::Begin(callback) if callback.on_main_loop() => {
+                if let Some((other, running)) = self.main_in {
+                    return Err(explain::overlap(
+                        self.id(job),
+                        callback,
+                        self.id(other),
+                        running,
+                    ));
+                }
+                self.main_in = Some((job, callback));
+            }
+            Seen::End(callback, _) if self.main_in == Some((job, callback)) => {
+                self.main_in = None;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The trace is complete: nothing was left undone.
+    ///
+    /// # Errors
+    /// A job is not final, or a call did not return.
+    pub fn finish(&self) -> Result<(), Rejection> {
+        let mut keys: Vec<&u32> = self.groups.keys().collect();
+        keys.sort_unstable();
+        for key in keys {
+            let track = &self.groups[key];
+            let worlds = self.pool.worlds(track.belief);
+            if !worlds.iter().any(crate::state::World::is_over) {
+                return Err(explain::unfinished(worlds, &self.ids(track.key)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The statuses a job may have now; empty for a job that is gone.
+    pub fn statuses(&self, job: JobKey) -> Vec<Status> {
+        let Some((group, member)) = self.place(job) else {
+            return Vec::new();
+        };
+        let worlds = self.pool.worlds(self.belief(group));
+        let mut statuses: Vec<Status> = worlds
+            .iter()
+            .map(|world| world.jobs[usize::from(member)].status)
+            .collect();
+        statuses.sort_unstable();
+        statuses.dedup();
+        statuses
+    }
+
+    /// Whether the job is certainly gone: its status is `null`, or it never was.
+    pub fn gone(&self, job: JobKey) -> bool {
+        self.statuses(job)
+            .iter()
+            .all(|&status| status == Status::Null)
+    }
+
+    fn place(&self, job: JobKey) -> Option<(GroupKey, u16)> {
+        self.jobs
+            .get(&job.0)
+            .map(|track| (track.group, track.member))
+    }
+
+    fn id(&self, job: JobKey) -> &str {
+        self.jobs.get(&job.0).map_or("?", |track| &track.id)
+    }
+
+    fn ids(&self, group: GroupKey) -> Vec<&str> {
+        self.groups
+            .get(&group.0)
+            .map(|track| track.members.iter().map(|&job| self.id(job)).collect())
+            .unwrap_or_default()
+    }
+
+    fn belief(&self, group: GroupKey) -> BeliefId {
+        self.groups[&group.0].belief
+    }
+
+    fn take_slot(&mut self) -> u16 {
+        let slot = self
+            .slots
+            .iter()
+            .position(|taken| !taken)
+            .unwrap_or_else(|| {
+                self.slots.push(false);
+                self.slots.len() - 1
+            });
+        self.slots[slot] = true;
+        slot as u16
+    }
+
+    fn end_call(&mut self, thread: u16) {
+        if let Some(call) = self.calls.remove(&thread) {
+            self.slots[usize::from(call.slot)] = false;
+            for group in call.groups {
+                self.sweep(group);
+            }
+        }
+    }
+
+    /// Changes what is believed of a group; `false` where nothing explains the symbol.
+    fn change(&mut self, group: GroupKey, symbol: &Symbol) -> bool {
+        let Some(track) = self.groups.get(&group.0) else {
+            return true;
+        };
+        match self.pool.advance(track.belief, symbol) {
+            Ok(Some(belief)) => {
+                if let Some(track) = self.groups.get_mut(&group.0) {
+                    track.belief = belief;
+                }
+                self.pool
+                    .trim(self.groups.values_mut().map(|track| &mut track.belief));
+                true
+            }
+            Ok(None) => false,
+            Err(TooLarge) => self.widen(group, symbol),
+        }
+    }
+
+    /// Judges the members of a transaction one by one from now on, then changes the belief.
+    fn widen(&mut self, group: GroupKey, symbol: &Symbol) -> bool {
+        self.widened += 1;
+        let Some(track) = self.groups.remove(&group.0) else {
+            return true;
+        };
+        let Ok(beliefs) = self.pool.split(track.belief) else {
+            unreachable!("the worlds of a single job are few");
+        };
+        let mut keys = Vec::with_capacity(track.members.len());
+        for (&job, belief) in track.members.iter().zip(beliefs) {
+            let key = GroupKey(self.next_group);
+            self.next_group += 1;
+            self.groups.insert(
+                key.0,
+                Track {
+                    key,
+                    members: vec![job],
+                    belief,
+                },
+            );
+            if let Some(track) = self.jobs.get_mut(&job.0) {
+                track.group = key;
+                track.member = 0;
+            }
+            keys.push(key);
+        }
+        // Calls under way now concern the groups their worlds went to.
+        let mut calls = std::mem::take(&mut self.calls);
+        for call in calls.values_mut() {
+            if let Some(place) = call.groups.iter().position(|&other| other == group) {
+                call.groups.remove(place);
+                for &key in &keys {
+                    let worlds = self.pool.worlds(self.groups[&key.0].belief);
+                    let under_way = worlds
+                        .iter()
+                        .any(|world| world.calls.iter().any(|other| other.thread == call.slot));
+                    if under_way {
+                        call.groups.push(key);
+                    }
+                }
+            }
+        }
+        self.calls = calls;
+        self.change_split(&keys, symbol)
+    }
+
+    /// Applies a symbol meant for a whole group to the groups its members were split into.
+    fn change_split(&mut self, keys: &[GroupKey], symbol: &Symbol) -> bool {
+        let one = |member: usize| keys.get(member).copied();
+        match symbol {
+            &Symbol::See(output) => {
+                let seen = relocate(output);
+                one(output.member()).is_none_or(|key| self.change(key, &Symbol::See(seen)))
+            }
+            &Symbol::Start(member) => {
+                one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Start(0)))
+            }
+            &Symbol::Never(member) => {
+                one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Never(0)))
+            }
+            &Symbol::Call {
+                slot,
+                member: Some(member),
+                request,
+                block,
+                maybe_over,
+            } => one(usize::from(member)).is_none_or(|key| {
+                self.calls.values_mut().for_each(|call| {
+                    if call.slot == slot {
+                        call.groups = vec![key];
+                    }
+                });
+                self.change(
+                    key,
+                    &Symbol::Call {
+                        slot,
+                        member: Some(0),
+                        request,
+                        block,
+                        maybe_over,
+                    },
+                )
+            }),
+            Symbol::Looked { slot, listing } => keys.iter().zip(listing).all(|(&key, listed)| {
+                self.change(
+                    key,
+                    &Symbol::Looked {
+                        slot: *slot,
+                        listing: vec![*listed],
+                    },
+                )
+            }),
+            symbol => keys.iter().all(|&key| self.change(key, symbol)),
+        }
+    }
+
+    /// Forgets a group of which nothing can come any more.
+    fn sweep(&mut self, group: GroupKey) {
+        let over = self
+            .groups
+            .get(&group.0)
+            .is_some_and(|track| !track.members.is_empty() && self.all_gone(track));
+        if over && let Some(track) = self.groups.remove(&group.0) {
+            for job in track.members {
+                self.jobs.remove(&job.0);
+            }
+        }
+    }
+
+    /// Every member is `null` and no call is under way.
+    fn all_gone(&self, track: &Track) -> bool {
+        self.pool.is_over(track.belief)
+            && self
+                .pool
+                .worlds(track.belief)
+                .iter()
+                .all(|world| world.jobs.iter().all(|job| job.status == Status::Null))
+    }
+}
+
+/// The same output for the only member of a group.
+const fn relocate(output: Output) -> Output {
+    match output {
+        Output::Status(_, status) => Output::Status(0, status),
+        Output::Event(_, event) => Output::Event(0, event),
+        Output::Begin(_, callback) => Output::Begin(0, callback),
+        Output::End(_, callback, well) => Output::End(0, callback, well),
+        Output::PointBegin(_) => Output::PointBegin(0),
+        Output::PointEnd(_) => Output::PointEnd(0),
+        Output::IoBegin(_) => Output::IoBegin(0),
+        Output::IoEnd(_) => Output::IoEnd(0),
+    }
+}
