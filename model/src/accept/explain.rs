@@ -206,17 +206,11 @@ fn status_rule(
             "6.5",
             "neither it nor a member of its transaction failed or was cancelled".to_owned(),
         ),
-        Status::Concluded
-            if all(&|world| {
-                job(world).status == Status::Pending && world.group.phase == Phase::Idle
-            }) =>
-        {
-            (
-                "finalize-unasked",
-                "2.8",
-                "its transaction waits for its user to finalize it".to_owned(),
-            )
-        }
+        Status::Concluded if undecided(worlds, member) => (
+            "finalize-unasked",
+            "2.8",
+            "its transaction waits for its user to finalize it".to_owned(),
+        ),
         Status::Concluded => (
             "terminal-event-missing",
             "7.1",
@@ -233,6 +227,14 @@ fn status_rule(
             "no job becomes undefined".to_owned(),
         ),
     }
+}
+
+/// The member is pending, and nobody has finalized its transaction.
+fn undecided(worlds: &[World], member: usize) -> bool {
+    worlds.iter().all(|world| {
+        world.jobs[member].status == Status::Pending
+            && matches!(world.group.phase, Phase::Idle | Phase::Announcing)
+    })
 }
 
 fn event_rule(
@@ -278,16 +280,11 @@ fn event_rule(
             "5.3",
             "nobody cancelled it by force".to_owned(),
         ),
-        Event::Completed { .. } | Event::Cancelled
-            if now == [Status::Pending]
-                && worlds.iter().all(|world| world.group.phase == Phase::Idle) =>
-        {
-            (
-                "finalize-unasked",
-                "2.8",
-                "its transaction waits for its user to finalize it".to_owned(),
-            )
-        }
+        Event::Completed { .. } | Event::Cancelled if undecided(worlds, member) => (
+            "finalize-unasked",
+            "2.8",
+            "its transaction waits for its user to finalize it".to_owned(),
+        ),
         Event::Completed { .. } | Event::Cancelled => (
             "terminal-event-order",
             "7.4",

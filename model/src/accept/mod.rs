@@ -395,6 +395,15 @@ impl Acceptor {
         let output = seen.of(usize::from(member));
         let before = self.belief(group);
         if self.change(group, &Symbol::See(output)) {
+            match seen {
+                Seen::Begin(callback) if callback.on_main_loop() => {
+                    self.main_in = Some((job, callback));
+                }
+                Seen::End(callback, _) if self.main_in == Some((job, callback)) => {
+                    self.main_in = None;
+                }
+                _ => {}
+            }
             self.sweep(group);
             Ok(())
         } else {
@@ -409,25 +418,13 @@ impl Acceptor {
     }
 
     /// P27: the main loop runs one callback at a time.
-    fn one_callback_at_a_time(&mut self, job: JobKey, seen: Seen) -> Result<(), Rejection> {
-        match seen {
-            Seen::Begin(callback) if callback.on_main_loop() => {
-                if let Some((other, running)) = self.main_in {
-                    return Err(explain::overlap(
-                        self.id(job),
-                        callback,
-                        self.id(other),
-                        running,
-                    ));
-                }
-                self.main_in = Some((job, callback));
-            }
-            Seen::End(callback, _) if self.main_in == Some((job, callback)) => {
-                self.main_in = None;
-            }
-            _ => {}
+    fn one_callback_at_a_time(&self, job: JobKey, seen: Seen) -> Result<(), Rejection> {
+        match (seen, self.main_in) {
+            (Seen::Begin(callback), Some((other, running))) if callback.on_main_loop() => Err(
+                explain::overlap(self.id(job), callback, self.id(other), running),
+            ),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The trace is complete: nothing was left undone.

@@ -1,0 +1,442 @@
+//! Goal: the acceptor takes what SEMANTICS.md allows and names the rule that the rest breaks.
+//!
+//! Method: short histories written down by hand, and a brute-force twin that decides "is there a
+//! run of the step relation with these outputs" by plain search, held against the acceptor on
+//! random walks through the relation and on small edits of them.
+
+#![allow(clippy::unwrap_used)]
+
+use blockjob_model::accept::{Acceptor, JobKey, Rejection, Seen};
+use blockjob_model::profile::{QEMU_10_0, REFERENCE};
+use blockjob_model::state::{Group, JobSpec, World};
+use blockjob_model::step::{Output, View, steps};
+use blockjob_model::{Callback, Event, Profile, Refusal, Request, Status, Verb};
+
+const READY: JobSpec = JobSpec {
+    can_complete: true,
+    needs_finish: true,
+    ..JobSpec::PLAIN
+};
+
+struct Bench {
+    acceptor: Acceptor,
+    jobs: Vec<JobKey>,
+}
+
+impl Bench {
+    /// One transaction as QMP shows it: the creating command starts its jobs.
+    fn qmp(profile: &'static Profile, specs: &[JobSpec]) -> Bench {
+        let mut acceptor = Acceptor::new(profile, View::QMP);
+        let group = acceptor.group(Group::CLOSED);
+        let jobs: Vec<JobKey> = specs
+            .iter()
+            .enumerate()
+            .map(|(at, &spec)| acceptor.job(group, &[spec], &format!("j{at}")))
+            .collect();
+        for &job in &jobs {
+            acceptor.start(job);
+        }
+        Bench { acceptor, jobs }
+    }
+
+    fn status(&mut self, job: usize, statuses: &[Status]) {
+        for &status in statuses {
+            self.try_status(job, status).unwrap();
+        }
+    }
+
+    fn try_status(&mut self, job: usize, status: Status) -> Result<(), Rejection> {
+        self.acceptor.observe(self.jobs[job], Seen::Status(status))
+    }
+
+    fn try_event(&mut self, job: usize, event: Event) -> Result<(), Rejection> {
+        self.acceptor.observe(self.jobs[job], Seen::Event(event))
+    }
+
+    fn event(&mut self, job: usize, event: Event) {
+        self.try_event(job, event).unwrap();
+    }
+
+    fn ask(&mut self, job: usize, request: Request) {
+        let job = self.jobs[job];
+        self.acceptor.call(0, Some(job), request, false);
+    }
+
+    fn told(&mut self, job: usize, request: Request) {
+        self.ask(job, request);
+        self.acceptor.answer(0, Ok(())).unwrap();
+    }
+}
+
+use Status::{Aborting, Concluded, Created, Null, Paused, Pending, Ready, Running, Waiting};
+
+const DONE: Event = Event::Completed { error: false };
+const FAILED: Event = Event::Completed { error: true };
+
+fn rule<T>(result: Result<T, Rejection>) -> &'static str {
+    result.err().map_or("accepted", |rejection| rejection.rule)
+}
+
+#[test]
+fn a_plain_job_comes_and_goes() {
+    for profile in [&REFERENCE, &QEMU_10_0] {
+        let mut bench = Bench::qmp(profile, &[JobSpec::PLAIN]);
+        bench.status(0, &[Created, Running, Waiting, Pending]);
+        bench.event(0, DONE);
+        bench.status(0, &[Concluded, Null]);
+        assert!(bench.acceptor.gone(bench.jobs[0]));
+        assert_eq!(rule(bench.try_status(0, Running)), "after-null");
+        assert_eq!(bench.acceptor.live_jobs(), 0);
+        bench.acceptor.finish().unwrap();
+    }
+}
+
+#[test]
+fn an_edge_that_is_not_in_the_table_is_named_so() {
+    let mut bench = Bench::qmp(&QEMU_10_0, &[JobSpec::PLAIN]);
+    bench.status(0, &[Created, Running]);
+    assert_eq!(rule(bench.try_status(0, Pending)), "status-transition");
+    assert_eq!(rule(bench.try_status(0, Running)), "status-repeated");
+    bench.status(0, &[Waiting]);
+}
+
+#[test]
+fn only_qemu_pauses_without_being_asked() {
+    let mut bench = Bench::qmp(&QEMU_10_0, &[JobSpec::PLAIN]);
+    bench.status(0, &[Created, Running, Paused, Running]);
+    let mut bench = Bench::qmp(&REFERENCE, &[JobSpec::PLAIN]);
+    bench.status(0, &[Created, Running]);
+    assert_eq!(rule(bench.try_status(0, Paused)), "paused-unasked");
+}
+
+#[test]
+fn a_users_pause_ends_by_resume_alone() {
+    for profile in [&REFERENCE, &QEMU_10_0] {
+        let mut bench = Bench::qmp(profile, &[JobSpec::PLAIN]);
+        bench.status(0, &[Created, Running]);
+        bench.told(0, Request::Pause);
+        bench.status(0, &[Paused]);
+        assert_eq!(rule(bench.try_status(0, Running)), "pause-in-force");
+        bench.ask(0, Request::Pause);
+        assert_eq!(rule(bench.acceptor.answer(0, Ok(()))), "verb-accepted");
+        let refused = Err(Refusal::AlreadyPaused);
+        bench.acceptor.answer(0, refused).unwrap();
+        bench.told(0, Request::Resume);
+        bench.status(0, &[Running]);
+    }
+}
+
+#[test]
+fn a_request_takes_effect_between_call_and_return() {
+    let mut bench = Bench::qmp(&REFERENCE, &[JobSpec::PLAIN]);
+    bench.status(0, &[Created, Running]);
+    bench.ask(0, Request::Pause);
+    bench.status(0, &[Paused]);
+    bench.acceptor.answer(0, Ok(())).unwrap();
+}
+
+#[test]
+fn a_refusal_names_the_status_the_job_had() {
+    let mut bench = Bench::qmp(&QEMU_10_0, &[READY]);
+    bench.status(0, &[Created, Running, Ready]);
+    bench.event(0, Event::Ready);
+    bench.ask(0, Request::Dismiss);
+    let wrong = Refusal::Verb {
+        status: Running,
+        verb: Verb::Dismiss,
+    };
+    let answer = bench.acceptor.answer(0, Err(wrong));
+    assert_eq!(rule(answer), "refusal-names-status");
+}
+
+#[test]
+fn after_a_soft_cancel_complete_is_refused() {
+    let mut bench = Bench::qmp(&QEMU_10_0, &[READY]);
+    bench.status(0, &[Created, Running, Ready]);
+    assert_eq!(rule(bench.try_status(0, Waiting)), "ready-event-missing");
+    bench.event(0, Event::Ready);
+    assert_eq!(rule(bench.try_status(0, Waiting)), "ended-unasked");
+    bench.told(0, Request::Cancel { force: false });
+    bench.ask(0, Request::Complete);
+    assert_eq!(rule(bench.acceptor.answer(0, Ok(()))), "verb-accepted");
+    let refused = Err(Refusal::CannotComplete);
+    bench.acceptor.answer(0, refused).unwrap();
+    bench.status(0, &[Waiting, Pending]);
+    bench.event(0, DONE);
+    bench.status(0, &[Concluded, Null]);
+}
+
+#[test]
+fn a_forced_cancel_shows_in_the_terminal_event() {
+    for profile in [&REFERENCE, &QEMU_10_0] {
+        let mut bench = Bench::qmp(profile, &[JobSpec::PLAIN]);
+        bench.status(0, &[Created, Running]);
+        bench.told(0, Request::Cancel { force: true });
+        assert_eq!(rule(bench.try_status(0, Waiting)), "cancel-lost");
+        bench.status(0, &[Aborting]);
+        assert_eq!(rule(bench.try_event(0, FAILED)), "terminal-event-kind");
+        let early = bench.try_status(0, Concluded);
+        assert_eq!(rule(early), "terminal-event-missing");
+        bench.event(0, Event::Cancelled);
+        bench.status(0, &[Concluded, Null]);
+    }
+}
+
+#[test]
+fn a_group_commits_newest_first_after_all_wait() {
+    let mut bench = Bench::qmp(&REFERENCE, &[JobSpec::PLAIN; 2]);
+    bench.status(0, &[Created]);
+    bench.status(1, &[Created]);
+    bench.status(0, &[Running, Waiting]);
+    let early = bench.try_status(0, Pending);
+    assert_eq!(rule(early), "pending-before-all-waiting");
+    bench.status(1, &[Running, Waiting, Pending]);
+    bench.status(0, &[Pending]);
+    assert_eq!(rule(bench.try_event(0, DONE)), "terminal-event-order");
+    bench.event(1, DONE);
+    bench.status(1, &[Concluded, Null]);
+    bench.event(0, DONE);
+    bench.status(0, &[Concluded, Null]);
+}
+
+#[test]
+fn a_group_with_a_failed_member_commits_nobody() {
+    for profile in [&REFERENCE, &QEMU_10_0] {
+        let mut bench = Bench::qmp(profile, &[JobSpec::PLAIN; 2]);
+        for job in 0..2 {
+            bench.status(job, &[Created, Running]);
+        }
+        bench.status(0, &[Waiting]);
+        bench.status(1, &[Aborting]);
+        bench.event(1, FAILED);
+        bench.status(1, &[Concluded, Null]);
+        assert_eq!(rule(bench.try_event(0, DONE)), "terminal-event-order");
+        bench.status(0, &[Aborting]);
+        assert_eq!(rule(bench.try_event(0, DONE)), "terminal-event-kind");
+        bench.event(0, Event::Cancelled);
+        bench.status(0, &[Concluded, Null]);
+    }
+}
+
+#[test]
+fn finalize_decides_the_whole_group_before_it_returns() {
+    let manual = JobSpec {
+        auto_finalize: false,
+        ..JobSpec::PLAIN
+    };
+    let mut bench = Bench::qmp(&QEMU_10_0, &[manual, JobSpec::PLAIN]);
+    for job in 0..2 {
+        bench.status(job, &[Created, Running]);
+    }
+    bench.status(0, &[Waiting]);
+    bench.status(1, &[Waiting, Pending]);
+    bench.status(0, &[Pending]);
+    bench.event(0, Event::Pending);
+    assert_eq!(rule(bench.try_event(1, DONE)), "finalize-unasked");
+    bench.ask(1, Request::Finalize);
+    bench.event(1, DONE);
+    bench.status(1, &[Concluded, Null]);
+    assert_eq!(rule(bench.acceptor.answer(0, Ok(()))), "reply-too-early");
+    bench.event(0, DONE);
+    bench.status(0, &[Concluded, Null]);
+    bench.acceptor.answer(0, Ok(())).unwrap();
+}
+
+#[test]
+fn the_engines_callbacks_come_in_order() {
+    let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);
+    let group = acceptor.group(Group::CLOSED);
+    let job = acceptor.job(group, &[JobSpec::PLAIN], "j");
+    let see = |acceptor: &mut Acceptor, seen| acceptor.observe(job, seen);
+    let see_all = |acceptor: &mut Acceptor, all: &[Seen]| {
+        for &seen in all {
+            acceptor.observe(job, seen).unwrap();
+        }
+    };
+    let told = |acceptor: &mut Acceptor, request| {
+        acceptor.call(1, Some(job), request, false);
+        acceptor.answer(1, Ok(())).unwrap();
+    };
+    acceptor.call(0, Some(job), Request::Create, false);
+    see_all(&mut acceptor, &[Seen::Status(Created)]);
+    acceptor.answer(0, Ok(())).unwrap();
+    acceptor.call(0, Some(job), Request::Start, false);
+    see_all(&mut acceptor, &[Seen::Status(Running)]);
+    acceptor.answer(0, Ok(())).unwrap();
+    see_all(
+        &mut acceptor,
+        &[
+            Seen::Begin(Callback::Run),
+            Seen::IoBegin,
+            Seen::IoEnd,
+            Seen::PointBegin,
+        ],
+    );
+    told(&mut acceptor, Request::Pause);
+    see_all(
+        &mut acceptor,
+        &[
+            Seen::Begin(Callback::Pause),
+            Seen::End(Callback::Pause, true),
+            Seen::Status(Paused),
+        ],
+    );
+    assert_eq!(rule(see(&mut acceptor, Seen::IoBegin)), "io-while-paused");
+    told(&mut acceptor, Request::Resume);
+    see_all(
+        &mut acceptor,
+        &[
+            Seen::Status(Running),
+            Seen::Begin(Callback::Resume),
+            Seen::End(Callback::Resume, true),
+        ],
+    );
+    told(&mut acceptor, Request::Pause);
+    // The point may have been passed before that pause; the next one may not.
+    see_all(&mut acceptor, &[Seen::PointEnd, Seen::PointBegin]);
+    assert_eq!(rule(see(&mut acceptor, Seen::PointEnd)), "pause-lost");
+    told(&mut acceptor, Request::Resume);
+    see_all(
+        &mut acceptor,
+        &[
+            Seen::PointEnd,
+            Seen::End(Callback::Run, true),
+            Seen::Status(Waiting),
+            Seen::Status(Pending),
+            Seen::Begin(Callback::Prepare),
+            Seen::End(Callback::Prepare, true),
+            Seen::Begin(Callback::Commit),
+            Seen::End(Callback::Commit, true),
+        ],
+    );
+    let early = see(&mut acceptor, Seen::Begin(Callback::Completion));
+    assert_eq!(rule(early), "callback-order");
+    assert_eq!(rule(acceptor.finish()), "left-undone");
+    acceptor.call(2, Some(job), Request::Cancel { force: true }, false);
+    see_all(
+        &mut acceptor,
+        &[
+            Seen::Begin(Callback::Clean),
+            Seen::End(Callback::Clean, true),
+            Seen::Begin(Callback::Completion),
+            Seen::End(Callback::Completion, true),
+            Seen::Event(DONE),
+            Seen::Status(Concluded),
+            Seen::Status(Null),
+        ],
+    );
+    acceptor.answer(2, Err(Refusal::NotFound)).unwrap();
+    acceptor.finish().unwrap();
+}
+
+/// Whether some run of the relation from `world` shows exactly `trace`: plain depth-first search.
+fn explains(world: &World, profile: &Profile, view: View, trace: &[Output], fuel: usize) -> bool {
+    let Some((&first, rest)) = trace.split_first() else {
+        return true;
+    };
+    assert!(fuel > 0, "silent steps are few");
+    let mut next = Vec::new();
+    steps(world, profile, view, &mut |_, world, output| {
+        next.push((world, output));
+    });
+    next.into_iter().any(|(world, output)| match output {
+        None => explains(&world, profile, view, trace, fuel - 1),
+        Some(output) => output == first && explains(&world, profile, view, rest, 12),
+    })
+}
+
+fn accepts(profile: &'static Profile, view: View, specs: &[JobSpec], trace: &[Output]) -> bool {
+    let mut acceptor = Acceptor::new(profile, view);
+    let group = acceptor.group(Group::CLOSED);
+    let jobs: Vec<JobKey> = specs
+        .iter()
+        .map(|&spec| acceptor.job(group, &[spec], "j"))
+        .collect();
+    for &job in &jobs {
+        acceptor.start(job);
+    }
+    trace.iter().all(|&output| {
+        let seen = match output {
+            Output::Status(_, status) => Seen::Status(status),
+            Output::Event(_, event) => Seen::Event(event),
+            Output::Begin(_, callback) => Seen::Begin(callback),
+            Output::End(_, callback, well) => Seen::End(callback, well),
+            Output::PointBegin(_) => Seen::PointBegin,
+            Output::PointEnd(_) => Seen::PointEnd,
+            Output::IoBegin(_) => Seen::IoBegin,
+            Output::IoEnd(_) => Seen::IoEnd,
+        };
+        acceptor.observe(jobs[output.member()], seen).is_ok()
+    })
+}
+
+/// A small generator of its own, so that a failure is repeated by its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
+
+#[test]
+fn the_acceptor_agrees_with_its_brute_force_twin() {
+    let mut agreed = [0_u32; 2];
+    for seed in 1..=400_u64 {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let profile: &'static Profile = [&REFERENCE, &QEMU_10_0][random.below(2)];
+        let view = [View::QMP, View::FULL, View::TRACE][random.below(3)];
+        let specs: Vec<JobSpec> = (0..=random.below(2))
+            .map(|_| [JobSpec::PLAIN, READY][random.below(2)])
+            .collect();
+        let mut start = World::new(Group::CLOSED, specs.iter().copied());
+        for job in &mut start.jobs {
+            job.starting = true;
+        }
+        // A random walk of the relation, …
+        let mut world = start.clone();
+        let mut trace = Vec::new();
+        for _ in 0..60 {
+            let mut next = Vec::new();
+            steps(&world, profile, view, &mut |_, world, output| {
+                next.push((world, output));
+            });
+            if next.is_empty() {
+                break;
+            }
+            let (chosen, output) = next.swap_remove(random.below(next.len()));
+            world = chosen;
+            trace.extend(output);
+        }
+        assert!(
+            accepts(profile, view, &specs, &trace),
+            "seed {seed}: a run of the relation is refused: {trace:?}"
+        );
+        // … and one small edit of it.
+        if trace.len() >= 2 {
+            let place = random.below(trace.len() - 1);
+            match random.below(3) {
+                0 => trace.swap(place, place + 1),
+                1 => {
+                    trace.remove(place);
+                }
+                _ => trace.insert(place, trace[random.below(trace.len())]),
+            }
+        }
+        let expected = explains(&start, profile, view, &trace, 12);
+        assert_eq!(
+            accepts(profile, view, &specs, &trace),
+            expected,
+            "seed {seed}: {} {trace:?}",
+            profile.name
+        );
+        agreed[usize::from(expected)] += 1;
+    }
+    assert!(
+        agreed[0] > 50 && agreed[1] > 50,
+        "both verdicts are met: {agreed:?}"
+    );
+}
