@@ -34,6 +34,7 @@
 //! # Ok::<(), blockjob::engine::EngineError>(())
 //! ```
 
+pub mod copy;
 pub mod driver;
 pub mod engine;
 pub mod io;

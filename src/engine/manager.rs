@@ -99,6 +99,11 @@ impl JobOptions {
         }
     }
 
+    /// The id it will have.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The group waits in `pending` for [`JobHandle::finalize`] (QMP: `auto-finalize: false`).
     pub fn manual_finalize(mut self, manual: bool) -> JobOptions {
         self.auto_finalize = !manual;

@@ -1,0 +1,225 @@
+//! The commit of a group of copies: every new file takes its name, or none does.
+//!
+//! The engine commits members one by one and lets none of them fail. Names can fail to be exchanged, so the first
+//! member to be committed exchanges the names of all: whatever fails then is undone at once, while nobody has been
+//! told that anything was committed, and the old files are kept until all is done.
+
+use super::options::Durability;
+use super::replace::Replacement;
+use super::report::{CopyReport, Ending};
+use crate::driver::JobError;
+use crate::io::stat::Identity;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The replacements that are published together.
+#[derive(Debug)]
+pub(super) struct CommitGroup {
+    durability: Durability,
+    /// Emptied by the decision.
+    members: Mutex<Vec<Member>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub replacement: Arc<Replacement>,
+    pub report: Arc<CopyReport>,
+}
+
+impl CommitGroup {
+    pub fn new(durability: Durability) -> Self {
+        Self {
+            durability,
+            members: Mutex::new(Vec::new()),
+        }
+    }
+
+    fn members(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn join(&self, member: Member) {
+        self.members().push(member);
+    }
+
+    /// The group aborts: nobody publishes any more. Each member discards its own file.
+    pub fn dissolve(&self) {
+        self.members().clear();
+    }
+
+    /// Publishes every member, or none. Only the first call does anything. Main loop.
+    pub fn commit(&self) {
+        let members = std::mem::take(&mut *self.members());
+        for (index, member) in members.iter().enumerate() {
+            if let Err(error) = member.replacement.publish() {
+                undo(&members, index, &error);
+                return;
+            }
+        }
+        let unsynced = if self.durability == Durability::None {
+            Vec::new()
+        } else {
+            sync_folders(&members)
+        };
+        for member in &members {
+            let ending = match unsynced
+                .iter()
+                .find(|(folder, _)| folder_of(member) == Some(*folder))
+            {
+                Some((_, error)) => Ending::DurabilityUnknown(error.clone()),
+                None => Ending::Committed,
+            };
+            member.report.set_ending(ending);
+            // Only now: until here every old file could be given its name back.
+            if member.replacement.settle().is_err() {
+                member
+                    .report
+                    .set_left_behind(member.replacement.temporary_path());
+            }
+        }
+    }
+}
+
+/// Takes back what the members before `failed` published, newest first, and removes all new files.
+fn undo(members: &[Member], failed: usize, error: &JobError) {
+    for (index, member) in members.iter().enumerate().rev() {
+        let ending = if index < failed {
+            match member.replacement.take_back() {
+                Ok(()) => Ending::Undone(error.clone()),
+                Err(stuck) => Ending::Stuck(stuck),
+            }
+        } else {
+            Ending::Undone(error.clone())
+        };
+        let stuck = matches!(ending, Ending::Stuck(_));
+        member.report.set_ending(ending);
+        if stuck || member.replacement.discard().is_err() {
+            member
+                .report
+                .set_left_behind(member.replacement.temporary_path());
+        }
+    }
+}
+
+fn folder_of(member: &Member) -> Option<Identity> {
+    member
+        .replacement
+        .place
+        .folder
+        .stat_self()
+        .ok()
+        .map(|stat| stat.identity)
+}
+
+/// Syncs each folder once; returns those that failed.
+fn sync_folders(members: &[Member]) -> Vec<(Identity, JobError)> {
+    let (mut synced, mut failed) = (Vec::new(), Vec::new());
+    for member in members {
+        let folder = folder_of(member);
+        if folder.is_some_and(|folder| synced.contains(&folder)) {
+            continue;
+        }
+        let answer = member.replacement.place.folder.sync();
+        let Some(folder) = folder else { continue };
+        synced.push(folder);
+        if let Err(cause) = answer {
+            failed.push((folder, member.replacement.folder_not_synced(&cause)));
+        }
+    }
+    failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::options::CopyOptions;
+    use crate::copy::report::Method;
+    use crate::copy::source::Source;
+    use crate::copy::target::{Target, resolve};
+    use std::io::Write as _;
+    use std::path::Path;
+
+    fn member(group: &CommitGroup, folder: &Path, name: &str) -> Arc<CopyReport> {
+        let (from, to) = (folder.join("source"), folder.join(name));
+        std::fs::write(&from, "source").unwrap();
+        let source = Source::open(&from).unwrap();
+        let Target::Replace(place) = resolve(&to, &source, &CopyOptions::default()).unwrap() else {
+            panic!("a regular target is replaced")
+        };
+        let (replacement, mut file) = Replacement::create(place).unwrap();
+        file.write_all(b"new").unwrap();
+        let report = Arc::new(CopyReport::new(&from, &to, Method::Replace, 3));
+        group.join(Member {
+            replacement: Arc::new(replacement),
+            report: Arc::clone(&report),
+        });
+        report
+    }
+
+    fn state(folder: &Path) -> Vec<(String, String)> {
+        let mut all: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                (name, std::fs::read_to_string(path).unwrap())
+            })
+            .filter(|(name, _)| name != "source")
+            .collect();
+        all.sort();
+        all
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn all_names_are_exchanged_by_the_first_commit_and_old_files_go() {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join("b"), "old").unwrap();
+        let group = CommitGroup::new(Durability::Data);
+        let reports: Vec<_> = ["a", "b", "c"]
+            .map(|name| member(&group, scratch.path(), name))
+            .into();
+        group.commit();
+        group.commit();
+        assert_eq!(
+            state(scratch.path()),
+            pairs(&[("a", "new"), ("b", "new"), ("c", "new")])
+        );
+        assert!(
+            reports
+                .iter()
+                .all(|report| report.summary().ending == Ending::Committed)
+        );
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_taken_undoes_those_before_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join("b"), "old").unwrap();
+        let group = CommitGroup::new(Durability::Data);
+        let reports: Vec<_> = ["a", "b", "c", "d"]
+            .map(|name| member(&group, scratch.path(), name))
+            .into();
+        // After the last look of `prepare`, somebody makes a file of that name.
+        std::fs::write(scratch.path().join("c"), "theirs").unwrap();
+        group.commit();
+        assert_eq!(
+            state(scratch.path()),
+            pairs(&[("b", "old"), ("c", "theirs")])
+        );
+        for report in reports {
+            let ending = report.summary().ending;
+            let Ending::Undone(error) = &ending else {
+                panic!("{ending:?}")
+            };
+            assert!(
+                error.to_string().contains("/c: "),
+                "names the culprit: {error}"
+            );
+        }
+    }
+}

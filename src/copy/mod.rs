@@ -1,0 +1,68 @@
+//! Copying files and block devices as jobs: all or nothing, pausable, as fast as the machine.
+//!
+//! | file | concept |
+//! |---|---|
+//! | [`plan`](CopyPlan) | a list of pairs, checked, then started as one transaction |
+//! | [`backup`](Backup) | the driver: several workers, pause points between pieces |
+//! | `target`, `source` | what a path means, and every reason to refuse it |
+//! | `replace` | the new file beside its target, and the exchange of their names |
+//! | `group` | the exchange of all names of a transaction, or of none |
+//! | `metadata` | what the new file inherits |
+//! | `piece`, `zero` | cutting the work; finding zeros |
+//! | [`report`](CopyReport), [`error`](CopyError) | what was done; why it was not |
+//!
+//! # The promise
+//!
+//! A regular target is not written: the copy is made in a temporary file beside it, `.NAME.blockjob-RANDOM`, mode
+//! 0600, with all steps relative to one opened folder. The workers copy, give it its metadata and sync it before the
+//! run ends; [`prepare`](crate::driver::Driver::prepare) takes a last look; commit exchanges the names of all members
+//! of the group and syncs their folders; abort removes the temporary files. Hence:
+//!
+//! - A target is at every moment the old file (or absent) or the whole new one.
+//! - If any member fails or is cancelled, every target is what it was, and no temporary file is left.
+//! - If the exchange itself fails for one, those done before are exchanged back, and [`Ending`] says so: the engine
+//!   had decided by then, so its status reads as committed.
+//!
+//! The group is not atomic at every instant: between the first exchange and the last, some targets are new and some
+//! old. A process killed in that moment, or before, leaves that state and its temporary files behind; a journal to
+//! finish or undo it does not exist yet. Targets written in place are outside the promise: an abort leaves what was
+//! written.
+//!
+//! ```
+//! use blockjob::copy::{CopyOptions, CopyPlan, Pair};
+//! use blockjob::engine::{JobOptions, Manager, ManagerConfig};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+//! # std::fs::write(&source, "contents")?;
+//! let plan = CopyPlan::check(&[Pair::new(&source, &target)], &CopyOptions::default())?;
+//! let (manager, mut main_loop) = Manager::new(ManagerConfig::default());
+//! let jobs = plan.start(&manager, |index| JobOptions::new(format!("copy{index}")))?;
+//! main_loop.run_until_idle();
+//! assert!(jobs[0].summary().ending.is_success());
+//! # assert_eq!(std::fs::read(&target)?, b"contents");
+//! # Ok(())
+//! # }
+//! ```
+
+mod backup;
+mod error;
+mod group;
+mod metadata;
+mod options;
+mod piece;
+mod plan;
+mod replace;
+mod report;
+mod source;
+mod target;
+mod zero;
+
+pub use backup::Backup;
+pub use error::{CopyError, Side};
+pub use options::{
+    CHUNK_BYTES, CHUNK_BYTES_MAX, CopyOptions, Durability, Sparse, WORKERS, WORKERS_MAX,
+};
+pub use plan::{CopyJob, CopyPlan, Pair, PlannedCopy};
+pub use report::{CopyReport, Ending, Method, Summary};

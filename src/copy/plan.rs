@@ -1,0 +1,340 @@
+//! A list of pairs: checked as a whole, then started as one transaction.
+
+use super::backup::{Backup, Writing};
+use super::error::CopyError;
+use super::group::CommitGroup;
+use super::options::CopyOptions;
+use super::replace::Replacement;
+use super::report::{CopyReport, Method, Summary};
+use super::source::Source;
+use super::target::{Target, check_room, resolve};
+use crate::driver::Driver;
+use crate::engine::{JobHandle, JobOptions, Manager};
+use crate::io::extent::ftruncate;
+use crate::io::stat::Identity;
+use crate::trace::TraceSink;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A source and a target, as the user named them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pair {
+    /// The file or block device to read.
+    pub source: PathBuf,
+    /// The file to make or replace, or the block device to write.
+    pub target: PathBuf,
+}
+
+impl Pair {
+    /// A pair.
+    pub fn new(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
+        Self {
+            source: source.into(),
+            target: target.into(),
+        }
+    }
+}
+
+/// Pairs that can be copied, as far as can be known beforehand: every source is open, every target was looked at.
+/// Nothing on the disk has been changed yet; a dry run ends here.
+pub struct CopyPlan {
+    options: CopyOptions,
+    checked: Vec<Checked>,
+    io_trace: Option<Arc<dyn TraceSink>>,
+}
+
+struct Checked {
+    planned: PlannedCopy,
+    source: Source,
+    target: Target,
+}
+
+impl std::fmt::Debug for CopyPlan {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("CopyPlan")
+            .field("options", &self.options)
+            .field("checked", &self.checked)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Checked {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.planned.fmt(out)
+    }
+}
+
+/// What a plan will do for one pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedCopy {
+    /// The pair.
+    pub pair: Pair,
+    /// How the target comes by its contents.
+    pub method: Method,
+    /// The source's size in bytes.
+    pub size_bytes: u64,
+    /// Bytes of it that its file system stores; what is not stored need not be read.
+    pub stored_bytes: u64,
+    /// Workers the job will have.
+    pub workers: usize,
+}
+
+impl CopyPlan {
+    /// Checks pairs and options. May block while files are looked at; any thread.
+    ///
+    /// # Errors
+    /// The first reason found not to copy them; nothing was changed.
+    pub fn check(pairs: &[Pair], options: &CopyOptions) -> Result<Self, CopyError> {
+        options.check()?;
+        if pairs.is_empty() {
+            return Err(CopyError::NoPairs);
+        }
+        let mut checked = Vec::with_capacity(pairs.len());
+        for pair in pairs {
+            let source = Source::open(&pair.source)?;
+            let target = resolve(&pair.target, &source, options)?;
+            let method = match &target {
+                Target::Replace(place) if place.existing.is_none() => Method::Create,
+                Target::Replace(_) => Method::Replace,
+                Target::InPlace(_) => Method::InPlace,
+            };
+            if method == Method::InPlace && pairs.len() > 1 && !options.allow_in_place {
+                return Err(CopyError::InPlaceInGroup {
+                    path: pair.target.clone(),
+                });
+            }
+            let planned = PlannedCopy {
+                pair: pair.clone(),
+                method,
+                size_bytes: source.size,
+                stored_bytes: source.stored_bytes(),
+                workers: options
+                    .workers
+                    .min(source.size.div_ceil(options.chunk_bytes as u64).max(1) as usize),
+            };
+            checked.push(Checked {
+                planned,
+                source,
+                target,
+            });
+        }
+        check_apart(&checked)?;
+        check_room(
+            checked.iter().map(|one| (&one.source, &one.target)),
+            options,
+        )?;
+        Ok(Self {
+            options: options.clone(),
+            checked,
+            io_trace: None,
+        })
+    }
+
+    /// What the plan will do, in the order of the pairs.
+    pub fn copies(&self) -> impl Iterator<Item = &PlannedCopy> {
+        self.checked.iter().map(|one| &one.planned)
+    }
+
+    /// Records each piece of I/O of each job.
+    #[must_use]
+    pub fn record_io(mut self, sink: Arc<dyn TraceSink>) -> Self {
+        self.io_trace = Some(sink);
+        self
+    }
+
+    /// Makes the temporary files and starts one `backup` job per pair; several pairs are one transaction.
+    /// `options(index)` names the job of a pair and sets what else there is to set. The handles come in the order of
+    /// the pairs. Any thread.
+    ///
+    /// # Errors
+    /// A temporary file that cannot be made or given the target's metadata, or a job the manager refuses. Nothing is
+    /// left of those made before.
+    pub fn start(
+        self,
+        manager: &Manager,
+        options: impl FnMut(usize) -> JobOptions,
+    ) -> Result<Vec<CopyJob>, CopyError> {
+        self.start_with(manager, options, |_, backup| backup)
+    }
+
+    /// As [`start`](Self::start), with each driver put into another before the job is created: one that records the
+    /// callbacks, for instance.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with<D: Driver>(
+        self,
+        manager: &Manager,
+        mut options: impl FnMut(usize) -> JobOptions,
+        mut wrap: impl FnMut(usize, Backup) -> D,
+    ) -> Result<Vec<CopyJob>, CopyError> {
+        let io_trace = self.io_trace.clone();
+        let drivers = self.drivers()?;
+        let alone = drivers.len() == 1;
+        let mut transaction = manager.transaction();
+        let mut reports = Vec::with_capacity(drivers.len());
+        let mut created = None;
+        for (index, mut driver) in drivers.into_iter().enumerate() {
+            let options = options(index);
+            let id = options.id().to_owned();
+            reports.push(driver.report());
+            if let Some(sink) = &io_trace {
+                let group = (!alone).then(|| transaction.name().to_owned());
+                driver = driver.record_io(Arc::clone(sink), id.clone(), group);
+            }
+            let driver = wrap(index, driver);
+            let answer = if alone {
+                manager
+                    .create(options, driver)
+                    .map(|job| created = Some(job))
+            } else {
+                transaction.create(options, driver).map(drop)
+            };
+            answer.map_err(|error| CopyError::Job {
+                id,
+                reason: error.to_string(),
+            })?;
+        }
+        let handles = match created {
+            Some(job) => vec![job.start()],
+            None => transaction.start(),
+        };
+        Ok(handles
+            .into_iter()
+            .zip(reports)
+            .map(|(handle, report)| CopyJob { handle, report })
+            .collect())
+    }
+
+    /// Makes the temporary files and the drivers, one per pair, which commit together: for callers who create the
+    /// jobs themselves, in one transaction. Dropping a driver removes its temporary file.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), without the manager's.
+    pub fn drivers(self) -> Result<Vec<Backup>, CopyError> {
+        let group = Arc::new(CommitGroup::new(self.options.durability));
+        let mut drivers = Vec::with_capacity(self.checked.len());
+        for Checked {
+            planned,
+            source,
+            target,
+        } in self.checked
+        {
+            let target = match target {
+                Target::InPlace(target) => Writing::InPlace(target),
+                Target::Replace(place) => {
+                    let path = place.path.clone();
+                    let (replacement, file) = Replacement::create(place)?;
+                    // The size from the start: what is not written stays a hole, and a size that is too large for
+                    // the file system is refused now.
+                    ftruncate(&file, source.size).map_err(|cause| match cause.raw_os_error() {
+                        Some(libc::EFBIG) => CopyError::TooLarge {
+                            path,
+                            size: source.size,
+                            limit: None,
+                        },
+                        _ => CopyError::Temporary { path, cause },
+                    })?;
+                    Writing::Replace {
+                        replacement: Arc::new(replacement),
+                        file,
+                    }
+                }
+            };
+            let report = CopyReport::new(
+                &planned.pair.source,
+                &planned.pair.target,
+                planned.method,
+                planned.size_bytes,
+            );
+            let options = self.options.clone();
+            drivers.push(Backup::new(
+                source,
+                target,
+                options,
+                Arc::new(report),
+                Arc::clone(&group),
+            ));
+        }
+        Ok(drivers)
+    }
+}
+
+/// Refuses pairs that get in each other's way: two with one target, or one that writes in place what another reads.
+/// (A source that another pair *replaces* is fine: the copy reads the old file, which the commit puts aside.)
+fn check_apart(checked: &[Checked]) -> Result<(), CopyError> {
+    let mut taken: HashSet<(Identity, std::ffi::OsString)> = HashSet::new();
+    let mut written: HashSet<Identity> = HashSet::new();
+    for Checked {
+        planned, target, ..
+    } in checked
+    {
+        let path = || planned.pair.target.clone();
+        let first = match target {
+            Target::Replace(place) => {
+                let folder = place
+                    .folder
+                    .stat_self()
+                    .map_err(|cause| CopyError::Folder {
+                        path: path(),
+                        cause,
+                    })?;
+                let by_name = taken.insert((folder.identity, place.name.to_os_string()));
+                by_name
+                    && place
+                        .existing
+                        .is_none_or(|existing| written.insert(existing))
+            }
+            Target::InPlace(target) => written.insert(target.identity),
+        };
+        if !first {
+            return Err(CopyError::TargetTwice { path: path() });
+        }
+    }
+    for Checked { target, .. } in checked {
+        let Target::InPlace(target) = target else {
+            continue;
+        };
+        if let Some(reader) = checked
+            .iter()
+            .find(|one| one.source.stat.identity == target.identity)
+        {
+            return Err(CopyError::SourceIsTarget {
+                path: reader.planned.pair.source.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// One copy under way: the job, and what it has done.
+#[derive(Debug, Clone)]
+pub struct CopyJob {
+    /// The job, for the verbs.
+    pub handle: JobHandle,
+    /// The running account.
+    pub report: Arc<CopyReport>,
+}
+
+impl CopyJob {
+    /// The account as it stands.
+    pub fn summary(&self) -> Summary {
+        self.report.summary()
+    }
+
+    /// Whether the copy succeeded in every sense: the job ended well and the target is as promised.
+    pub fn succeeded(&self) -> bool {
+        matches!(self.handle.outcome(), Some(Ok(()))) && self.summary().ending.is_success()
+    }
+
+    /// Why it did not succeed, in words: the job's error, or what went wrong when the names were exchanged. `None`
+    /// while it runs, and when it succeeded.
+    pub fn failure(&self) -> Option<String> {
+        match self.handle.outcome()? {
+            Err(error) => Some(error.text()),
+            Ok(()) => self.summary().ending.error().map(ToString::to_string),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What one copy did: counted while it runs, summed up at the end.
+
+use crate::driver::JobError;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How a target comes by its new contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// A new file takes a free name.
+    Create,
+    /// A new file takes the name of an old one.
+    Replace,
+    /// The existing file or device is written.
+    InPlace,
+}
+
+impl Method {
+    /// One word, for output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Replace => "replace",
+            Self::InPlace => "in-place",
+        }
+    }
+}
+
+/// What became of the target. The job's outcome says how the run went; this says what is on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// Not decided yet, or the job was given up before it started.
+    Unfinished,
+    /// The target has the new contents, as durable as was asked for.
+    Committed,
+    /// The target has the new contents, but syncing its folder failed: after a power cut it may be the old file.
+    DurabilityUnknown(JobError),
+    /// The names could not be exchanged for the whole group, and were put back: the target is what it was.
+    Undone(JobError),
+    /// As [`Undone`](Self::Undone), but this target's old file could not be put back: it has the new contents, and
+    /// the old ones are in the file named in the error.
+    Stuck(JobError),
+    /// The target is what it was.
+    Aborted,
+    /// The copy was given up in the middle of writing in place: part of the target is new, the rest is old.
+    PartlyWritten,
+}
+
+impl Ending {
+    /// Whether the target has the new contents and is as durable as was asked for.
+    pub fn is_success(&self) -> bool {
+        *self == Self::Committed
+    }
+
+    /// One word, for output.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unfinished => "unfinished",
+            Self::Committed => "committed",
+            Self::DurabilityUnknown(_) => "durability-unknown",
+            Self::Undone(_) => "undone",
+            Self::Stuck(_) => "stuck",
+            Self::Aborted => "aborted",
+            Self::PartlyWritten => "partly-written",
+        }
+    }
+
+    /// What went wrong after the engine had decided, if anything did.
+    pub fn error(&self) -> Option<&JobError> {
+        match self {
+            Self::DurabilityUnknown(error) | Self::Undone(error) | Self::Stuck(error) => {
+                Some(error)
+            }
+            Self::Unfinished | Self::Committed | Self::Aborted | Self::PartlyWritten => None,
+        }
+    }
+}
+
+/// The running account of one copy. Shared by its driver and whoever shows progress; any thread.
+#[derive(Debug)]
+pub struct CopyReport {
+    source: PathBuf,
+    target: PathBuf,
+    method: Method,
+    size_bytes: u64,
+    copied_bytes: AtomicU64,
+    hole_bytes: AtomicU64,
+    zero_bytes: AtomicU64,
+    end: Mutex<End>,
+}
+
+#[derive(Debug)]
+struct End {
+    began: Option<Instant>,
+    took: Option<Duration>,
+    ending: Ending,
+    left_behind: Option<PathBuf>,
+}
+
+/// One copy, summed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// As the user named it.
+    pub source: PathBuf,
+    /// As the user named it.
+    pub target: PathBuf,
+    /// How the target comes by its contents.
+    pub method: Method,
+    /// The source's size in bytes.
+    pub size_bytes: u64,
+    /// Bytes read and written.
+    pub copied_bytes: u64,
+    /// Bytes of holes that were neither read nor stored.
+    pub hole_bytes: u64,
+    /// Bytes read, found zero and not stored.
+    pub zero_bytes: u64,
+    /// From the first piece to the end of the run, sync and pauses included; zero for a run that never began.
+    pub took: Duration,
+    /// What became of the target.
+    pub ending: Ending,
+    /// A temporary file that could not be removed.
+    pub left_behind: Option<PathBuf>,
+}
+
+impl CopyReport {
+    pub(super) fn new(source: &Path, target: &Path, method: Method, size_bytes: u64) -> Self {
+        Self {
+            source: source.to_owned(),
+            target: target.to_owned(),
+            method,
+            size_bytes,
+            copied_bytes: AtomicU64::new(0),
+            hole_bytes: AtomicU64::new(0),
+            zero_bytes: AtomicU64::new(0),
+            end: Mutex::new(End {
+                began: None,
+                took: None,
+                ending: Ending::Unfinished,
+                left_behind: None,
+            }),
+        }
+    }
+
+    fn end(&self) -> MutexGuard<'_, End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn copied(&self, bytes: u64) {
+        self.copied_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn kept_hole(&self, bytes: u64) {
+        self.hole_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn skipped_zeros(&self, bytes: u64) {
+        self.zero_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn begin(&self) {
+        self.end().began = Some(Instant::now());
+    }
+
+    pub(super) fn finish(&self) {
+        let mut end = self.end();
+        end.took = end.began.map(|began| began.elapsed());
+    }
+
+    pub(super) fn set_ending(&self, ending: Ending) {
+        self.end().ending = ending;
+    }
+
+    pub(super) fn set_left_behind(&self, path: PathBuf) {
+        self.end().left_behind = Some(path);
+    }
+
+    /// Whether anything was written to the target's file.
+    pub(super) fn has_written(&self) -> bool {
+        self.copied_bytes.load(Ordering::Relaxed)
+            + self.zero_bytes.load(Ordering::Relaxed)
+            + self.hole_bytes.load(Ordering::Relaxed)
+            > 0
+    }
+
+    /// The account as it stands.
+    pub fn summary(&self) -> Summary {
+        let end = self.end();
+        Summary {
+            source: self.source.clone(),
+            target: self.target.clone(),
+            method: self.method,
+            size_bytes: self.size_bytes,
+            copied_bytes: self.copied_bytes.load(Ordering::Relaxed),
+            hole_bytes: self.hole_bytes.load(Ordering::Relaxed),
+            zero_bytes: self.zero_bytes.load(Ordering::Relaxed),
+            took: end
+                .took
+                .or_else(|| end.began.map(|began| began.elapsed()))
+                .unwrap_or_default(),
+            ending: end.ending.clone(),
+            left_behind: end.left_behind.clone(),
+        }
+    }
+}

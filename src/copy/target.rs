@@ -1,0 +1,388 @@
+//! Where a copy goes: finding the file a target path means, and every reason not to write there.
+//!
+//! A regular target is replaced: the copy is made beside it and takes its name at the end. A block device, and any
+//! target with [`CopyOptions::in_place`], is written where it is.
+
+use super::error::{CopyError, Side, cause_text};
+use super::metadata::Metadata;
+use super::options::CopyOptions;
+use super::source::Source;
+use crate::io::folder::{Access, Folder, Name, open_path};
+use crate::io::process::effective_user;
+use crate::io::stat::{FileKind, Identity, Stat, stat, stat_link, stat_path};
+use crate::io::{device, lock, process};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A target that was found fit.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// A name in a folder, to be taken by a new file.
+    Replace(Place),
+    /// An existing file or device, to be written.
+    InPlace(InPlace),
+}
+
+/// A name in an opened folder.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub folder: Arc<Folder>,
+    pub name: Name,
+    /// For messages: the file the user's path led to.
+    pub path: PathBuf,
+    /// The file that has the name now.
+    pub existing: Option<Identity>,
+    /// What the new file will be given.
+    pub metadata: Metadata,
+}
+
+/// An existing file or device, opened for writing.
+#[derive(Debug)]
+pub(super) struct InPlace {
+    pub file: File,
+    pub path: PathBuf,
+    pub identity: Identity,
+}
+
+/// Finds what `path` means as a target for `source`.
+pub(super) fn resolve(
+    path: &Path,
+    source: &Source,
+    options: &CopyOptions,
+) -> Result<Target, CopyError> {
+    let own = path.to_owned();
+    let Some(found) = look(path)? else {
+        if options.in_place {
+            return Err(CopyError::Missing {
+                side: Side::Target,
+                path: own,
+            });
+        }
+        let (folder, name) = open_folder(path, path)?;
+        let metadata = Metadata::for_new(&source.stat);
+        return Ok(Target::Replace(Place {
+            folder,
+            name,
+            path: own,
+            existing: None,
+            metadata,
+        }));
+    };
+    if found.stat.identity == source.stat.identity
+        || found.stat.kind == FileKind::BlockDevice
+            && source.stat.kind == FileKind::BlockDevice
+            && found.stat.represents == source.stat.represents
+    {
+        return Err(CopyError::SameFile {
+            from: source.path.clone(),
+            path: own,
+        });
+    }
+    match found.stat.kind {
+        FileKind::BlockDevice => in_place(path, source).map(Target::InPlace),
+        FileKind::Regular if options.in_place => in_place(path, source).map(Target::InPlace),
+        FileKind::Regular => replace(path, &found).map(Target::Replace),
+        kind => Err(CopyError::Kind {
+            side: Side::Target,
+            path: own,
+            kind,
+        }),
+    }
+}
+
+/// What a target path leads to.
+struct Found {
+    /// The path without symbolic links at its end.
+    real: PathBuf,
+    stat: Stat,
+}
+
+/// Follows the path once; `None` when there is nothing yet.
+fn look(path: &Path) -> Result<Option<Found>, CopyError> {
+    let own = || path.to_owned();
+    let unopenable = |cause| CopyError::Unopenable {
+        side: Side::Target,
+        path: own(),
+        cause,
+    };
+    let names_folder = path.as_os_str().as_bytes().ends_with(b"/") || path.file_name().is_none();
+    match stat_link(path) {
+        Err(cause) if cause.raw_os_error() == Some(libc::ENOENT) => {
+            if names_folder {
+                return Err(CopyError::NoFileName { path: own() });
+            }
+            Ok(None)
+        }
+        Err(cause) => Err(unopenable(cause)),
+        Ok(stat) if stat.kind == FileKind::Link => match std::fs::canonicalize(path) {
+            Ok(real) => {
+                let stat = stat_path(&real).map_err(unopenable)?;
+                Ok(Some(Found { real, stat }))
+            }
+            Err(cause)
+                if matches!(
+                    cause.raw_os_error(),
+                    Some(libc::ENOENT | libc::ELOOP | libc::ENOTDIR)
+                ) =>
+            {
+                let to = std::fs::read_link(path).unwrap_or_default();
+                Err(CopyError::DanglingLink { path: own(), to })
+            }
+            Err(cause) => Err(unopenable(cause)),
+        },
+        Ok(stat) => Ok(Some(Found { real: own(), stat })),
+    }
+}
+
+/// Opens the folder of `real`, checks that files can be made in it, and takes the name apart.
+fn open_folder(real: &Path, path: &Path) -> Result<(Arc<Folder>, Name), CopyError> {
+    let parent = match real.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let refuse = |cause| CopyError::Folder {
+        path: parent.to_owned(),
+        cause,
+    };
+    let folder = Folder::open(parent).map_err(refuse)?;
+    folder
+        .check_writable()
+        .map_err(|cause| CopyError::ReadOnly {
+            path: path.to_owned(),
+            reason: format!(
+                "no file can be made in folder {}: {}",
+                parent.display(),
+                cause_text(&cause)
+            ),
+        })?;
+    let name = real.file_name().ok_or_else(|| CopyError::NoFileName {
+        path: path.to_owned(),
+    })?;
+    let name = Name::new(name).map_err(|_| CopyError::NoFileName {
+        path: path.to_owned(),
+    })?;
+    Ok((Arc::new(folder), name))
+}
+
+/// An existing regular file that will be replaced.
+fn replace(path: &Path, found: &Found) -> Result<Place, CopyError> {
+    let own = || path.to_owned();
+    let was = &found.stat;
+    if was.links > 1 {
+        return Err(CopyError::HardLinks {
+            path: own(),
+            links: was.links,
+        });
+    }
+    if was.mount_root == Some(true) {
+        return Err(CopyError::MountPoint { path: own() });
+    }
+    check_flags(path, was)?;
+    let (folder, name) = open_folder(&found.real, path)?;
+    let around = folder
+        .stat_self()
+        .map_err(|cause| CopyError::Folder { path: own(), cause })?;
+    let user = effective_user();
+    // In a sticky folder only the owner of a file or of the folder may take a name away; root may, but whose file
+    // it is stays a question for the user, not for the copy.
+    if around.mode & 0o1000 != 0 && was.user != user && around.user != user {
+        return Err(CopyError::Sticky { path: own() });
+    }
+    let file = open_writable(&folder, &name, path)?;
+    let now = stat(&file).map_err(|cause| CopyError::Unopenable {
+        side: Side::Target,
+        path: own(),
+        cause,
+    })?;
+    if now.identity != was.identity {
+        let cause = io::Error::from_raw_os_error(libc::EAGAIN);
+        return Err(CopyError::Unopenable {
+            side: Side::Target,
+            path: own(),
+            cause,
+        });
+    }
+    check_lock(&file, path)?;
+    let metadata = Metadata::of_replaced(&file, &now).map_err(|not_kept| not_kept.refuse(path))?;
+    Ok(Place {
+        folder,
+        name,
+        path: own(),
+        existing: Some(now.identity),
+        metadata,
+    })
+}
+
+/// Opens an existing target as if to write it: who may not write the old contents does not replace them either.
+fn open_writable(folder: &Folder, name: &Name, path: &Path) -> Result<File, CopyError> {
+    match folder.open_file(name, Access::Write) {
+        // A program that runs can be replaced, although not written.
+        Err(cause) if cause.raw_os_error() == Some(libc::ETXTBSY) => folder
+            .open_file(name, Access::Read)
+            .map_err(|cause| cannot_write(path, cause)),
+        answer => answer.map_err(|cause| cannot_write(path, cause)),
+    }
+}
+
+fn cannot_write(path: &Path, cause: io::Error) -> CopyError {
+    match cause.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => CopyError::ReadOnly {
+            path: path.to_owned(),
+            reason: cause_text(&cause),
+        },
+        Some(libc::EBUSY) => CopyError::DeviceBusy {
+            path: path.to_owned(),
+        },
+        _ => CopyError::Unopenable {
+            side: Side::Target,
+            path: path.to_owned(),
+            cause,
+        },
+    }
+}
+
+/// What `chattr` and `chmod` say against writing.
+fn check_flags(path: &Path, stat: &Stat) -> Result<(), CopyError> {
+    let reason = if stat.immutable {
+        "it is immutable (chattr +i)".to_owned()
+    } else if stat.append_only {
+        "it may only be appended to (chattr +a)".to_owned()
+    } else if stat.mode & 0o222 == 0 && stat.kind == FileKind::Regular {
+        // The superuser could, but a file nobody may write was protected on purpose.
+        format!("its mode {:04o} lets nobody write", stat.mode)
+    } else {
+        return Ok(());
+    };
+    Err(CopyError::ReadOnly {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn check_lock(file: &File, path: &Path) -> Result<(), CopyError> {
+    match lock::held_by_others(file) {
+        Ok(Some(held)) => Err(CopyError::Locked {
+            path: path.to_owned(),
+            process: held.process,
+        }),
+        // A file system without locks has nobody who holds one.
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+/// An existing file or device that will be written where it is.
+fn in_place(path: &Path, source: &Source) -> Result<InPlace, CopyError> {
+    let own = || path.to_owned();
+    let unopenable = |cause| CopyError::Unopenable {
+        side: Side::Target,
+        path: own(),
+        cause,
+    };
+    let before = stat_path(path).map_err(unopenable)?;
+    check_flags(path, &before)?;
+    let is_device = before.kind == FileKind::BlockDevice;
+    let file =
+        open_path(path, Access::Write, is_device).map_err(|cause| cannot_write(path, cause))?;
+    let now = stat(&file).map_err(unopenable)?;
+    if now.identity != before.identity {
+        return Err(unopenable(io::Error::from_raw_os_error(libc::EAGAIN)));
+    }
+    let size = if is_device {
+        if device::is_read_only(&file).map_err(unopenable)? {
+            return Err(CopyError::ReadOnly {
+                path: own(),
+                reason: "the device is set read-only".to_owned(),
+            });
+        }
+        if source.stat.kind == FileKind::BlockDevice
+            && overlap(now.represents, source.stat.represents)
+        {
+            return Err(CopyError::DeviceOverlap {
+                from: source.path.clone(),
+                path: own(),
+            });
+        }
+        device::size(&file).map_err(unopenable)?
+    } else {
+        check_lock(&file, path)?;
+        now.size
+    };
+    if size < source.size {
+        return Err(CopyError::TooSmall {
+            path: own(),
+            size,
+            needed: source.size,
+        });
+    }
+    Ok(InPlace {
+        file,
+        path: own(),
+        identity: now.identity,
+    })
+}
+
+/// Whether one of two block devices is the disk the other is a partition of. Unknown counts as no: the same device
+/// under one number was refused before.
+fn overlap(one: u64, other: u64) -> bool {
+    let folder = |device: u64| {
+        let (major, minor) = (libc::major(device), libc::minor(device));
+        std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}"))
+    };
+    let (Ok(one), Ok(other)) = (folder(one), folder(other)) else {
+        return false;
+    };
+    // A partition's folder lies directly in its disk's.
+    one.starts_with(&other) || other.starts_with(&one)
+}
+
+/// Refuses what cannot fit: the process's limit on file sizes, and room on the file systems of all targets together.
+pub(super) fn check_room<'a>(
+    pairs: impl Iterator<Item = (&'a Source, &'a Target)>,
+    options: &CopyOptions,
+) -> Result<(), CopyError> {
+    let limit = process::file_size_limit().unwrap_or(None);
+    // Bytes needed per file system; a group has few of them.
+    let mut needed: Vec<(u64, u64)> = Vec::new();
+    for (source, target) in pairs {
+        let Target::Replace(place) = target else {
+            continue;
+        };
+        if limit.is_some_and(|limit| source.size > limit) {
+            return Err(CopyError::TooLarge {
+                path: place.path.clone(),
+                size: source.size,
+                limit,
+            });
+        }
+        let bytes = match options.sparse {
+            super::Sparse::Never => source.size,
+            super::Sparse::Auto => source.stored_bytes(),
+            // How much of it is zeros is not known before it is read.
+            super::Sparse::Always => 0,
+        };
+        let refuse = |cause| CopyError::Folder {
+            path: place.path.clone(),
+            cause,
+        };
+        let device = place.folder.stat_self().map_err(refuse)?.identity.device;
+        let known = needed.iter().position(|(known, _)| *known == device);
+        let known = known.unwrap_or_else(|| {
+            needed.push((device, 0));
+            needed.len() - 1
+        });
+        let sum = &mut needed[known].1;
+        *sum = sum.saturating_add(bytes);
+        let space = place.folder.space().map_err(refuse)?;
+        if *sum > space.available {
+            return Err(CopyError::NoRoom {
+                path: place.path.clone(),
+                needed: *sum,
+                available: space.available,
+            });
+        }
+    }
+    Ok(())
+}
