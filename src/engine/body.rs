@@ -81,23 +81,19 @@ pub(super) fn run(monitor: Arc<Monitor>, core: Arc<JobCore>) {
 
 impl Body {
     /// Protocol 2.
-    #[inline]
     pub(super) fn pause_point(&mut self) -> Flow {
-        if self.core.control.attention() == 0 {
-            return Flow::Continue;
+        match self.core.control.attention() {
+            0 => Flow::Continue,
+            attention => self.attend(attention),
         }
-        self.pause_point_slow()
     }
 
+    /// The rest of a pause point whose load found `attention`, which is not zero.
     #[cold]
-    fn pause_point_slow(&mut self) -> Flow {
+    pub(super) fn attend(&mut self, mut attention: u32) -> Flow {
         loop {
-            let attention = self.core.control.attention();
             if attention & ControlWord::FORCED != 0 {
                 return Flow::Cancelled;
-            }
-            if attention == 0 {
-                return Flow::Continue;
             }
             // The word may be stale; only the fields say whether `pause` may be called.
             let wanted = self
@@ -107,6 +103,10 @@ impl Body {
                 .is_some_and(super::monitor::Job::should_pause);
             if wanted {
                 self.pause_once();
+            }
+            attention = self.core.control.attention();
+            if attention == 0 {
+                return Flow::Continue;
             }
         }
     }

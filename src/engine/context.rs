@@ -109,10 +109,10 @@ impl<'job, S> RunContext<'job, S> {
     /// calls `resume`.
     #[inline]
     pub fn pause_point(&mut self) -> Flow {
-        if self.core.control.attention() == 0 {
-            return Flow::Continue;
+        match self.core.control.attention() {
+            0 => Flow::Continue,
+            attention => self.body.attend(attention),
         }
-        self.body.pause_point()
     }
 
     /// Sleeps for `duration`, or less: a pause, a resume, a cancel, a higher speed limit or an

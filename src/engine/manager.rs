@@ -318,6 +318,7 @@ pub(super) fn create(
         enter_pending: false,
         parked: Parked::No,
         completion: options.completion,
+        published: 0,
     };
     guard.jobs.insert(key, job);
     guard.ids.insert(core.id.clone(), key);

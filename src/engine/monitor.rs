@@ -124,6 +124,8 @@ pub(super) struct Job {
     pub(super) enter_pending: bool,
     pub(super) parked: Parked,
     pub(super) completion: Option<Completion>,
+    /// What the control word holds.
+    pub(super) published: u32,
 }
 
 impl Job {
@@ -162,7 +164,7 @@ impl Job {
     }
 
     /// Repeats the fields a body acts on in the control word. After every change to them.
-    pub(super) fn publish(&self) {
+    pub(super) fn publish(&mut self) {
         let mut bits = 0;
         if self.should_pause() {
             bits |= ControlWord::PAUSE;
@@ -172,7 +174,10 @@ impl Job {
             CancelLevel::Soft => ControlWord::SOFT,
             CancelLevel::Forced => ControlWord::FORCED,
         };
-        self.core.control.publish(bits);
+        if bits != self.published {
+            self.published = bits;
+            self.core.control.publish(bits);
+        }
     }
 
     /// Wakes the body if it is parked; what it was parked in decides whether it goes on. The
