@@ -1,2 +1,9 @@
-//! The command.
-fn main() {}
+//! The command `blockjob`: arguments to calls, nothing else.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

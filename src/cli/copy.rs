@@ -1,0 +1,219 @@
+//! `blockjob copy`: pairs of files or block devices, as jobs of one transaction.
+
+mod pairs;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use blockjob::copy::{
+    CHUNK_BYTES, CopyError, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Sparse, WORKERS,
+    WORKERS_MAX,
+};
+use blockjob::engine::{JobOptions, Manager, ManagerConfig};
+use blockjob::io::signals::ignore_file_size;
+use clap::{ArgGroup, Args, ValueEnum};
+
+use super::args::{size, size_above_zero};
+use super::controls::Controls;
+use super::output::{Answer, Failure, Output, Verdict};
+use super::progress::{Bar, Shown};
+
+const USAGE: &str = "\
+blockjob copy [OPTIONS] SOURCE TARGET
+       blockjob copy [OPTIONS] --pair SOURCE TARGET [--pair SOURCE TARGET]...
+       blockjob copy [OPTIONS] --group FILE";
+
+const LONG: &str = "\
+Copy files and block devices, all or nothing.
+
+Every target is at every moment what it was before, or the whole copy: the copy is made in a
+temporary file beside the target, synced, given the replaced file's owner, mode and attributes, and
+takes its name at the end. Several pairs are one transaction: if one fails or is cancelled, no target
+changes. The names are exchanged one after the other, so between the first and the last exchange a
+reader may see some new targets and some old; an exchange that fails is undone.
+
+Ctrl-C cancels, twice by force. Ctrl-Z pauses the jobs and stops the process, fg resumes them. SIGUSR1
+prints the state.";
+
+const LIMITS: &str = "\
+Limits: a source that changes meanwhile is an error where it can be seen; a change within one tick of
+the file system's clock, or through a memory mapping, cannot be. A process that is killed leaves its
+temporary files, named .TARGET.blockjob-*, beside the targets. Targets written in place (--in-place;
+block devices always are) keep what was written when the copy fails or is cancelled.
+
+Exit codes: 0 every pair was copied; 1 the copy failed or was cancelled; 2 it was refused before
+anything was changed.";
+
+/// Arguments of `copy`.
+#[derive(Args)]
+#[command(
+    long_about = LONG,
+    override_usage = USAGE,
+    after_help = "Exit codes: 0 copied, 1 failed or cancelled, 2 refused. More with --help.",
+    after_long_help = LIMITS,
+    group(ArgGroup::new("what").required(true).args(["source", "pairs", "group"])),
+)]
+pub struct Arguments {
+    /// What to read: a regular file or a block device
+    #[arg(requires = "target")]
+    source: Option<PathBuf>,
+    /// What to make or replace: a file name, or a block device to write
+    #[arg(conflicts_with_all = ["pairs", "group"])]
+    target: Option<PathBuf>,
+    /// One pair of several, which are copied together or not at all
+    #[arg(long = "pair", num_args = 2, value_names = ["SOURCE", "TARGET"])]
+    pairs: Vec<PathBuf>,
+    /// Read the pairs from a file (- is standard input): {"source": "a", "target": "b"}, one a line
+    #[arg(long, value_name = "FILE")]
+    group: Option<PathBuf>,
+    /// Workers per pair
+    #[arg(long, value_name = "N", default_value_t = WORKERS, value_parser = workers, allow_hyphen_values = true)]
+    workers: usize,
+    /// Size of a piece; a pause waits for the piece in flight
+    #[arg(long, value_name = "SIZE", default_value_t = chunk_default(), value_parser = chunk, allow_hyphen_values = true)]
+    chunk: Chunk,
+    /// Most bytes per second and pair; 0 is no limit
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size, allow_hyphen_values = true)]
+    speed: u64,
+    /// What becomes of holes and zeros
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    sparse: SparseWhen,
+    /// What is on the disk when the copy has succeeded
+    #[arg(long, value_name = "WHAT", default_value = "data")]
+    sync: Sync,
+    /// Write into existing targets, which keep their size, instead of replacing them
+    #[arg(long)]
+    in_place: bool,
+    /// Allow targets written in place among several pairs, outside the promise of all or nothing
+    #[arg(long)]
+    allow_in_place: bool,
+    /// Check everything, change nothing, and say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SparseWhen {
+    /// Holes stay holes, stored zeros stay stored
+    Auto,
+    /// Zeros become holes too
+    Always,
+    /// Everything is stored
+    Never,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Sync {
+    /// Nothing is promised
+    None,
+    /// The data, and the name
+    Data,
+}
+
+/// A size that prints as it is typed.
+#[derive(Clone, Copy)]
+struct Chunk(u64);
+
+impl std::fmt::Display for Chunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            bytes if bytes % 1024 == 0 => write!(f, "{}K", bytes / 1024),
+            bytes => write!(f, "{bytes}"),
+        }
+    }
+}
+
+fn chunk(text: &str) -> Result<Chunk, String> {
+    size_above_zero(text).map(Chunk)
+}
+
+fn chunk_default() -> Chunk {
+    Chunk(CHUNK_BYTES as u64)
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (1..=WORKERS_MAX).contains(number))
+        .ok_or_else(|| format!("it is a number from 1 to {WORKERS_MAX}"))
+}
+
+/// Copies, and says what became of each pair.
+pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
+    let pairs: Vec<Pair> = pairs::read(arguments)?
+        .into_iter()
+        .map(|(source, target)| Pair::new(source, target))
+        .collect();
+    let plan = CopyPlan::check(&pairs, &options(arguments)).map_err(|error| refusal(&error))?;
+    if arguments.dry_run {
+        report::plan(plan.copies(), arguments.json, output);
+        return Ok(Verdict::Good);
+    }
+    // A file that outgrows the limit is an error of that copy, not the end of the process.
+    ignore_file_size().map_err(|error| Failure::new(format!("cannot ignore SIGXFSZ: {error}")))?;
+
+    let (manager, mut main_loop) = Manager::new(ManagerConfig::default());
+    // Before there is a temporary file to leave behind.
+    let controls = Controls::listen(manager.clone())
+        .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
+    let jobs = plan
+        .start(&manager, |index| {
+            JobOptions::new(format!("copy{index}")).speed(arguments.speed)
+        })
+        .map_err(|error| refusal(&error))?;
+    controls.catch_up();
+    let jobs = Arc::new(jobs);
+    let bar = Bar::watch({
+        let jobs = Arc::clone(&jobs);
+        move || shown(&jobs)
+    });
+    main_loop.run_until_idle();
+    drop(bar);
+    // First the loop: a signal that is being answered would wait for it.
+    drop(main_loop);
+    drop(controls);
+    Ok(report::ending(&jobs, arguments.json, output))
+}
+
+fn options(arguments: &Arguments) -> CopyOptions {
+    CopyOptions::new()
+        .workers(arguments.workers)
+        .chunk_bytes(usize::try_from(arguments.chunk.0).unwrap_or(usize::MAX))
+        .sparse(match arguments.sparse {
+            SparseWhen::Auto => Sparse::Auto,
+            SparseWhen::Always => Sparse::Always,
+            SparseWhen::Never => Sparse::Never,
+        })
+        .durability(match arguments.sync {
+            Sync::None => Durability::None,
+            Sync::Data => Durability::Data,
+        })
+        .in_place(arguments.in_place)
+        .allow_in_place(arguments.allow_in_place)
+}
+
+/// What the copy library refuses, with its way out.
+pub fn refusal(error: &CopyError) -> Failure {
+    Failure::new(error.to_string()).tip(error.way_out())
+}
+
+fn shown(jobs: &[CopyJob]) -> Shown {
+    let (mut done, mut total) = (0, 0);
+    for job in jobs {
+        let progress = job.handle.progress_bytes();
+        done += progress.0;
+        total += progress.1.max(progress.0);
+    }
+    let words = if let [job] = jobs {
+        job.handle.status().name().to_owned()
+    } else {
+        let active = |job: &&CopyJob| !job.handle.status().is_completed();
+        let active = jobs.iter().filter(active).count();
+        format!("{active} of {} jobs active", jobs.len())
+    };
+    Shown { done, total, words }
+}

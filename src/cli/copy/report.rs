@@ -1,0 +1,218 @@
+//! What a copy will do, and what became of it.
+
+use std::time::Duration;
+
+use blockjob::copy::{CopyJob, Ending, PlannedCopy, Summary};
+use blockjob::driver::Errno;
+use serde::Serialize;
+
+use crate::cli::args::human_size;
+use crate::cli::output::{Output, Verdict, complain};
+
+/// One pair of a dry run, for machines.
+#[derive(Serialize)]
+struct PlanLine<'a> {
+    kind: &'static str,
+    source: &'a str,
+    target: &'a str,
+    method: &'static str,
+    size_bytes: u64,
+    stored_bytes: u64,
+    workers: usize,
+}
+
+/// Says what would be done.
+pub fn plan<'a>(copies: impl Iterator<Item = &'a PlannedCopy>, json: bool, output: &mut Output) {
+    for copy in copies {
+        let source = copy.pair.source.to_string_lossy();
+        let target = copy.pair.target.to_string_lossy();
+        if json {
+            output.json(&PlanLine {
+                kind: "plan",
+                source: &source,
+                target: &target,
+                method: copy.method.name(),
+                size_bytes: copy.size_bytes,
+                stored_bytes: copy.stored_bytes,
+                workers: copy.workers,
+            });
+        } else {
+            let size = human_size(copy.size_bytes);
+            let method = copy.method.name();
+            output.line(format!("would {method} {target} from {source} ({size})"));
+        }
+    }
+}
+
+/// One pair, for machines.
+#[derive(Serialize)]
+struct PairLine<'a> {
+    kind: &'static str,
+    job: &'a str,
+    source: &'a str,
+    target: &'a str,
+    method: &'static str,
+    ending: &'static str,
+    error: Option<String>,
+    size_bytes: u64,
+    copied_bytes: u64,
+    hole_bytes: u64,
+    zero_bytes: u64,
+    seconds: f64,
+    left_behind: Option<String>,
+}
+
+/// All pairs, for machines.
+#[derive(Serialize)]
+struct SummaryLine {
+    kind: &'static str,
+    verdict: &'static str,
+    pairs: usize,
+    copied_pairs: usize,
+    size_bytes: u64,
+    seconds: f64,
+}
+
+/// Says what became of each pair, and of all.
+pub fn ending(jobs: &[CopyJob], json: bool, output: &mut Output) -> Verdict {
+    let failed = jobs.iter().any(failed_by_itself);
+    let copied = jobs.iter().filter(|job| job.succeeded()).count();
+    let size_bytes = jobs.iter().map(|job| job.summary().size_bytes).sum();
+    let took = jobs
+        .iter()
+        .map(|job| job.summary().took)
+        .max()
+        .unwrap_or_default();
+    for job in jobs {
+        let summary = job.summary();
+        if json {
+            pair_line(job, &summary, output);
+        } else {
+            pair_text(job, &summary, failed, output);
+        }
+        if !job.succeeded() && (failed_by_itself(job) || !failed) {
+            complain(&failure_text(job, &summary));
+        }
+        if let Some(path) = &summary.left_behind {
+            complain(&format!(
+                "note: the temporary file {} could not be removed\n  tip: remove it once its contents are not needed",
+                path.display()
+            ));
+        }
+    }
+    let all = copied == jobs.len();
+    if json {
+        output.json(&SummaryLine {
+            kind: "summary",
+            verdict: match (all, failed) {
+                (true, _) => "copied",
+                (false, true) => "failed",
+                (false, false) => "cancelled",
+            },
+            pairs: jobs.len(),
+            copied_pairs: copied,
+            size_bytes,
+            seconds: took.as_secs_f64(),
+        });
+    } else if jobs.len() > 1 {
+        let pairs = jobs.len();
+        output.line(if all {
+            format!("{pairs} pairs, {}", amount(size_bytes, took))
+        } else {
+            format!("{copied} of {pairs} pairs copied")
+        });
+    }
+    Verdict::good_if(all)
+}
+
+/// Neither success nor a cancel, its own or with its group.
+fn failed_by_itself(job: &CopyJob) -> bool {
+    match job.handle.outcome() {
+        Some(Err(error)) => error.errno != Errno::CANCELED,
+        Some(Ok(())) => !job.succeeded(),
+        None => false,
+    }
+}
+
+fn pair_line(job: &CopyJob, summary: &Summary, output: &mut Output) {
+    output.json(&PairLine {
+        kind: "copy",
+        job: job.handle.id(),
+        source: &summary.source.to_string_lossy(),
+        target: &summary.target.to_string_lossy(),
+        method: summary.method.name(),
+        ending: summary.ending.name(),
+        error: job.failure(),
+        size_bytes: summary.size_bytes,
+        copied_bytes: summary.copied_bytes,
+        hole_bytes: summary.hole_bytes,
+        zero_bytes: summary.zero_bytes,
+        seconds: summary.took.as_secs_f64(),
+        left_behind: summary
+            .left_behind
+            .as_ref()
+            .map(|path| path.to_string_lossy().into_owned()),
+    });
+}
+
+fn pair_text(job: &CopyJob, summary: &Summary, group_failed: bool, output: &mut Output) {
+    let pair = format!(
+        "{} -> {}",
+        summary.source.display(),
+        summary.target.display()
+    );
+    let line = if job.succeeded() {
+        let word = output.good("copied");
+        let holes = match summary.hole_bytes + summary.zero_bytes {
+            0 => String::new(),
+            bytes => format!(", {} of it holes", human_size(bytes)),
+        };
+        format!(
+            "{word}     {pair}: {}{holes}",
+            amount(summary.size_bytes, summary.took)
+        )
+    } else {
+        let word = if failed_by_itself(job) {
+            output.bad("failed   ")
+        } else if group_failed {
+            "given up ".to_owned()
+        } else {
+            "cancelled".to_owned()
+        };
+        format!("{word}  {pair}: {}", state_of_target(summary))
+    };
+    output.line(line);
+}
+
+/// What is on the disk now.
+fn state_of_target(summary: &Summary) -> &'static str {
+    match summary.ending {
+        Ending::Committed => "the target has the new contents",
+        Ending::DurabilityUnknown(_) => {
+            "committed, durability unknown: after a power cut the target may be what it was"
+        }
+        Ending::Stuck(_) => "the target has the new contents, though its group was undone",
+        Ending::PartlyWritten => "part of the target is new, the rest is what it was",
+        _ => "the target is what it was",
+    }
+}
+
+fn failure_text(job: &CopyJob, summary: &Summary) -> String {
+    let reason = job.failure().unwrap_or_else(|| "it never ran".to_owned());
+    format!(
+        "error: copying {} to {}: {reason}",
+        summary.source.display(),
+        summary.target.display()
+    )
+}
+
+/// Size, time and their quotient.
+fn amount(bytes: u64, took: Duration) -> String {
+    let seconds = took.as_secs_f64();
+    let size = human_size(bytes);
+    if seconds < 0.000_001 {
+        return size;
+    }
+    let rate = human_size((bytes as f64 / seconds) as u64);
+    format!("{size} in {seconds:.3} s ({rate}/s)")
+}

@@ -1,0 +1,54 @@
+//! The command: one subcommand a file, each from its arguments to an [`Answer`](output::Answer).
+//!
+//! | file | what |
+//! |---|---|
+//! | [`args`] | sizes: what several subcommands read |
+//! | [`output`], [`progress`] | standard output, colours, exit codes; the progress bar |
+//! | [`controls`] | signals, as requests to jobs |
+//! | [`copy`] | pairs of files, as jobs |
+//! | [`schema`] | JSON Schemas of the machine output |
+
+mod args;
+mod controls;
+mod copy;
+mod output;
+mod progress;
+mod schema;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::Output;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, and the verdict is good; 1 done, and the verdict is bad (a trace was rejected, a
+property does not hold, a copy failed or was cancelled); 2 it could not be done (usage, unreadable
+or malformed input).";
+
+/// Block jobs: run them, judge them, explore what they may do.
+#[derive(Parser)]
+#[command(name = "blockjob", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Copy files and block devices, all or nothing
+    Copy(copy::Arguments),
+    /// Print the JSON Schemas of machine output and trace files
+    Schema(schema::Arguments),
+}
+
+/// Runs the command line this process was started with.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut output = Output::new();
+    let answer = match &arguments.command {
+        Command::Copy(arguments) => copy::run(arguments, &mut output),
+        Command::Schema(arguments) => Ok(schema::run(arguments, &mut output)),
+    };
+    output.finish(answer)
+}

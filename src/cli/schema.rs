@@ -1,0 +1,57 @@
+//! `blockjob schema`: JSON Schemas of everything the command writes for machines.
+
+use clap::{Args, ValueEnum};
+
+use super::output::{Output, Verdict};
+
+/// Arguments of `schema`.
+#[derive(Args)]
+pub struct Arguments {
+    /// What to describe; without it everything, one schema a line
+    document: Option<Document>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Document {
+    /// One line of a native trace
+    Native,
+    /// One line of `check --json`
+    Check,
+    /// One line of `copy --json`
+    Copy,
+    /// `explore --json`
+    Explore,
+    /// `spec --format json`
+    Spec,
+}
+
+impl Document {
+    /// The schema, as its file has it.
+    const fn text(self) -> &'static str {
+        match self {
+            Document::Native => include_str!("schema/native.json"),
+            Document::Check => include_str!("schema/check.json"),
+            Document::Copy => include_str!("schema/copy.json"),
+            Document::Explore => include_str!("schema/explore.json"),
+            Document::Spec => include_str!("schema/spec.json"),
+        }
+    }
+}
+
+/// Prints one schema as it stands, or all of them, one a line.
+pub fn run(arguments: &Arguments, output: &mut Output) -> Verdict {
+    match arguments.document {
+        Some(document) => output.text(document.text()),
+        None => {
+            for document in Document::value_variants() {
+                output.line(one_line(document.text()));
+            }
+        }
+    }
+    Verdict::Good
+}
+
+/// The same JSON without its line breaks and indentation; strings hold neither.
+fn one_line(json: &str) -> String {
+    json.lines().map(str::trim_start).collect()
+}
