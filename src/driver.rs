@@ -25,6 +25,8 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroI32;
 
+use crate::sync::Arc;
+
 pub use crate::engine::context::{Finish, Flow, Ready, RunContext, Running};
 
 /// What a job does. See the [module](self) for threads and multiplicity.
@@ -92,6 +94,57 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Release what the job holds, directly after its commit or abort. Main loop.
     fn clean(&self) {}
+}
+
+macro_rules! forward {
+    () => {
+        fn job_type(&self) -> &'static str {
+            (**self).job_type()
+        }
+        fn run(&self, context: RunContext<'_>) -> Result<(), JobError> {
+            (**self).run(context)
+        }
+        fn pause(&self) {
+            (**self).pause();
+        }
+        fn resume(&self) {
+            (**self).resume();
+        }
+        fn supports_complete(&self) -> bool {
+            (**self).supports_complete()
+        }
+        fn complete(&self) {
+            (**self).complete();
+        }
+        fn cancel(&self, force: bool, ready: bool) -> bool {
+            (**self).cancel(force, ready)
+        }
+        fn set_speed(&self, speed_bytes_per_s: u64) {
+            (**self).set_speed(speed_bytes_per_s);
+        }
+        fn prepare(&self) -> Result<(), JobError> {
+            (**self).prepare()
+        }
+        fn commit(&self) {
+            (**self).commit();
+        }
+        fn abort(&self) {
+            (**self).abort();
+        }
+        fn clean(&self) {
+            (**self).clean();
+        }
+    };
+}
+
+/// A driver that its creator keeps a hold of.
+impl<D: Driver + ?Sized> Driver for Arc<D> {
+    forward!();
+}
+
+/// A driver chosen at run time.
+impl<D: Driver + ?Sized> Driver for Box<D> {
+    forward!();
 }
 
 /// An error number: positive, never zero, as `errno(3)` has them.

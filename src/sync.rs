@@ -49,6 +49,20 @@ pub(crate) mod thread {
     #[cfg(blockjob_shuttle)]
     pub(crate) use shuttle::thread::{Builder, ThreadId, current};
 
+    /// A name for the calling thread that no other thread of the process has: `main`, or its name
+    /// and number.
+    pub(crate) fn label() -> String {
+        let thread = current();
+        match thread.name() {
+            Some("main") => "main".to_owned(),
+            name => {
+                let id = format!("{:?}", thread.id());
+                let number: String = id.chars().filter(char::is_ascii_digit).collect();
+                format!("{}-{number}", name.unwrap_or("thread"))
+            }
+        }
+    }
+
     /// The calling thread's id.
     pub(crate) fn current_id() -> ThreadId {
         current().id()
@@ -67,6 +81,12 @@ pub(crate) struct MutexGuard<'a, T>(backend::MutexGuard<'a, T>);
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Mutex<T> {
         Mutex(backend::Mutex::new(value))
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {

@@ -4,7 +4,16 @@
 //! true. Calls, returns, callbacks and I/O are recorded by wrappers around it: an engine judged on
 //! its own word alone would prove little.
 
+mod native;
+mod recorded;
+
 use blockjob_model::{Callback, Event, Status};
+
+pub use native::TraceWriter;
+pub use recorded::{
+    JobRecorder, Recorded, RecordingCreatedJob, RecordingHandle, RecordingManager,
+    RecordingTransaction,
+};
 
 /// Takes the entries of a trace. Called with the engine's lock held and from any thread: it must
 /// not call the engine, and should not be slow.
@@ -84,6 +93,17 @@ pub enum Call<'a> {
     /// Any other: `start`, `early-fail`, `pause`, `resume`, `complete`, `finalize`, `dismiss`,
     /// `set-speed`, `pause-all`, `resume-all`.
     Plain(&'static str),
+}
+
+impl Call<'_> {
+    /// The verb's name.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Call::Create { .. } => "create",
+            Call::Cancel { .. } => "cancel",
+            Call::Plain(verb) => verb,
+        }
+    }
 }
 
 /// The numbers of an event (SEMANTICS.md §7.1).

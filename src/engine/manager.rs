@@ -122,6 +122,25 @@ impl JobOptions {
         self
     }
 
+    /// Whether the group decides by itself as far as this member is concerned.
+    pub fn finalizes_itself(&self) -> bool {
+        self.auto_finalize
+    }
+
+    /// Whether the job dismisses itself.
+    pub fn dismisses_itself(&self) -> bool {
+        self.auto_dismiss
+    }
+
+    /// Puts `wrapper` in the completion function's place and gives it the function there was.
+    pub(crate) fn wrap_completion(
+        mut self,
+        wrapper: impl FnOnce(Option<Completion>, &JobOutcome) + Send + 'static,
+    ) -> JobOptions {
+        let completion = self.completion.take();
+        self.on_completion(move |outcome| wrapper(completion, outcome))
+    }
+
     /// Called once on the main loop, after clean and before the terminal event. Not called for a
     /// job that is given up before it starts.
     pub fn on_completion(

@@ -59,7 +59,7 @@ pub(super) enum Parked {
 }
 
 /// The completion function of a job's creator.
-pub(super) type Completion = Box<dyn FnOnce(&JobOutcome) + Send>;
+pub(crate) type Completion = Box<dyn FnOnce(&JobOutcome) + Send>;
 
 /// What of a job is shared without the lock.
 pub(super) struct JobCore {

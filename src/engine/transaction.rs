@@ -131,6 +131,19 @@ impl Transaction {
     }
 }
 
+impl Transaction {
+    /// Gives the members up one by one, newest first, telling `before` and `after` which, by its
+    /// place in the order of creation.
+    pub(crate) fn give_up(mut self, before: impl Fn(usize), after: impl Fn(usize)) {
+        while let Some(core) = self.members.pop() {
+            let place = self.members.len();
+            before(place);
+            give_up(&self.monitor, std::slice::from_ref(&core));
+            after(place);
+        }
+    }
+}
+
 impl Drop for Transaction {
     fn drop(&mut self) {
         give_up(&self.monitor, &self.members);

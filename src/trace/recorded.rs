@@ -1,0 +1,584 @@
+//! Recording what the engine does not record itself: calls, returns, callbacks and I/O.
+//!
+//! [`RecordingManager`] stands in front of a [`Manager`], [`Recorded`] in front of a driver. Both
+//! record before and after, and change nothing else. A job that is created through the recording
+//! manager has its driver and its completion function recorded as well.
+//!
+//! One rule for whoever reads the trace: a thread makes one call at a time, so what lies between a
+//! thread's call and its return is that call.
+
+use std::fmt;
+
+use blockjob_model::{Callback, Status};
+
+use super::{Call, Io, TraceEntry, TraceSink, TraceStep};
+use crate::driver::{Driver, JobError, JobOutcome, RunContext};
+use crate::engine::{
+    CancelMode, CreatedJob, EngineError, JobHandle, JobInfo, JobOptions, Manager, PauseAllToken,
+    Transaction,
+};
+use crate::sync::Arc;
+
+/// Records what concerns one job. Cheap to clone; any thread.
+#[derive(Clone)]
+pub struct JobRecorder {
+    sink: Arc<dyn TraceSink>,
+    job: Arc<str>,
+    group: Option<Arc<str>>,
+}
+
+impl JobRecorder {
+    /// A recorder for the job `id` in the transaction `group`.
+    pub fn new(sink: Arc<dyn TraceSink>, id: &str, group: Option<&str>) -> JobRecorder {
+        JobRecorder {
+            sink,
+            job: id.into(),
+            group: group.map(Into::into),
+        }
+    }
+
+    /// Records `step` of this job.
+    pub fn record(&self, step: TraceStep<'_>) {
+        self.sink.record(&TraceEntry {
+            job: Some(&self.job),
+            group: self.group.as_deref(),
+            step,
+        });
+    }
+
+    /// Records a piece of I/O around `work`, whose result says whether it succeeded.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`.
+    pub fn io<T, E>(&self, io: Io, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.record(TraceStep::IoBegin(io));
+        let result = work();
+        self.record(TraceStep::IoEnd {
+            io,
+            ok: result.is_ok(),
+        });
+        result
+    }
+
+    fn call<T>(
+        &self,
+        call: Call<'_>,
+        carry_out: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.record(TraceStep::Call(call));
+        let result = carry_out();
+        record_return(call.verb(), result.as_ref().err(), |step| self.record(step));
+        result
+    }
+
+    fn callback<T>(
+        &self,
+        callback: Callback,
+        call: impl FnOnce() -> T,
+        judge: impl FnOnce(&T) -> (bool, Option<String>),
+    ) -> T {
+        self.record(TraceStep::CallbackBegin(callback));
+        let open = OpenCallback {
+            recorder: self,
+            callback,
+        };
+        let result = call();
+        std::mem::forget(open);
+        let (ok, error) = judge(&result);
+        self.record(TraceStep::CallbackEnd {
+            callback,
+            ok,
+            error: error.as_deref(),
+        });
+        result
+    }
+
+    fn infallible(&self, callback: Callback, call: impl FnOnce()) {
+        self.callback(callback, call, |()| (true, None));
+    }
+}
+
+/// A callback that has begun; dropped only when it panics, and then it is over as well.
+struct OpenCallback<'a> {
+    recorder: &'a JobRecorder,
+    callback: Callback,
+}
+
+impl Drop for OpenCallback<'_> {
+    fn drop(&mut self) {
+        self.recorder.record(TraceStep::CallbackEnd {
+            callback: self.callback,
+            ok: false,
+            error: Some("the driver panicked"),
+        });
+    }
+}
+
+fn record_return(
+    verb: &'static str,
+    error: Option<&EngineError>,
+    record: impl FnOnce(TraceStep<'_>),
+) {
+    let words = error.map(|error| (error.class(), error.to_string()));
+    record(TraceStep::Return {
+        verb,
+        error: words
+            .as_ref()
+            .map(|(class, words)| (*class, words.as_str())),
+    });
+}
+
+impl fmt::Debug for JobRecorder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("JobRecorder")
+            .field("job", &self.job)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A driver whose callbacks are recorded.
+#[derive(Debug)]
+pub struct Recorded<D> {
+    driver: D,
+    recorder: JobRecorder,
+}
+
+impl<D: Driver> Recorded<D> {
+    /// Records the callbacks of `driver` with `recorder`.
+    pub fn new(driver: D, recorder: JobRecorder) -> Recorded<D> {
+        Recorded { driver, recorder }
+    }
+}
+
+fn outcome(result: &JobOutcome) -> (bool, Option<String>) {
+    (result.is_ok(), result.as_ref().err().map(JobError::text))
+}
+
+impl<D: Driver> Driver for Recorded<D> {
+    fn job_type(&self) -> &'static str {
+        self.driver.job_type()
+    }
+
+    fn run(&self, context: RunContext<'_>) -> Result<(), JobError> {
+        self.recorder
+            .callback(Callback::Run, || self.driver.run(context), outcome)
+    }
+
+    fn pause(&self) {
+        self.recorder
+            .infallible(Callback::Pause, || self.driver.pause());
+    }
+
+    fn resume(&self) {
+        self.recorder
+            .infallible(Callback::Resume, || self.driver.resume());
+    }
+
+    fn supports_complete(&self) -> bool {
+        self.driver.supports_complete()
+    }
+
+    fn complete(&self) {
+        self.recorder
+            .infallible(Callback::Complete, || self.driver.complete());
+    }
+
+    fn cancel(&self, force: bool, ready: bool) -> bool {
+        self.recorder.callback(
+            Callback::Cancel,
+            || self.driver.cancel(force, ready),
+            |forced| (*forced, None),
+        )
+    }
+
+    fn set_speed(&self, speed_bytes_per_s: u64) {
+        self.recorder.infallible(Callback::SetSpeed, || {
+            self.driver.set_speed(speed_bytes_per_s);
+        });
+    }
+
+    fn prepare(&self) -> Result<(), JobError> {
+        self.recorder
+            .callback(Callback::Prepare, || self.driver.prepare(), outcome)
+    }
+
+    fn commit(&self) {
+        self.recorder
+            .infallible(Callback::Commit, || self.driver.commit());
+    }
+
+    fn abort(&self) {
+        self.recorder
+            .infallible(Callback::Abort, || self.driver.abort());
+    }
+
+    fn clean(&self) {
+        self.recorder
+            .infallible(Callback::Clean, || self.driver.clean());
+    }
+}
+
+/// A manager whose calls are recorded. The manager itself should record to the same sink.
+#[derive(Clone)]
+pub struct RecordingManager {
+    manager: Manager,
+    sink: Arc<dyn TraceSink>,
+}
+
+impl RecordingManager {
+    /// Records calls to `manager` with `sink`.
+    pub fn new(manager: Manager, sink: Arc<dyn TraceSink>) -> RecordingManager {
+        RecordingManager { manager, sink }
+    }
+
+    /// The manager itself; calls to it are not recorded.
+    pub fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
+    /// [`Manager::create`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::create`].
+    pub fn create(
+        &self,
+        options: JobOptions,
+        driver: impl Driver,
+    ) -> Result<RecordingCreatedJob, EngineError> {
+        let recorder = JobRecorder::new(Arc::clone(&self.sink), options.id(), None);
+        let created = create(&recorder, options, driver, |options, driver| {
+            self.manager.create(options, driver)
+        })?;
+        Ok(RecordingCreatedJob {
+            created: Some(created),
+            recorder,
+        })
+    }
+
+    /// [`Manager::transaction`], recorded.
+    pub fn transaction(&self) -> RecordingTransaction {
+        RecordingTransaction {
+            transaction: Some(self.manager.transaction()),
+            recorders: Vec::new(),
+            sink: Arc::clone(&self.sink),
+        }
+    }
+
+    /// [`Manager::pause_all`], recorded.
+    pub fn pause_all(&self) -> PauseAllToken {
+        self.for_all("pause-all", || self.manager.pause_all())
+    }
+
+    /// [`Manager::resume_all`], recorded.
+    pub fn resume_all(&self, token: PauseAllToken) {
+        self.for_all("resume-all", || self.manager.resume_all(token));
+    }
+
+    fn for_all<T>(&self, verb: &'static str, carry_out: impl FnOnce() -> T) -> T {
+        record_for_several(&*self.sink, None, verb, carry_out)
+    }
+}
+
+fn record_for_several<T>(
+    sink: &dyn TraceSink,
+    group: Option<&str>,
+    verb: &'static str,
+    carry_out: impl FnOnce() -> T,
+) -> T {
+    let record = |step| {
+        sink.record(&TraceEntry {
+            job: None,
+            group,
+            step,
+        });
+    };
+    record(TraceStep::Call(Call::Plain(verb)));
+    let result = carry_out();
+    record(TraceStep::Return { verb, error: None });
+    result
+}
+
+/// Creates a job with its driver and its completion function recorded.
+fn create<D: Driver, T>(
+    recorder: &JobRecorder,
+    options: JobOptions,
+    driver: D,
+    carry_out: impl FnOnce(JobOptions, Recorded<D>) -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    let (auto_finalize, auto_dismiss) = (options.finalizes_itself(), options.dismisses_itself());
+    let job_type = driver.job_type();
+    let call = Call::Create {
+        job_type,
+        auto_finalize,
+        auto_dismiss,
+        can_complete: driver.supports_complete(),
+    };
+    let for_completion = recorder.clone();
+    let options = options.wrap_completion(move |completion, outcome| {
+        for_completion.infallible(Callback::Completion, || {
+            if let Some(completion) = completion {
+                completion(outcome);
+            }
+        });
+    });
+    let driver = Recorded::new(driver, recorder.clone());
+    recorder.call(call, || carry_out(options, driver))
+}
+
+/// A [`CreatedJob`] whose start, or giving up, is recorded.
+#[must_use = "dropping a created job gives it up"]
+pub struct RecordingCreatedJob {
+    /// Absent once started.
+    created: Option<CreatedJob>,
+    recorder: JobRecorder,
+}
+
+impl RecordingCreatedJob {
+    /// [`CreatedJob::start`], recorded.
+    pub fn start(mut self) -> RecordingHandle {
+        let recorder = self.recorder.clone();
+        let created = self.created.take();
+        recorder.record(TraceStep::Call(Call::Plain("start")));
+        // Present: only this method takes it, and it consumes `self`.
+        let job = created.map(CreatedJob::start);
+        recorder.record(TraceStep::Return {
+            verb: "start",
+            error: None,
+        });
+        RecordingHandle {
+            job: job.expect("a created job is there until it starts"),
+            recorder,
+        }
+    }
+
+    /// A handle, to pause or cancel the job before it starts.
+    pub fn handle(&self) -> RecordingHandle {
+        let created = self.created.as_ref();
+        RecordingHandle {
+            job: created
+                .map(CreatedJob::handle)
+                .expect("a created job is there until it starts"),
+            recorder: self.recorder.clone(),
+        }
+    }
+}
+
+impl Drop for RecordingCreatedJob {
+    fn drop(&mut self) {
+        if let Some(created) = self.created.take() {
+            let call = Call::Plain("early-fail");
+            self.recorder.record(TraceStep::Call(call));
+            drop(created);
+            self.recorder.record(TraceStep::Return {
+                verb: call.verb(),
+                error: None,
+            });
+        }
+    }
+}
+
+/// A [`Transaction`] whose calls are recorded.
+#[must_use = "dropping a transaction gives its jobs up"]
+pub struct RecordingTransaction {
+    /// Absent once started.
+    transaction: Option<Transaction>,
+    recorders: Vec<JobRecorder>,
+    sink: Arc<dyn TraceSink>,
+}
+
+impl RecordingTransaction {
+    /// [`Transaction::create`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Transaction::create`].
+    pub fn create(
+        &mut self,
+        options: JobOptions,
+        driver: impl Driver,
+    ) -> Result<RecordingHandle, EngineError> {
+        let Some(transaction) = &mut self.transaction else {
+            return Err(EngineError::TransactionOver);
+        };
+        let recorder = JobRecorder::new(
+            Arc::clone(&self.sink),
+            options.id(),
+            Some(transaction.name()),
+        );
+        let job = create(&recorder, options, driver, |options, driver| {
+            transaction.create(options, driver)
+        })?;
+        self.recorders.push(recorder.clone());
+        Ok(RecordingHandle { job, recorder })
+    }
+
+    /// [`Transaction::start`], recorded as one call for the whole transaction.
+    pub fn start(mut self) -> Vec<RecordingHandle> {
+        let Some(transaction) = self.transaction.take() else {
+            return Vec::new();
+        };
+        let name = transaction.name().to_owned();
+        let jobs = record_for_several(&*self.sink, Some(&name), "start", || transaction.start());
+        jobs.into_iter()
+            .zip(std::mem::take(&mut self.recorders))
+            .map(|(job, recorder)| RecordingHandle { job, recorder })
+            .collect()
+    }
+}
+
+impl Drop for RecordingTransaction {
+    fn drop(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            let recorders = std::mem::take(&mut self.recorders);
+            transaction.give_up(
+                |position| {
+                    recorders[position].record(TraceStep::Call(Call::Plain("early-fail")));
+                },
+                |position| {
+                    recorders[position].record(TraceStep::Return {
+                        verb: "early-fail",
+                        error: None,
+                    });
+                },
+            );
+        }
+    }
+}
+
+/// A [`JobHandle`] whose verbs are recorded.
+#[derive(Clone, Debug)]
+pub struct RecordingHandle {
+    job: JobHandle,
+    recorder: JobRecorder,
+}
+
+impl RecordingHandle {
+    /// The handle itself: for what asks nothing of the job. Its verbs are not recorded.
+    pub fn job(&self) -> &JobHandle {
+        &self.job
+    }
+
+    /// [`JobHandle::id`].
+    pub fn id(&self) -> &str {
+        self.job.id()
+    }
+
+    /// [`JobHandle::status`].
+    pub fn status(&self) -> Status {
+        self.job.status()
+    }
+
+    /// [`JobHandle::info`].
+    pub fn info(&self) -> JobInfo {
+        self.job.info()
+    }
+
+    /// [`JobHandle::outcome`].
+    pub fn outcome(&self) -> Option<JobOutcome> {
+        self.job.outcome()
+    }
+
+    /// [`JobHandle::wait_concluded`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JobHandle::wait_concluded`].
+    pub fn wait_concluded(&self) -> Result<JobOutcome, EngineError> {
+        self.job.wait_concluded()
+    }
+
+    /// [`JobHandle::pause`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JobHandle::pause`].
+    pub fn pause(&self) -> Result<(), EngineError> {
+        self.recorder
+            .call(Call::Plain("pause"), || self.job.pause())
+    }
+
+    /// [`JobHandle::resume`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JobHandle::resume`].
+    pub fn resume(&self) -> Result<(), EngineError> {
+        self.recorder
+            .call(Call::Plain("resume"), || self.job.resume())
+    }
+
+    /// [`JobHandle::cancel`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JobHandle::cancel`].
+    pub fn cancel(&self, mode: CancelMode) -> Result<(), EngineError> {
+        let force = mode == CancelMode::Force;
+        self.recorder
+            .call(Call::Cancel { force }, || self.job.cancel(mode))
+    }
+
+    /// [`JobHandle::complete`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JobHandle::complete`].
+    pub fn complete(&self) -> Result<(), EngineError> {
+        self.recorder
+            .call(Call::Plain("complete"), || self.job.complete())
+    }
+
+    /// [`JobHandle::finalize`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JobHandle::finalize`].
+    pub fn finalize(&self) -> Result<(), EngineError> {
+        self.recorder
+            .call(Call::Plain("finalize"), || self.job.finalize())
+    }
+
+    /// [`JobHandle::dismiss`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JobHandle::dismiss`].
+    pub fn dismiss(&self) -> Result<(), EngineError> {
+        self.recorder
+            .call(Call::Plain("dismiss"), || self.job.dismiss())
+    }
+
+    /// [`JobHandle::set_speed`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JobHandle::set_speed`].
+    pub fn set_speed(&self, bytes_per_s: u64) -> Result<(), EngineError> {
+        self.recorder
+            .call(Call::Plain("set-speed"), || self.job.set_speed(bytes_per_s))
+    }
+}
+
+impl fmt::Debug for RecordingManager {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RecordingManager")
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RecordingCreatedJob {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.created.fmt(formatter)
+    }
+}
+
+impl fmt::Debug for RecordingTransaction {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.transaction.fmt(formatter)
+    }
+}
