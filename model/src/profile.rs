@@ -4,6 +4,9 @@
 //! of QEMU as its users meet it. Source: SEMANTICS.md §11 and §12, decided in DECISIONS.md; the
 //! numbers below are those of §12.
 
+use crate::status::Status;
+use crate::verb::Verb;
+
 /// One implementation's answers where implementations differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -77,6 +80,14 @@ pub const QEMU_7_2: Profile = Profile {
 impl Profile {
     /// Every profile there is.
     pub const ALL: [&'static Profile; 3] = [&REFERENCE, &QEMU_10_0, &QEMU_7_2];
+
+    /// Whether the table lets `verb` through in `status`; what the request then finds is another
+    /// matter.
+    pub fn permits(&self, verb: Verb, status: Status) -> bool {
+        verb.permitted_in(status)
+            && (verb != Verb::Change || self.change_verb)
+            && (verb != Verb::Complete || status != Status::Standby || self.standby_complete)
+    }
 
     /// The profile called `name`, if there is one.
     pub fn by_name(name: &str) -> Option<&'static Profile> {

@@ -4,7 +4,7 @@
 //! (SEMANTICS.md §2, §12-33). A refusal changes nothing (P2).
 
 use crate::profile::Profile;
-use crate::state::{Body, CallState, Cancel, Job, Outcome, Phase, Sight, World};
+use crate::state::{Body, Call, CallState, Cancel, Job, Outcome, Phase, Sight, World};
 use crate::status::Status;
 use crate::step::begin_abort;
 use crate::verb::{Refusal, Verb};
@@ -60,7 +60,7 @@ pub fn judge(
     let job = &world.jobs[member];
     let gone = matches!(job.status, Status::Undefined | Status::Null);
     if request == Request::Create {
-        return if job.status == Status::Undefined {
+        return if job.status == Status::Undefined && !world.group.aborting {
             Effect::Apply
         } else {
             Effect::NotNow
@@ -71,9 +71,7 @@ pub fn judge(
     }
     let status = verb_status(job, profile);
     let check = |verb: Verb| {
-        let permitted = verb.permitted_in(status)
-            && (verb != Verb::Change || profile.change_verb)
-            && (verb != Verb::Complete || status != Status::Standby || profile.standby_complete);
+        let permitted = profile.permits(verb, status);
         (!permitted).then_some(Effect::Refuse(Refusal::Verb { status, verb }))
     };
     let busy = || world.main_is_busy().then_some(Effect::NotNow);
@@ -82,7 +80,7 @@ pub fn judge(
             Effect::Apply
         }
         Request::Start | Request::EarlyFail => {
-            if job.status == Status::Created && !job.starting {
+            if job.status == Status::Created && !job.starting && !in_hand(world, member) {
                 Effect::Apply
             } else {
                 Effect::NotNow
@@ -129,6 +127,17 @@ pub fn judge(
         Request::Finalize => check(Verb::Finalize).or_else(busy).unwrap_or(Effect::Apply),
         Request::Dismiss => check(Verb::Dismiss).or_else(busy).unwrap_or(Effect::Apply),
     }
+}
+
+/// A cancel has an unstarted member in hand: from the beginning of its callback on, nobody else
+/// starts it or gives it up (P28).
+fn in_hand(world: &World, member: usize) -> bool {
+    let cancels = |call: &Call| {
+        matches!(call.request, Request::Cancel { .. })
+            && matches!(call.state, CallState::InCallback { .. })
+            && call.member.map(usize::from) == Some(member)
+    };
+    world.group.aborting || world.calls.iter().any(cancels)
 }
 
 /// Carries out a request that was judged [`Effect::Apply`]; the call's next state.
@@ -204,9 +213,11 @@ pub fn apply_to_all(world: &mut World, request: Request) -> CallState {
     if request == Request::Query {
         return CallState::Looked(look(world));
     }
-    for job in &mut world.jobs {
+    for member in 0..world.jobs.len() {
+        let taken = in_hand(world, member);
+        let job = &mut world.jobs[member];
         match request {
-            Request::Start if job.status == Status::Created => job.starting = true,
+            Request::Start if job.status == Status::Created && !taken => job.starting = true,
             Request::Hold { .. } | Request::Release { .. } => hold(job, request),
             _ => {}
         }

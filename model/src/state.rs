@@ -260,6 +260,12 @@ impl Job {
         matches!(self.body, Body::Unstarted | Body::Ended)
     }
 
+    /// At its turn in an abort the main loop goes on with it, and need not wait for its run or
+    /// take that over first.
+    pub const fn abort_may_go_on(&self) -> bool {
+        !self.started() || (self.at_rest() && self.status.is_completed())
+    }
+
     /// Concluded or gone.
     pub const fn is_final(&self) -> bool {
         matches!(self.status, Status::Concluded | Status::Null)
@@ -388,13 +394,18 @@ impl World {
 
     /// Nothing can happen to it any more: every member is final and no call is open.
     pub fn is_over(&self) -> bool {
-        self.calls.is_empty() && self.jobs.iter().all(|job| job.is_final() && !job.in_tail())
+        // Nobody joins a transaction that was brought down.
+        let never = |job: &Job| job.status == Status::Undefined && self.group.aborting;
+        let over = |job: &Job| job.is_final() && !job.in_tail();
+        self.calls.is_empty() && self.jobs.iter().all(|job| over(job) || never(job))
     }
 
     /// The member whose turn it is in an abort: never-started ones at once (1), then the newest
     /// (31). `None` when every member is final.
     pub fn abort_turn(&self) -> Option<usize> {
-        let open = |job: &Job| !job.is_final() || job.in_tail();
+        // Who never came into being is no member.
+        let open =
+            |job: &Job| job.status != Status::Undefined && (!job.is_final() || job.in_tail());
         self.jobs
             .iter()
             .rposition(Job::in_tail)
@@ -406,13 +417,18 @@ impl World {
             .or_else(|| self.jobs.iter().rposition(open))
     }
 
+    /// The main loop is inside the driver callback of a request.
+    pub fn in_request_callback(&self) -> bool {
+        self.calls
+            .iter()
+            .any(|call| matches!(call.state, CallState::InCallback { .. }))
+    }
+
     /// The main loop is in the middle of something of this transaction and will go on by itself.
     ///
     /// An abort that waits for a member's run is not: the main loop serves others meanwhile.
     pub fn main_is_busy(&self) -> bool {
-        self.calls
-            .iter()
-            .any(|call| matches!(call.state, CallState::InCallback { .. }))
+        self.in_request_callback()
             || self.jobs.iter().any(Job::in_tail)
             || match self.group.phase {
                 Phase::Idle => false,
@@ -423,7 +439,7 @@ impl World {
                         .any(|job| job.peer_cancel != PeerCancel::No)
                         || self
                             .abort_turn()
-                            .is_some_and(|member| self.jobs[member].at_rest())
+                            .is_some_and(|member| self.jobs[member].abort_may_go_on())
                 }
             }
     }

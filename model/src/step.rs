@@ -31,6 +31,8 @@ pub struct View {
     /// missed (P23 speaks of a pause that happens-before the pause point). Sequentially
     /// consistent recordings leave this off.
     pub late_reads: bool,
+    /// The end of a run is recorded in a step of its own, whether or not anybody could tell.
+    pub ends: bool,
 }
 
 impl View {
@@ -43,6 +45,7 @@ impl View {
         points: true,
         io: true,
         late_reads: false,
+        ends: false,
     };
 
     /// Everything, under weak memory.
@@ -63,6 +66,7 @@ impl View {
         points: false,
         io: false,
         late_reads: false,
+        ends: false,
     };
 }
 
@@ -394,12 +398,13 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                     self.change(Step::ReachPoint(m), m, Some(Output::PointBegin(m)), |job| {
                         job.come_to(Body::AtPoint);
                     });
-                } else if job.should_pause() {
+                } else if self.may_see_pause(job) {
                     self.pause_begin(m);
                 }
                 if job.in_flight == 0 {
                     for well in [true, false] {
-                        if well && !may_end_well(job) {
+                        // What a cancelled run returns is overruled all the same (P24).
+                        if well && !may_end_well(job) && !job.forced() {
                             continue;
                         }
                         self.change(
@@ -419,7 +424,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                 }
             }
             Body::AtPoint => {
-                if job.may_pause {
+                if job.may_pause || self.may_see_pause(job) {
                     self.pause_begin(m);
                 }
                 if job.may_pass && job.entered {
@@ -448,7 +453,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                 );
             }
             Body::PauseDone => {
-                if job.should_pause() && job.in_flight == 0 {
+                if self.may_see_pause(job) && job.in_flight == 0 {
                     self.park(m, job);
                 }
                 if job.may_pass {
@@ -518,6 +523,11 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
         }
     }
 
+    /// A look at the requests finds a pause now: somebody's, or the block layer's own (22).
+    fn may_see_pause(&self, job: &Job) -> bool {
+        job.should_pause() || (self.profile.internal_pauses && !job.forced())
+    }
+
     fn pause_begin(&mut self, member: usize) {
         let output = Some(Output::Begin(member, Callback::Pause));
         self.change(Step::PauseBegin(member), member, output, |job| {
@@ -536,10 +546,11 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
 
     /// A call that could tell whether the run has ended is under way.
     fn asked(&self, member: usize) -> bool {
-        self.world.calls.iter().any(|call| {
-            call.state == CallState::Issued
-                && call.member.is_none_or(|asked| usize::from(asked) == member)
-        })
+        self.view.ends
+            || self.world.calls.iter().any(|call| {
+                call.state == CallState::Issued
+                    && call.member.is_none_or(|asked| usize::from(asked) == member)
+            })
     }
 
     /// The body where callbacks cannot be seen: running, parked, or ended.
@@ -547,7 +558,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
         let m = member;
         match job.body {
             Body::AtPoint | Body::Moving => {
-                if job.should_pause() || (self.profile.internal_pauses && !job.forced()) {
+                if self.may_see_pause(job) {
                     self.park(m, job);
                 }
                 if job.body == Body::AtPoint {
@@ -629,6 +640,10 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
     /// What the main loop may do. Keeps P8…P16, P36, P37.
     fn main_loop(&mut self) {
         let world = self.world;
+        if world.in_request_callback() {
+            // P27: one callback of the main loop at a time.
+            return;
+        }
         if !self.busy {
             for (member, job) in world.jobs.iter().enumerate() {
                 let ended = match job.body {
@@ -709,7 +724,8 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                 },
             ),
             None => self.offer(Step::Announced, None, |world| {
-                let manual = world.jobs.iter().any(|job| !job.spec.auto_finalize);
+                let manual = |job: &Job| !job.spec.auto_finalize && !job.is_final();
+                let manual = world.jobs.iter().any(manual);
                 world.group.phase = if manual {
                     Phase::Idle
                 } else {
@@ -856,12 +872,13 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
         };
         let any_order = !self.profile.abort_newest_first;
         for (member, job) in world.jobs.iter().enumerate() {
-            if (member != turn && !any_order) || job.is_final() || !job.at_rest() {
+            let ours = member == turn || (any_order && job.status != Status::Undefined);
+            if !ours || job.is_final() || !job.abort_may_go_on() {
                 continue;
             }
             if job.status == Status::Aborting {
                 self.begin_decision(member, Callback::Abort, Tail::Aborting);
-            } else if job.status.is_completed() || !job.started() {
+            } else {
                 self.change(
                     Step::Turn(member),
                     member,
@@ -1139,6 +1156,11 @@ pub(crate) fn begin_abort(world: &mut World, initiator: Option<usize>) {
     world.group.aborting = true;
     world.group.phase = Phase::Aborting;
     for (member, job) in world.jobs.iter_mut().enumerate() {
+        if job.status == Status::Undefined {
+            // It will never come into being.
+            job.starting = false;
+            continue;
+        }
         if Some(member) == initiator || job.is_final() {
             continue;
         }
