@@ -11,11 +11,17 @@
 //! | [`state`] | jobs, their transaction, calls under way |
 //! | [`request`] | what a request does |
 //! | [`step`] | everything that may happen next |
+//! | [`lifecycle`] | the coarse machine users think in, and how the statuses refine it |
+//! | [`property`] | what must hold |
+//! | [`explore`] | searches every world for one where it does not |
 //! | [`accept`] | judges observed behaviour by all of the above |
 
 pub mod accept;
+pub mod explore;
 pub mod hash;
+pub mod lifecycle;
 pub mod profile;
+pub mod property;
 pub mod request;
 pub mod state;
 pub mod status;
@@ -23,6 +29,7 @@ pub mod step;
 pub mod verb;
 pub mod vocabulary;
 
+pub use lifecycle::Lifecycle;
 pub use profile::Profile;
 pub use status::Status;
 pub use verb::{Refusal, Verb};

@@ -1,0 +1,749 @@
+//! The explorer: every world the specification can come to, and whether everything that must
+//! hold holds there.
+//!
+//! Breadth first, so that a counterexample is a shortest one. It checks every property of
+//! [`crate::property`], that no world is stuck unless it waits for its user, that every step is
+//! one of the coarse machine ([`crate::lifecycle`]), and counts which cells of the two tables
+//! were taken. The search is over the scenarios of [`scenarios`]: one transaction each, with
+//! fixed members and fixed [`Bounds`]; within them it is complete.
+//!
+//! ```
+//! use blockjob_model::{explore, profile};
+//!
+//! let options = explore::Options::new(&profile::REFERENCE, 1)?;
+//! let report = explore::run(&options, |_| {});
+//! assert!(report.held());
+//! println!("{} states, {} transitions", report.states, report.transitions);
+//! # Ok::<(), explore::BadOptions>(())
+//! ```
+
+use core::fmt;
+
+use crate::lifecycle::Lifecycle;
+use crate::profile::Profile;
+use crate::property::{self, Check, Edge, History, Place, Property};
+use crate::request::{Effect, judge};
+use crate::state::{Body, Group, Job, JobSpec, Phase, World};
+use crate::status::Status;
+use crate::step::Output;
+use crate::verb::Verb;
+use crate::vocabulary::Request;
+
+mod environment;
+mod pack;
+
+pub use environment::{Bounds, Move};
+use pack::Seen;
+
+/// What to explore.
+#[derive(Clone)]
+pub struct Options {
+    /// Whose rules.
+    pub profile: &'static Profile,
+    /// Members of the transaction.
+    pub jobs: usize,
+    /// What to check.
+    pub properties: Vec<Property>,
+    /// Give up a scenario at this many worlds; the report then says so.
+    pub states_max: usize,
+}
+
+/// Why options cannot be explored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadOptions {
+    /// Not between one and [`Options::JOBS_MAX`].
+    Jobs(usize),
+    /// No property has this number.
+    Property(String),
+}
+
+impl fmt::Display for BadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadOptions::Jobs(jobs) => write!(
+                f,
+                "cannot explore {jobs} jobs: the search takes 1 to {}",
+                Options::JOBS_MAX
+            ),
+            BadOptions::Property(id) => {
+                let known: Vec<_> = property::ALL.iter().map(|known| known.id).collect();
+                write!(f, "no property `{id}` here; there are {}", known.join(", "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for BadOptions {}
+
+impl Options {
+    /// More members than anybody has the time to explore.
+    pub const JOBS_MAX: usize = 4;
+
+    /// Every property, for one transaction of `jobs` members.
+    pub fn new(profile: &'static Profile, jobs: usize) -> Result<Options, BadOptions> {
+        if jobs == 0 || jobs > Options::JOBS_MAX {
+            return Err(BadOptions::Jobs(jobs));
+        }
+        Ok(Options {
+            profile,
+            jobs,
+            properties: property::ALL.to_vec(),
+            states_max: 100_000_000,
+        })
+    }
+
+    /// Checks only the properties with these numbers.
+    pub fn only<'a>(
+        mut self,
+        ids: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Options, BadOptions> {
+        self.properties = ids
+            .into_iter()
+            .map(|id| {
+                Property::by_id(id)
+                    .copied()
+                    .ok_or_else(|| BadOptions::Property(id.to_owned()))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+}
+
+/// One initial world and how far it is let go.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What it is about, for people.
+    pub name: String,
+    /// Its members, oldest first.
+    pub specs: Vec<JobSpec>,
+    /// Its bounds.
+    pub bounds: Bounds,
+}
+
+/// What a search over one scenario came to.
+#[derive(Clone, Debug)]
+pub struct ScenarioReport {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// Worlds met.
+    pub states: u64,
+    /// Steps made.
+    pub transitions: u64,
+    /// Steps from the beginning to the farthest world.
+    pub depth: u32,
+    /// It met every world within its bounds, and was not cut short.
+    pub complete: bool,
+}
+
+/// What became of a property.
+#[derive(Clone, Debug)]
+pub struct PropertyReport {
+    /// Its number.
+    pub id: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it says.
+    pub sentence: &'static str,
+    /// Nothing contradicted it.
+    pub held: bool,
+    /// How far that reaches.
+    pub bound: String,
+    /// The shortest way to break it.
+    pub counterexample: Option<Vec<String>>,
+}
+
+/// Which cells of the tables the search took, and how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Row = from, column = to.
+    pub transitions: [[u64; Status::COUNT]; Status::COUNT],
+    /// Row = verb, column = status: worlds in which the verb was accepted.
+    pub accepted: [[u64; Status::COUNT]; Verb::COUNT],
+    /// Row = verb, column = status: worlds in which it was refused.
+    pub refused: [[u64; Status::COUNT]; Verb::COUNT],
+}
+
+impl Coverage {
+    /// Pairs of statuses the table allows and the search did not take.
+    ///
+    /// The silent `aborting → aborting` is no step and is not counted.
+    pub fn transitions_missed(&self) -> Vec<(Status, Status)> {
+        let pairs = Status::ALL
+            .into_iter()
+            .flat_map(|from| Status::ALL.map(|to| (from, to)));
+        pairs
+            .filter(|&(from, to)| from != to && from.may_become(to))
+            .filter(|&(from, to)| self.transitions[from as usize][to as usize] == 0)
+            .collect()
+    }
+
+    /// Cells of the verb table in which the verb was never accepted though it is permitted, or
+    /// never refused though it is not.
+    pub fn verbs_missed(&self, profile: &Profile) -> Vec<(Verb, Status)> {
+        let cells = Verb::ALL
+            .into_iter()
+            .flat_map(|verb| Status::ALL.map(|status| (verb, status)));
+        cells
+            .filter(|&(verb, status)| {
+                let table = if profile.permits(verb, status) {
+                    &self.accepted
+                } else {
+                    &self.refused
+                };
+                table[verb as usize][status as usize] == 0
+            })
+            .collect()
+    }
+}
+
+/// What a search came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Whose rules.
+    pub profile: &'static str,
+    /// Members of the transaction.
+    pub jobs: usize,
+    /// Worlds met, over every scenario.
+    pub states: u64,
+    /// Steps made.
+    pub transitions: u64,
+    /// The longest of the shortest ways to a world.
+    pub depth: u32,
+    /// Wall-clock seconds; the caller's to fill in, the search knows no clock.
+    pub seconds: f64,
+    /// One entry a property, then one for [`STUCK`] and one for [`LIFECYCLE`].
+    pub properties: Vec<PropertyReport>,
+    /// The cells of the tables that were taken.
+    pub coverage: Coverage,
+    /// One entry a scenario.
+    pub scenarios: Vec<ScenarioReport>,
+}
+
+impl Report {
+    /// Every property held, and no scenario was cut short.
+    pub fn held(&self) -> bool {
+        self.properties.iter().all(|property| property.held)
+            && self.scenarios.iter().all(|scenario| scenario.complete)
+    }
+}
+
+/// The number under which a stuck world is reported.
+pub const STUCK: &str = "STUCK";
+/// The number under which a step outside the coarse machine is reported.
+pub const LIFECYCLE: &str = "LIFECYCLE";
+
+const STUCK_SENTENCE: &str = "Whoever has no step left waits for a request, and one is there.";
+const LIFECYCLE_SENTENCE: &str = "Every step is a stutter or a step of the coarse lifecycle.";
+
+/// How far a search is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Worlds met so far, over every scenario.
+    pub states: u64,
+    /// Worlds whose steps have not been made.
+    pub open: u64,
+    /// The depth it works at.
+    pub depth: u32,
+}
+
+/// A relation to explore: calls back with every move, where it leads, and what can be seen of it.
+///
+/// The specification's own is [`moves`]; tests wrap it to see the explorer find what they broke.
+pub type Relation<'a> =
+    dyn Fn(&World, &Profile, Bounds, &mut dyn FnMut(Move, World, Option<Output>)) + 'a;
+
+/// Everything that may happen next in `world`, requests included: the specification's relation.
+pub fn moves(
+    world: &World,
+    profile: &Profile,
+    bounds: Bounds,
+    visit: &mut dyn FnMut(Move, World, Option<Output>),
+) {
+    environment::moves(world, profile, bounds, visit);
+}
+
+/// What is explored for a transaction of so many members.
+pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
+    let plain = JobSpec::PLAIN;
+    let mirror = JobSpec {
+        can_complete: true,
+        needs_finish: true,
+        ..plain
+    };
+    let either = JobSpec {
+        can_complete: true,
+        ..plain
+    };
+    let manual = |spec| JobSpec {
+        auto_finalize: false,
+        auto_dismiss: false,
+        ..spec
+    };
+    // QEMU's counterpart of pause_all, the drained section, is a silent step of its profile.
+    let tokens_max = u8::from(!profile.internal_pauses);
+    let wide = Bounds {
+        io_max: 2,
+        tokens_max: 2 * tokens_max,
+        points: true,
+        late_reads: true,
+        io_errors: true,
+        set_speed: true,
+    };
+    let narrow = Bounds {
+        io_max: 0,
+        tokens_max,
+        points: false,
+        late_reads: false,
+        io_errors: false,
+        set_speed: false,
+    };
+    let scenario = |name: &str, specs: Vec<JobSpec>, bounds| Scenario {
+        name: name.to_owned(),
+        specs,
+        bounds,
+    };
+    match jobs {
+        1 => {
+            let mut all = Vec::new();
+            for (kind, spec) in [
+                ("plain", plain),
+                ("may be completed", either),
+                ("must be completed", mirror),
+            ] {
+                for auto_finalize in [true, false] {
+                    for auto_dismiss in [true, false] {
+                        for block in [true, false] {
+                            let spec = JobSpec {
+                                auto_finalize,
+                                auto_dismiss,
+                                block,
+                                ..spec
+                            };
+                            let name = format!(
+                                "{kind}, {} finalize, {} dismiss{}",
+                                if auto_finalize { "automatic" } else { "manual" },
+                                if auto_dismiss { "automatic" } else { "manual" },
+                                if block { "" } else { ", no block job" },
+                            );
+                            all.push(scenario(&name, vec![spec], wide));
+                        }
+                    }
+                }
+            }
+            all
+        }
+        2 => vec![
+            scenario(
+                "two plain jobs",
+                vec![plain, plain],
+                Bounds {
+                    io_errors: true,
+                    ..narrow
+                },
+            ),
+            scenario(
+                "an older plain one decided by hand, a newer one that may be completed",
+                vec![manual(plain), either],
+                narrow,
+            ),
+            scenario(
+                "an older one that must be completed, a newer plain one decided by hand",
+                vec![mirror, manual(plain)],
+                narrow,
+            ),
+        ],
+        _ => {
+            let mut specs = vec![plain; jobs];
+            specs[0] = manual(plain);
+            vec![scenario(
+                "plain jobs, the oldest decided by hand",
+                specs,
+                Bounds {
+                    tokens_max: 0,
+                    ..narrow
+                },
+            )]
+        }
+    }
+}
+
+/// Explores what [`scenarios`] lists for these options.
+///
+/// `progress` is called every few thousand worlds.
+pub fn run(options: &Options, mut progress: impl FnMut(Progress)) -> Report {
+    run_over(
+        options,
+        scenarios(options.jobs, options.profile),
+        &moves,
+        &mut progress,
+    )
+}
+
+/// Explores these scenarios with this relation.
+pub fn run_over(
+    options: &Options,
+    scenarios: Vec<Scenario>,
+    relation: &Relation<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Report {
+    let mut report = Report {
+        profile: options.profile.name,
+        jobs: options.jobs,
+        states: 0,
+        transitions: 0,
+        depth: 0,
+        seconds: 0.0,
+        properties: Vec::new(),
+        coverage: Coverage::default(),
+        scenarios: Vec::new(),
+    };
+    let mut shortest: Vec<Option<Vec<String>>> = vec![None; options.properties.len() + 2];
+    for scenario in scenarios {
+        let mut search = Search::new(options, &scenario, relation, &mut report.coverage);
+        let complete = search.run(report.states, progress);
+        let found = search.found;
+        let done = ScenarioReport {
+            states: search.seen.len() as u64,
+            transitions: search.transitions,
+            depth: search.depth,
+            complete,
+            scenario: scenario.clone(),
+        };
+        for (shortest, found) in shortest.iter_mut().zip(found) {
+            let Some(mut found) = found else { continue };
+            found.insert(0, format!("with {}", scenario.name));
+            if shortest
+                .as_ref()
+                .is_none_or(|known| found.len() < known.len())
+            {
+                *shortest = Some(found);
+            }
+        }
+        report.states += done.states;
+        report.transitions += done.transitions;
+        report.depth = report.depth.max(done.depth);
+        report.scenarios.push(done);
+    }
+    let complete = report.scenarios.iter().all(|scenario| scenario.complete);
+    let bound = format!(
+        "one transaction of {} in {} scenario{}{}",
+        report.jobs,
+        report.scenarios.len(),
+        if report.scenarios.len() == 1 { "" } else { "s" },
+        if complete { "" } else { ", cut short" },
+    );
+    let named = options
+        .properties
+        .iter()
+        .map(|property| (property.id, property.name, property.sentence))
+        .chain([
+            (STUCK, "nobody-is-stuck", STUCK_SENTENCE),
+            (LIFECYCLE, "refines-the-lifecycle", LIFECYCLE_SENTENCE),
+        ]);
+    report.properties = named
+        .zip(shortest)
+        .map(|((id, name, sentence), counterexample)| PropertyReport {
+            id,
+            name,
+            sentence,
+            held: counterexample.is_none(),
+            bound: bound.clone(),
+            counterexample,
+        })
+        .collect();
+    report
+}
+
+/// The search over one scenario.
+struct Search<'a> {
+    profile: &'static Profile,
+    properties: &'a [Property],
+    scenario: &'a Scenario,
+    relation: &'a Relation<'a>,
+    states_max: usize,
+    seen: Seen,
+    /// From which world each was first reached; the first points to itself.
+    parents: Vec<u32>,
+    transitions: u64,
+    depth: u32,
+    /// The shortest counterexample to each property, then to [`STUCK`] and [`LIFECYCLE`].
+    found: Vec<Option<Vec<String>>>,
+    coverage: &'a mut Coverage,
+}
+
+/// The verbs tried on every member of every world, for the coverage of the verb table.
+const PROBES: [(Verb, Request); 9] = [
+    (Verb::Cancel, Request::Cancel { force: false }),
+    (Verb::Cancel, Request::Cancel { force: true }),
+    (Verb::Pause, Request::Pause),
+    (Verb::Resume, Request::Resume),
+    (Verb::SetSpeed, Request::SetSpeed { negative: false }),
+    (Verb::Complete, Request::Complete),
+    (Verb::Finalize, Request::Finalize),
+    (Verb::Dismiss, Request::Dismiss),
+    (Verb::Change, Request::Change),
+];
+
+/// A world on its way into the set of those met.
+struct Reached<'w> {
+    world: &'w World,
+    history: &'w [History],
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        options: &'a Options,
+        scenario: &'a Scenario,
+        relation: &'a Relation<'a>,
+        coverage: &'a mut Coverage,
+    ) -> Search<'a> {
+        Search {
+            profile: options.profile,
+            properties: &options.properties,
+            scenario,
+            relation,
+            states_max: options.states_max,
+            seen: Seen::new(scenario.specs.len()),
+            parents: Vec::new(),
+            transitions: 0,
+            depth: 0,
+            found: vec![None; options.properties.len() + 2],
+            coverage,
+        }
+    }
+
+    /// Explores; whether it came to the end.
+    fn run(&mut self, before: u64, progress: &mut dyn FnMut(Progress)) -> bool {
+        let mut world = World::new(Group::CLOSED, self.scenario.specs.iter().copied());
+        let mut history = vec![History::default(); world.jobs.len()];
+        let mut words = vec![0; world.jobs.len()];
+        pack::pack(&world, &history, &mut words);
+        self.seen.insert(&words);
+        self.parents.push(0);
+        self.check_world(
+            0,
+            None,
+            &Reached {
+                world: &world,
+                history: &history,
+            },
+        );
+        let mut number = 0;
+        let mut level_end = 1;
+        let mut past = history.clone();
+        while number < self.seen.len() {
+            if number == level_end {
+                self.depth += 1;
+                level_end = self.seen.len();
+            }
+            if self.seen.len() >= self.states_max {
+                return false;
+            }
+            if number % 8192 == 0 {
+                progress(Progress {
+                    states: before + self.seen.len() as u64,
+                    open: (self.seen.len() - number) as u64,
+                    depth: self.depth,
+                });
+            }
+            pack::unpack(
+                self.seen.get(number),
+                &self.scenario.specs,
+                &mut world,
+                &mut past,
+            );
+            self.expand(number, &world, &past, &mut history, &mut words);
+            number += 1;
+        }
+        true
+    }
+
+    fn expand(
+        &mut self,
+        number: usize,
+        world: &World,
+        past: &[History],
+        history: &mut Vec<History>,
+        words: &mut [u64],
+    ) {
+        self.probe(world);
+        let (mut steps, mut requests) = (0, 0);
+        let (relation, profile, bounds) = (self.relation, self.profile, self.scenario.bounds);
+        relation(world, profile, bounds, &mut |made, next, output| {
+            self.transitions += 1;
+            match made {
+                Move::Step(_) | Move::Answer(..) => steps += 1,
+                Move::Ask(..) => requests += 1,
+            }
+            history.clear();
+            history.extend_from_slice(past);
+            if let Some(output) = output {
+                history[output.member()].note(output);
+                if let Output::Status(member, to) = output {
+                    let from = world.jobs[member].status;
+                    self.coverage.transitions[from as usize][to as usize] += 1;
+                }
+            }
+            self.check_edge(
+                number,
+                &Edge {
+                    before: Place {
+                        world,
+                        history: past,
+                        profile,
+                    },
+                    made,
+                    output,
+                    after: Place {
+                        world: &next,
+                        history,
+                        profile,
+                    },
+                },
+            );
+            pack::pack(&next, history, words);
+            let (reached, new) = self.seen.insert(words);
+            if new {
+                debug_assert_eq!(reached, self.parents.len());
+                self.parents.push(number as u32);
+                self.check_world(
+                    number,
+                    Some((made, output)),
+                    &Reached {
+                        world: &next,
+                        history,
+                    },
+                );
+            }
+        });
+        if steps == 0 && !waits_for_its_user(world, requests) {
+            self.find(self.properties.len(), number, None);
+        }
+    }
+
+    /// Tries every verb on every member, for the coverage.
+    fn probe(&mut self, world: &World) {
+        for (member, job) in world.jobs.iter().enumerate() {
+            for (verb, request) in PROBES {
+                let table = match judge(world, member, request, false, self.profile) {
+                    Effect::NotNow => continue,
+                    Effect::Refuse(_) => &mut self.coverage.refused,
+                    Effect::Callback { .. } | Effect::Apply => &mut self.coverage.accepted,
+                };
+                table[verb as usize][job.status as usize] += 1;
+            }
+        }
+    }
+
+    fn check_world(
+        &mut self,
+        parent: usize,
+        last: Option<(Move, Option<Output>)>,
+        reached: &Reached<'_>,
+    ) {
+        let place = Place {
+            world: reached.world,
+            history: reached.history,
+            profile: self.profile,
+        };
+        for at in 0..self.properties.len() {
+            if let Check::World(holds) = self.properties[at].check
+                && self.found[at].is_none()
+                && !holds(&place)
+            {
+                self.find(at, parent, last);
+            }
+        }
+    }
+
+    fn check_edge(&mut self, from: usize, edge: &Edge<'_>) {
+        for at in 0..self.properties.len() {
+            if let Check::Edge(holds) = self.properties[at].check
+                && self.found[at].is_none()
+                && !holds(edge)
+            {
+                self.find(at, from, Some((edge.made, edge.output)));
+            }
+        }
+        let lifecycle = self.properties.len() + 1;
+        if self.found[lifecycle].is_none() {
+            let jobs = edge.before.world.jobs.iter().zip(&edge.after.world.jobs);
+            for (before, after) in jobs {
+                if !Lifecycle::permits(before, after) {
+                    self.find(lifecycle, from, Some((edge.made, edge.output)));
+                }
+            }
+        }
+    }
+
+    /// Keeps the way to world `number` and the move made there as a counterexample.
+    fn find(&mut self, at: usize, number: usize, last: Option<(Move, Option<Output>)>) {
+        if self.found[at].is_some() {
+            return;
+        }
+        let mut path = vec![number];
+        let mut here = number;
+        while here != 0 {
+            here = self.parents[here] as usize;
+            path.push(here);
+        }
+        path.reverse();
+        let mut story: Vec<String> = path
+            .windows(2)
+            .map(|pair| self.name_of_step(pair[0], pair[1]))
+            .collect();
+        if let Some((made, output)) = last {
+            story.push(made.describe(output));
+        }
+        self.found[at] = Some(story);
+    }
+
+    /// The move that led from one world met to another.
+    fn name_of_step(&self, from: usize, to: usize) -> String {
+        let specs = &self.scenario.specs;
+        let mut world = World::new(Group::CLOSED, specs.iter().copied());
+        let mut past = Vec::new();
+        pack::unpack(self.seen.get(from), specs, &mut world, &mut past);
+        let mut words = vec![0; specs.len()];
+        let mut name = String::new();
+        (self.relation)(
+            &world,
+            self.profile,
+            self.scenario.bounds,
+            &mut |made, next, output| {
+                let mut history = past.clone();
+                if let Some(output) = output {
+                    history[output.member()].note(output);
+                }
+                pack::pack(&next, &history, &mut words);
+                if name.is_empty() && words == self.seen.get(to) {
+                    name = made.describe(output);
+                }
+            },
+        );
+        name
+    }
+}
+
+/// Whether a world without steps is one in which somebody may act, or everything is over.
+fn waits_for_its_user(world: &World, requests: u32) -> bool {
+    if world.is_over() {
+        return true;
+    }
+    let holds_up = |job: &Job| match job.status {
+        Status::Undefined => true,
+        Status::Created => !job.starting && !world.group.aborting,
+        Status::Paused | Status::Standby => job.body == Body::Parked && job.should_pause(),
+        _ => false,
+    };
+    let manual = |job: &Job| !job.spec.auto_finalize && !job.is_final();
+    let anybody_holds_up = world.jobs.iter().any(holds_up);
+    requests > 0
+        && world.calls.is_empty()
+        && world.jobs.iter().all(|job| match job.status {
+            Status::Waiting => anybody_holds_up,
+            Status::Pending => world.group.phase == Phase::Idle && world.jobs.iter().any(manual),
+            Status::Concluded | Status::Null => !job.in_tail(),
+            _ => holds_up(job),
+        })
+}

@@ -1,0 +1,326 @@
+//! Who moves in the search besides jobs and main loop: the callers, as hostile as the bounds allow.
+//!
+//! A request is asked at the moment it takes effect. A call that waits longer, because its thread
+//! sleeps or the main loop is busy, changes nothing until that moment, so nothing is lost by
+//! leaving the waiting out. A request with a driver callback stays under way until the callback
+//! has returned, one with an answer that waits until the main loop has done what follows; there
+//! is at most one of either, because both need the main loop.
+
+use core::fmt;
+
+use crate::profile::Profile;
+use crate::request::{self, Effect, judge};
+use crate::state::{Call, CallState, Owes, World};
+use crate::status::Status;
+use crate::step::{Output, Step, View, steps};
+use crate::vocabulary::{Reply, Request};
+
+/// How far the search lets drivers and callers go. Printed with every result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Pieces of I/O of one job in flight at once.
+    pub io_max: u8,
+    /// Outstanding `pause_all` tokens.
+    pub tokens_max: u8,
+    /// The moment a pause point lets go is told apart from driver code.
+    pub points: bool,
+    /// Pauses not synchronised with may be missed (weak memory).
+    pub late_reads: bool,
+    /// I/O errors and what the policy makes of them.
+    pub io_errors: bool,
+    /// `set-speed` is asked too; it changes nothing but takes the main loop's time.
+    pub set_speed: bool,
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let which = |on| if on { "with" } else { "without" };
+        write!(
+            f,
+            "at most {} I/O in flight and {} pause_all outstanding, {} I/O errors, {} set-speed, \
+             {} pause points that find nothing, {} late reads",
+            self.io_max,
+            self.tokens_max,
+            which(self.io_errors),
+            which(self.set_speed),
+            which(self.points),
+            which(self.late_reads),
+        )
+    }
+}
+
+/// One move of the search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// A step of a job, of the main loop, or of a call under way.
+    Step(Step),
+    /// Somebody asks, of one member or of all.
+    Ask(Option<usize>, Request),
+    /// A request that waited for the main loop is answered.
+    Answer(Request, Reply),
+}
+
+/// The requests tried on each member in every world.
+pub(super) const REQUESTS: [Request; 10] = [
+    Request::Create,
+    Request::EarlyFail,
+    Request::Pause,
+    Request::Resume,
+    Request::Cancel { force: false },
+    Request::Cancel { force: true },
+    Request::Complete,
+    Request::Finalize,
+    Request::Dismiss,
+    Request::SetSpeed { negative: false },
+];
+
+/// Everything that may happen next in `world`, requests included.
+pub(super) fn moves(
+    world: &World,
+    profile: &Profile,
+    bounds: Bounds,
+    visit: &mut dyn FnMut(Move, World, Option<Output>),
+) {
+    let waits = world
+        .calls
+        .first()
+        .is_some_and(|call| call.state == CallState::Awaiting);
+    let settles = waits && !world.main_is_busy();
+    let view = View {
+        callbacks: true,
+        points: bounds.points,
+        io: bounds.io_max > 0,
+        late_reads: bounds.late_reads,
+        ends: true,
+    };
+    steps(world, profile, view, &mut |step, mut next, output| {
+        // An answer that is due touches nothing but the call, so it may as well come first.
+        let answers = matches!(step, Step::Settle(_));
+        let beyond = match step {
+            Step::IoBegin(member) => next.jobs[member].in_flight > bounds.io_max,
+            Step::IoError(..) => !bounds.io_errors,
+            _ => false,
+        };
+        if beyond || (settles && !answers) {
+            return;
+        }
+        let made = match next.calls.first() {
+            Some(call) if answers => match call.state {
+                CallState::Answered(reply) => Move::Answer(call.request, reply),
+                _ => Move::Step(step),
+            },
+            _ => Move::Step(step),
+        };
+        visit(made, forget(&mut next, bounds), output);
+    });
+    if settles || world.jobs.iter().any(|job| job.owes != Owes::Nothing) {
+        return;
+    }
+    for member in 0..world.jobs.len() {
+        for request in REQUESTS {
+            ask(world, member, request, profile, bounds, view, visit);
+        }
+    }
+    ask_all(world, bounds, view, profile, visit);
+}
+
+/// Takes what makes no difference out of a world: calls that were answered, and, where bodies
+/// always see what was asked, whether they have seen it.
+fn forget(world: &mut World, bounds: Bounds) -> World {
+    let mut world = core::mem::replace(
+        world,
+        World {
+            jobs: Vec::new(),
+            group: world.group,
+            calls: Vec::new(),
+        },
+    );
+    world.calls.retain(|call| {
+        matches!(
+            call.state,
+            CallState::InCallback { .. } | CallState::Awaiting
+        )
+    });
+    for call in &mut world.calls {
+        if call.state == CallState::Awaiting {
+            call.member = None;
+        }
+    }
+    if !bounds.late_reads {
+        for job in &mut world.jobs {
+            job.seen = true;
+        }
+    }
+    world
+}
+
+fn ask(
+    world: &World,
+    member: usize,
+    request: Request,
+    profile: &Profile,
+    bounds: Bounds,
+    view: View,
+    visit: &mut dyn FnMut(Move, World, Option<Output>),
+) {
+    let started = || world.jobs.iter().any(|job| job.started() || job.starting);
+    match request {
+        // A transaction is put together before it starts, oldest member first.
+        Request::Create
+            if started()
+                || world.jobs[..member]
+                    .iter()
+                    .any(|job| job.status == Status::Undefined) =>
+        {
+            return;
+        }
+        Request::SetSpeed { .. } if !bounds.set_speed => return,
+        _ => {}
+    }
+    let state = match judge(world, member, request, false, profile) {
+        Effect::Refuse(_) | Effect::NotNow => return,
+        Effect::Callback { forced, .. } => CallState::InCallback { forced },
+        Effect::Apply => CallState::Issued,
+    };
+    let mut next = world.clone();
+    let mut output = None;
+    let state = if state == CallState::Issued {
+        let before = next.jobs[member].status;
+        let state = request::apply(&mut next, member, request);
+        let after = next.jobs[member].status;
+        output = (before != after).then_some(Output::Status(member, after));
+        state
+    } else {
+        let callback = request::callback(request);
+        output = callback
+            .map(|callback| Output::Begin(member, callback))
+            .or(output);
+        state
+    };
+    next.calls.push(Call {
+        thread: 0,
+        member: Some(member as u16),
+        request,
+        block: false,
+        state,
+    });
+    for job in &mut next.jobs {
+        job.note(view, profile);
+    }
+    visit(
+        Move::Ask(Some(member), request),
+        forget(&mut next, bounds),
+        output,
+    );
+}
+
+/// Requests that concern every member: start, `pause_all`, `resume_all`.
+fn ask_all(
+    world: &World,
+    bounds: Bounds,
+    view: View,
+    profile: &Profile,
+    visit: &mut dyn FnMut(Move, World, Option<Output>),
+) {
+    let mut offer = |request: Request| {
+        let mut next = world.clone();
+        request::apply_to_all(&mut next, request);
+        if next.jobs == world.jobs {
+            return;
+        }
+        for job in &mut next.jobs {
+            job.note(view, profile);
+        }
+        visit(Move::Ask(None, request), forget(&mut next, bounds), None);
+    };
+    let whole = world
+        .jobs
+        .iter()
+        .all(|job| job.status != Status::Undefined && !job.starting && !job.started());
+    if whole {
+        offer(Request::Start);
+    }
+    for token in 0..bounds.tokens_max {
+        let out = world.jobs.iter().any(|job| job.holds & (1 << token) != 0);
+        // A token that holds nobody is as good as none, so it can be handed out again.
+        offer(if out {
+            Request::Release { token }
+        } else {
+            Request::Hold { token }
+        });
+    }
+}
+
+impl Move {
+    /// The move in words; `output` is what can be seen of it.
+    pub fn describe(self, output: Option<Output>) -> String {
+        let seen = output.map_or(String::new(), |output| format!(" → {output}"));
+        match self {
+            Move::Ask(Some(member), request) => format!("job {member}: {request} is asked{seen}"),
+            Move::Ask(None, request) => format!("every job: {request} is asked{seen}"),
+            Move::Answer(request, Ok(())) => format!("{request} is answered: done"),
+            Move::Answer(request, Err(refusal)) => {
+                format!("{request} is answered: {}", refusal.text("…", false))
+            }
+            Move::Step(step) => format!("{step}{seen}"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (member, what) = match *self {
+            Step::ReachPoint(m) => (Some(m), "reaches a pause point"),
+            Step::LeavePoint(m) => (Some(m), "goes on"),
+            Step::SkipRun(m) => (Some(m), "ends without running"),
+            Step::RunBegin(m) => (Some(m), "begins its run"),
+            Step::PauseBegin(m) => (Some(m), "sees a pause"),
+            Step::PauseEnd(m) => (Some(m), "is quiescent"),
+            Step::Park(m) => (Some(m), "parks"),
+            Step::Unpark(m) => (Some(m), "leaves the park"),
+            Step::ResumeBegin(m) => (Some(m), "takes up work"),
+            Step::ResumeEnd(m) => (Some(m), "has taken up work"),
+            Step::IoBegin(m) => (Some(m), "begins I/O"),
+            Step::IoEnd(m) => (Some(m), "ends I/O"),
+            Step::Converge(m) => (Some(m), "converges"),
+            Step::IoError(m, _) => (Some(m), "meets an I/O error"),
+            Step::RunEnd(m, true) => (Some(m), "ends its run well"),
+            Step::RunEnd(m, false) => (Some(m), "ends its run with an error"),
+            Step::Defer(m) => (Some(m), "has its end recorded"),
+            Step::Pay(m) => (Some(m), "announces it"),
+            Step::Create(m) => (Some(m), "comes into being"),
+            Step::Start(m) => (Some(m), "starts"),
+            Step::FailEarly(m) => (Some(m), "is given up before its start"),
+            Step::FailTogether(m) => (Some(m), "falls with its transaction before its start"),
+            Step::Exit(m) => (Some(m), "is taken over by the main loop"),
+            Step::Announce(m) => (Some(m), "becomes decidable"),
+            Step::PrepareBegin(m) => (Some(m), "begins to prepare"),
+            Step::PrepareEnd(m, true) => (Some(m), "is prepared"),
+            Step::PrepareEnd(m, false) => (Some(m), "fails to prepare"),
+            Step::Turn(m) => (Some(m), "has its turn in the abort"),
+            Step::DecisionBegin(m) => (Some(m), "meets the decision"),
+            Step::DecisionEnd(m) => (Some(m), "is decided"),
+            Step::CleanBegin(m) => (Some(m), "begins to clean"),
+            Step::CleanEnd(m) => (Some(m), "is clean"),
+            Step::CompletionBegin(m) => (Some(m), "calls its completion function"),
+            Step::CompletionEnd(m) => (Some(m), "has called its completion function"),
+            Step::Terminal(m) => (Some(m), "announces its end"),
+            Step::Conclude(m) => (Some(m), "concludes"),
+            Step::Vanish(m) => (Some(m), "vanishes"),
+            Step::PeerCancelBegin(m) => (Some(m), "is told that a peer brought it down"),
+            Step::PeerCancelEnd(m) => (Some(m), "was told that a peer brought it down"),
+            Step::Other(m, _) => (Some(m), "is asked by somebody else"),
+            Step::Announced => (None, "every member can be decided"),
+            Step::Decide => (None, "every member is prepared"),
+            Step::Close => (None, "the transaction is through"),
+            Step::TakeEffect(_) => (None, "a request takes effect"),
+            Step::RequestCallbackBegin(_) => (None, "the callback of a request begins"),
+            Step::RequestCallbackEnd(_) => (None, "the callback of a request returns"),
+            Step::Settle(_) => (None, "the request is answered"),
+        };
+        match member {
+            Some(member) => write!(f, "job {member} {what}"),
+            None => f.write_str(what),
+        }
+    }
+}
