@@ -7,10 +7,10 @@
 //!   is paused. Finish it and drop the permit first (P18).
 //! - *"use of moved value: `context`"* after [`ready`](RunContext::ready): a job becomes ready once;
 //!   go on with the context that `ready` returned.
-//! - *"no method named `wait_for_finish` found for struct `RunContext<'_, Running>`"*: only a ready
-//!   job can be told to complete; call `ready` first.
-//! - *"borrowed data escapes"* or *"does not live long enough"*: the context belongs to the run and
-//!   ends with it (A9).
+//! - *"no method named `wait_for_finish` found for struct `RunContext<'_>`"*: only a ready job can be
+//!   told to complete; call `ready` first.
+//! - *"borrowed data escapes outside of method"*: the context belongs to the run and ends with it
+//!   (A9).
 
 use std::fmt;
 use std::marker::PhantomData;

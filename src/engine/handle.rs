@@ -44,6 +44,9 @@ pub struct JobInfo {
     pub group: Option<String>,
     /// The status; `null` once the job is gone.
     pub status: Status,
+    /// The body runs, or has been woken: false while it is parked, sleeps or waits, has not
+    /// started, or has ended (decision 26: it does not say whether the job will go on).
+    pub busy: bool,
     /// The user's pause, or a stop error, holds the job.
     pub user_paused: bool,
     /// Anybody wants the job paused: with `running` this reads "pause requested, not reached".
@@ -91,6 +94,7 @@ impl JobHandle {
             job_type: core.driver.job_type(),
             group: core.group_name.as_deref().map(str::to_owned),
             status: job.map_or(Status::Null, |job| job.status),
+            busy: job.is_some_and(super::monitor::Job::is_busy),
             user_paused: job.is_some_and(|job| job.user_paused),
             pause_requested: job.is_some_and(super::monitor::Job::should_pause),
             io_failed: job.is_some_and(|job| job.io_failed),

@@ -138,6 +138,18 @@ impl Job {
         self.cancel == CancelLevel::Forced
     }
 
+    /// The body runs, or was woken and has not noticed yet (P26).
+    pub(super) fn is_busy(&self) -> bool {
+        let parked = match self.parked {
+            Parked::No => false,
+            Parked::Paused => self.should_pause(),
+            Parked::Sleeping(_) | Parked::Waiting => {
+                !self.enter_pending && !self.should_pause() && !self.is_forced()
+            }
+        };
+        self.started && !self.ended && !parked
+    }
+
     /// Converged and still running: a soft cancel lets such a job finish.
     pub(super) fn is_ready(&self) -> bool {
         self.status.is_ready() && !self.ended
