@@ -4,6 +4,8 @@
 //! can show, to the letter, and every verb in every status with the exact text of its refusal.
 //! Method: `engine_support`: the test orders every step of the body and owns the main loop.
 
+#![allow(clippy::unwrap_used)]
+
 mod engine_support;
 
 use std::sync::Arc;
@@ -691,15 +693,18 @@ fn complete_needs_a_driver_that_supports_it() {
     main_loop.run_until_idle();
 }
 
-/// A job that sleeps, in real time, longer than any test.
-struct Sleeper;
+/// A job that sleeps, in real time, longer than any test; it says so when something wakes it.
+struct Sleeper(Arc<AtomicBool>);
 
 impl Driver for Sleeper {
     fn job_type(&self) -> &'static str {
         "sleeper"
     }
     fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
-        while context.sleep(Duration::from_secs(1_000_000)) == Flow::Continue {}
+        if context.sleep(Duration::from_secs(1_000_000)) == Flow::Continue {
+            self.0.store(true, Ordering::Release);
+        }
+        while context.wait() == Flow::Continue {}
         Ok(())
     }
 }
@@ -707,12 +712,15 @@ impl Driver for Sleeper {
 /// Whether setting the speed from `old` to `new` ends a sleep.
 fn wakes(old: u64, new: u64) -> bool {
     let (manager, mut main_loop) = Manager::new(ManagerConfig::default());
-    let job = manager.create(plain().speed(old), Sleeper).unwrap().start();
+    let woke = Arc::new(AtomicBool::new(false));
+    let driver = Sleeper(Arc::clone(&woke));
+    let job = manager.create(plain().speed(old), driver).unwrap().start();
     while job.info().busy {
         std::thread::yield_now();
     }
     job.set_speed(new).unwrap();
-    let woken = job.info().busy;
+    // A sleeper that was woken is busy from then on, until it has said so.
+    let woken = job.info().busy || woke.load(Ordering::Acquire);
     assert_eq!(job.info().speed_bytes_per_s, new);
     job.cancel(CancelMode::Force).unwrap();
     main_loop.run_until_idle();

@@ -48,7 +48,7 @@ enum BodyStage {
 }
 
 /// Runs the body of `core` on the calling thread, from its first step to its last.
-pub(super) fn run(monitor: Arc<Monitor>, core: Arc<JobCore>) {
+pub(super) fn run(monitor: Arc<Monitor>, core: &Arc<JobCore>) {
     let (token, pause_wanted) = {
         let mut guard = monitor.lock();
         let Some(job) = guard.job_mut(core.key) else {
@@ -62,7 +62,7 @@ pub(super) fn run(monitor: Arc<Monitor>, core: Arc<JobCore>) {
     };
     let mut body = Body {
         monitor,
-        core: Arc::clone(&core),
+        core: Arc::clone(core),
         stage: BodyStage::Running(token),
         gate_used: false,
     };
@@ -73,7 +73,7 @@ pub(super) fn run(monitor: Arc<Monitor>, core: Arc<JobCore>) {
                 return Ok(());
             }
         }
-        core.driver.run(RunContext::new(&core, &mut body))
+        core.driver.run(RunContext::new(core, &mut body))
     });
     let result = result.unwrap_or_else(|words| Err(stage::panicked("run", &words)));
     body.end(result);

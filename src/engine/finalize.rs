@@ -297,13 +297,12 @@ fn conclude(monitor: &Monitor, state: &mut State, key: JobKey, cleaned: Cleaned)
     let (started, forced) = (job.started, job.is_forced());
     if started {
         // The kind follows the cancel flag, the error stands beside it (P16, decision 6).
-        let text = outcome.as_ref().err().map(JobError::text);
-        match forced {
-            true => monitor.announce(&core, Event::Cancelled, None),
-            false => {
-                let error = text.is_some();
-                monitor.announce(&core, Event::Completed { error }, text.as_deref());
-            }
+        if forced {
+            monitor.announce(&core, Event::Cancelled, None);
+        } else {
+            let text = outcome.as_ref().err().map(JobError::text);
+            let error = text.is_some();
+            monitor.announce(&core, Event::Completed { error }, text.as_deref());
         }
     }
     // Set once: a token that can be concluded exists once.

@@ -10,9 +10,7 @@ use super::executor::Executor;
 use super::gate::Gate;
 use super::handle::JobHandle;
 use super::main_loop::MainLoop;
-use super::monitor::{
-    CancelLevel, Completion, Group, GroupKey, Job, JobCore, JobKey, Monitor, Parked,
-};
+use super::monitor::{CancelLevel, Completion, GroupKey, Job, JobCore, JobKey, Monitor, Parked};
 use super::progress::Progress;
 use super::rate::RateLimit;
 use super::stage::{Created, Stage};
@@ -341,12 +339,7 @@ pub(super) fn create(
     };
     guard.jobs.insert(key, job);
     guard.ids.insert(core.id.clone(), key);
-    guard
-        .groups
-        .entry(group)
-        .or_insert_with(Group::default)
-        .members
-        .push(key);
+    guard.groups.entry(group).or_default().members.push(key);
     guard.live += 1;
     guard.transition(monitor, key, Status::Created);
     Ok(core)

@@ -172,7 +172,7 @@ fn start(monitor: &Arc<Monitor>, members: &[Arc<JobCore>]) {
     };
     for core in started {
         let owner = Arc::clone(monitor);
-        monitor.executor.spawn(move || body::run(owner, core));
+        monitor.executor.spawn(move || body::run(owner, &core));
     }
 }
 
