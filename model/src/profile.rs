@@ -33,8 +33,12 @@ pub struct Profile {
     pub complete_is_latched: bool,
     /// `finalize` answers with the failure of prepare (20).
     pub finalize_reports_prepare: bool,
-    /// An aborting group finalises its members newest first (31); else in any order (23).
+    /// An aborting group finalises its members newest first (31); else in any order (23), and a
+    /// member's run may be taken over while another is being finalised, whose callbacks poll.
     pub abort_newest_first: bool,
+    /// Queries are carried out by the main loop: nobody sees a job between the steps that
+    /// conclude it.
+    pub queries_on_main_loop: bool,
 }
 
 /// Ours: what this project's engine does.
@@ -51,6 +55,7 @@ pub const REFERENCE: Profile = Profile {
     complete_is_latched: true,
     finalize_reports_prepare: true,
     abort_newest_first: true,
+    queries_on_main_loop: false,
 };
 
 /// QEMU 9.x to 10.0.
@@ -67,6 +72,7 @@ pub const QEMU_10_0: Profile = Profile {
     complete_is_latched: false,
     finalize_reports_prepare: false,
     abort_newest_first: false,
+    queries_on_main_loop: true,
 };
 
 /// QEMU 7.2.

@@ -570,7 +570,9 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                     }
                     return;
                 }
-                if !self.busy {
+                // Where an abort keeps no order, its polls take over the runs of other members (23).
+                let nested = self.world.group.aborting && !self.profile.abort_newest_first;
+                if !self.busy || nested {
                     for well in [true, false] {
                         if !well || may_end_well(job) || job.forced() {
                             let mut ended = *job;
@@ -1040,6 +1042,12 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
         let call = &self.world.calls[place];
         let Some(member) = call.member.map(usize::from) else {
             let request = call.request;
+            if request == Request::Query
+                && self.profile.queries_on_main_loop
+                && self.world.jobs.iter().any(Job::in_tail)
+            {
+                return;
+            }
             self.offer(Step::TakeEffect(place), None, |world| {
                 let state = request::apply_to_all(world, request);
                 world.calls[place].state = state;

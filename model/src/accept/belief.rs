@@ -303,7 +303,13 @@ impl Pool {
             Symbol::Looked { slot, listing } => {
                 if let Some(place) = find(world, *slot)
                     && let CallState::Looked(sights) = &world.calls[place].state
-                    && fits(listing, sights, self.profile)
+                    && fits(
+                        listing,
+                        sights,
+                        world,
+                        world.calls[place].block,
+                        self.profile,
+                    )
                 {
                     after.push(without(world, place));
                 }
@@ -393,13 +399,21 @@ fn without(world: &World, place: usize) -> World {
     world
 }
 
-/// Whether the pictures taken of the members are what the answer lists.
-fn fits(listing: &Listing, sights: &[Sight], profile: &Profile) -> bool {
+/// Whether the pictures taken of the members are what the answer lists; `block`: a list of block
+/// jobs only (SEMANTICS.md §2.0).
+fn fits(
+    listing: &Listing,
+    sights: &[Sight],
+    world: &World,
+    block: bool,
+    profile: &Profile,
+) -> bool {
     // Members that joined after the picture was taken are not in it, and not in the answer.
     listing.iter().enumerate().all(|(member, listed)| {
         let sight = sights
             .get(member)
-            .filter(|sight| !matches!(sight.status, Status::Undefined | Status::Null));
+            .filter(|sight| !matches!(sight.status, Status::Undefined | Status::Null))
+            .filter(|_| !block || world.jobs[member].spec.block);
         match (listed, sight) {
             (Some(pattern), Some(&sight)) => pattern.fits(sight, profile),
             (None, None) => true,

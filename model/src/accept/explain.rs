@@ -3,7 +3,7 @@
 //! Each function looks at the belief as it was before the observation and names the first rule
 //! that no world in it satisfies. Rule names are public interface.
 
-use crate::state::{Body, CallState, Owes, Phase, World};
+use crate::state::{Body, CallState, Job, Owes, Phase, World};
 use crate::status::Status;
 use crate::step::Output;
 use crate::verb::Refusal;
@@ -98,7 +98,7 @@ pub(super) fn seen(
         allowed.push("nothing, until somebody asks for something".to_owned());
     }
     let (rule, section, because) = match output {
-        Output::Status(_, status) => status_rule(worlds, visible, &now, member, status),
+        Output::Status(_, status) => status_rule(worlds, &now, member, status),
         Output::Event(_, event) => event_rule(worlds, visible, &now, member, event),
         Output::IoBegin(_) | Output::IoEnd(_) => io_rule(worlds, member),
         Output::Begin(..) | Output::End(..) => (
@@ -118,13 +118,7 @@ pub(super) fn seen(
 
 type Reason = (&'static str, &'static str, String);
 
-fn status_rule(
-    worlds: &[World],
-    visible: &[Output],
-    now: &[Status],
-    member: usize,
-    to: Status,
-) -> Reason {
+fn status_rule(worlds: &[World], now: &[Status], member: usize, to: Status) -> Reason {
     if now == [to] {
         return (
             "status-repeated",
@@ -142,20 +136,8 @@ fn status_rule(
             ),
         );
     }
-    if let [Output::Event(owing, event)] = visible
-        && worlds
-            .iter()
-            .all(|world| world.jobs[*owing].owes != Owes::Nothing)
-    {
-        return (
-            if *event == Event::Ready {
-                "ready-event-missing"
-            } else {
-                "pending-event-missing"
-            },
-            "7.4",
-            format!("{event} must follow its status at once"),
-        );
+    if let Some(reason) = owing(worlds) {
+        return reason;
     }
     let all = |test: &dyn Fn(&World) -> bool| worlds.iter().all(test);
     let job = |world: &World| world.jobs[member];
@@ -194,6 +176,12 @@ fn status_rule(
             "ended-unasked",
             "5.4",
             "it ends well only when ready and told to finish".to_owned(),
+        ),
+        Status::Pending if all(&|world| world.group.aborting) => (
+            "group-aborting",
+            "6.5",
+            "a member of its transaction failed or was cancelled, which brings all of them down"
+                .to_owned(),
         ),
         Status::Pending => (
             "pending-before-all-waiting",
@@ -235,6 +223,29 @@ fn undecided(worlds: &[World], member: usize) -> bool {
         world.jobs[member].status == Status::Pending
             && matches!(world.group.phase, Phase::Idle | Phase::Announcing)
     })
+}
+
+/// An announcement that must follow its status at once has not come.
+fn owing(worlds: &[World]) -> Option<Reason> {
+    let owes = |world: &World| {
+        let job = world.jobs.iter().find(|job| job.owes != Owes::Nothing);
+        job.map(|job| job.owes)
+    };
+    let first = worlds.first().and_then(owes)?;
+    let (rule, event) = match first {
+        Owes::Ready => ("ready-event-missing", Event::Ready),
+        Owes::Pending | Owes::Nothing => ("pending-event-missing", Event::Pending),
+    };
+    worlds
+        .iter()
+        .all(|world| owes(world) == Some(first))
+        .then(|| {
+            (
+                rule,
+                "7.4",
+                format!("{event} must follow its status at once"),
+            )
+        })
 }
 
 fn event_rule(
@@ -434,7 +445,10 @@ pub(super) fn looked(
         })
         .collect();
     let listable = |status: Status| !matches!(status, Status::Null | Status::Undefined);
-    let mut complaint: Option<Reason> = None;
+    let mut complaint = pictures
+        .is_empty()
+        .then(|| half_done(worlds, ids))
+        .flatten();
     let mut allowed = Vec::new();
     for (member, pattern) in listing.iter().enumerate() {
         let id = name(ids, member);
@@ -518,6 +532,32 @@ pub(super) fn looked(
         allowed,
         section,
     }
+}
+
+/// Why no query can have been answered: something is half done that is done at once.
+fn half_done(worlds: &[World], ids: &[&str]) -> Option<Reason> {
+    if let Some(reason) = owing(worlds) {
+        return Some(reason);
+    }
+    let first = worlds.first()?;
+    let member = first.jobs.iter().position(Job::in_tail)?;
+    let id = name(ids, member);
+    let concluded = worlds
+        .iter()
+        .all(|world| world.jobs[member].status == Status::Concluded);
+    Some(if concluded {
+        (
+            "auto-dismiss-missing",
+            "7.1",
+            format!("job '{id}' is concluded and dismisses itself at once, but it has not"),
+        )
+    } else {
+        (
+            "query-half-done",
+            "7.1",
+            format!("job '{id}' is being concluded, and nothing is answered in between"),
+        )
+    })
 }
 
 /// The trace ended, and something is left undone.

@@ -96,6 +96,8 @@ struct CallTrack {
     slot: u16,
     groups: Vec<GroupKey>,
     request: Request,
+    /// It came through a command for block jobs.
+    block: bool,
     /// It concerns every job, those created meanwhile too.
     all: bool,
 }
@@ -161,23 +163,23 @@ impl Acceptor {
             },
         );
         // A call for every job may reach this one too.
-        let pending: Vec<(u16, Request)> = self
+        let pending: Vec<(u16, Request, bool)> = self
             .calls
             .values_mut()
             .filter(|call| call.all)
             .map(|call| {
                 call.groups.push(key);
-                (call.slot, call.request)
+                (call.slot, call.request, call.block)
             })
             .collect();
-        for (slot, request) in pending {
+        for (slot, request, block) in pending {
             self.change(
                 key,
                 &Symbol::Call {
                     slot,
                     member: None,
                     request,
-                    block: false,
+                    block,
                     maybe_over: request != Request::Query,
                 },
             );
@@ -256,6 +258,7 @@ impl Acceptor {
             slot,
             groups,
             request,
+            block,
             all: job.is_none() && request != Request::Start,
         };
         track.groups.sort_unstable();
@@ -282,6 +285,7 @@ impl Acceptor {
                 slot,
                 groups: vec![group],
                 request,
+                block: false,
                 all: false,
             },
         );
