@@ -38,6 +38,8 @@ pub mod copy;
 pub mod driver;
 pub mod engine;
 pub mod io;
+#[cfg(feature = "cli")]
+pub mod oracle;
 mod sync;
 pub mod trace;
 

@@ -1,0 +1,63 @@
+//! Judging: what was read is turned into observations of the specification and held against it.
+//!
+//! | module | what it judges |
+//! |---|---|
+//! | [`command`] | what a QMP command asks for |
+//! | [`refusal`] | what an error reply says |
+//! | [`qmp`] | one QMP conversation by one profile |
+//! | [`trial`] | one QMP conversation by every profile that may fit |
+//! | [`native`] | the engine's own trace |
+
+pub mod command;
+pub mod native;
+pub mod qmp;
+pub mod refusal;
+pub mod trial;
+
+use blockjob_model::accept::Rejection;
+
+use super::verdict::Fault;
+
+/// Whether the client of a conversation is the only one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Observer {
+    /// It is: what no command here asks for must not happen.
+    Sole,
+    /// It is not: others may ask for anything at any time.
+    Shared,
+    /// It is, except for jobs that no command here explains.
+    #[default]
+    Auto,
+}
+
+impl Observer {
+    /// Every one.
+    pub const ALL: [Observer; 3] = [Observer::Sole, Observer::Shared, Observer::Auto];
+
+    /// The name to ask for it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Observer::Sole => "sole",
+            Observer::Shared => "shared",
+            Observer::Auto => "auto",
+        }
+    }
+
+    /// The one called `name`, if there is one.
+    pub fn by_name(name: &str) -> Option<Observer> {
+        Observer::ALL
+            .into_iter()
+            .find(|observer| observer.name() == name)
+    }
+}
+
+/// What the acceptor rejected, as a fault in a line.
+fn at(line: u64, rejection: Rejection) -> Fault {
+    Fault {
+        line,
+        rule: rejection.rule,
+        message: rejection.message,
+        allowed: rejection.allowed,
+        section: rejection.section,
+    }
+}

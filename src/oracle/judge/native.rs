@@ -1,0 +1,627 @@
+//! The engine's own trace, judged: calls, returns, callbacks, I/O, statuses, events.
+
+use std::collections::HashMap;
+
+use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen};
+use blockjob_model::state::{Group, JobSpec};
+use blockjob_model::step::View;
+use blockjob_model::{Callback, ErrorAction, Event, Profile, Refusal, Request, Status};
+
+use super::refusal::{self, Meaning};
+use super::{Observer, at};
+use crate::oracle::error::TraceError;
+use crate::oracle::fields::{self, Known, Place, shown};
+use crate::oracle::reader::json::Piece;
+use crate::oracle::reader::native::{Record, shape};
+use crate::oracle::reader::qmp::EventData;
+use crate::oracle::verdict::Fault;
+
+/// Why a record stops the judgement.
+pub enum Stop {
+    /// It contradicts the specification.
+    Fault(Fault),
+    /// It is no record.
+    Error(TraceError),
+}
+
+impl From<TraceError> for Stop {
+    fn from(error: TraceError) -> Stop {
+        Stop::Error(error)
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Fault(fault)
+    }
+}
+
+/// A call under way.
+struct Call {
+    line: u64,
+    verb: String,
+    id: String,
+    /// The acceptor knows of it.
+    called: bool,
+    /// It creates this job.
+    creates: Option<JobKey>,
+    /// No job has the id: the call can only fail.
+    nobody: bool,
+}
+
+/// A transaction by its name in the trace.
+struct Named {
+    key: GroupKey,
+    /// Members that are not gone.
+    live: usize,
+}
+
+struct Job {
+    known: Known,
+    key: JobKey,
+    group: Option<String>,
+}
+
+/// A native trace, judged.
+pub struct Judge {
+    acceptor: Acceptor,
+    others: bool,
+    threads: HashMap<String, u16>,
+    calls: HashMap<u16, Call>,
+    groups: HashMap<String, Named>,
+    jobs: HashMap<String, Job>,
+    /// Outstanding `pause_all`s, by their number in the specification.
+    holds: Vec<u8>,
+    last_seq: Option<i128>,
+    next_serial: u64,
+    records: u64,
+    witnessed: u64,
+}
+
+impl Judge {
+    /// A trace of an implementation of `profile`.
+    pub fn new(profile: &'static Profile, observer: Observer) -> Judge {
+        Judge {
+            acceptor: Acceptor::new(profile, View::TRACE),
+            others: observer == Observer::Shared,
+            threads: HashMap::new(),
+            calls: HashMap::new(),
+            groups: HashMap::new(),
+            jobs: HashMap::new(),
+            holds: Vec::new(),
+            last_seq: None,
+            next_serial: 0,
+            records: 0,
+            witnessed: 0,
+        }
+    }
+
+    /// The profile it is judged by.
+    pub fn profile(&self) -> &'static Profile {
+        self.acceptor.profile()
+    }
+
+    /// Records so far.
+    pub const fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Returns, statuses and events so far.
+    pub const fn witnessed(&self) -> u64 {
+        self.witnessed
+    }
+
+    /// Jobs so far.
+    pub const fn jobs(&self) -> u64 {
+        self.next_serial
+    }
+
+    /// How often the belief had to be widened.
+    pub fn widened(&self) -> u64 {
+        self.acceptor.widened()
+    }
+
+    /// Takes the next record.
+    ///
+    /// # Errors
+    /// It contradicts the specification, or is no record.
+    pub fn take(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {
+        self.records += 1;
+        if let Some(seq) = record.seq.as_integer() {
+            if self.last_seq.is_some_and(|last| seq <= last) {
+                return Err(shape(
+                    line,
+                    "\"seq\" does not rise; put the records back into their order",
+                )
+                .into());
+            }
+            self.last_seq = Some(seq);
+        }
+        let Some(kind) = record.kind.as_str() else {
+            return Err(shape(line, "\"kind\" is missing or no string").into());
+        };
+        match kind.as_ref() {
+            "call" => self.call(line, record),
+            "return" => {
+                self.witnessed += 1;
+                self.returned(line, record)
+            }
+            "status" => {
+                self.witnessed += 1;
+                self.status(line, record)
+            }
+            "event" => {
+                self.witnessed += 1;
+                self.event(line, record)
+            }
+            "callback" => self.callback(line, record),
+            "io" => {
+                let seen = match edge(line, record)? {
+                    Edge::Begin => Seen::IoBegin,
+                    Edge::End => Seen::IoEnd,
+                };
+                self.observe(line, record, "io", seen)
+            }
+            other => Err(shape(
+                line,
+                &format!(
+                    "\"kind\" is {other:?}; it is call, return, status, event, callback or io"
+                ),
+            )
+            .into()),
+        }
+    }
+
+    /// The number of the thread a record names.
+    fn thread(&mut self, line: u64, record: &Record<'_>) -> Result<u16, TraceError> {
+        let Some(name) = record.thread.as_str() else {
+            return Err(shape(line, "\"thread\" is missing or no string"));
+        };
+        if let Some(&number) = self.threads.get(name.as_ref()) {
+            return Ok(number);
+        }
+        let Ok(number) = u16::try_from(self.threads.len()) else {
+            return Err(shape(
+                line,
+                "more than 65536 threads call; that many are not told apart",
+            ));
+        };
+        self.threads.insert(name.into_owned(), number);
+        Ok(number)
+    }
+
+    fn call(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {
+        let thread = self.thread(line, record)?;
+        let Some(verb) = record.verb.as_str() else {
+            return Err(shape(line, "\"verb\" is missing or no string").into());
+        };
+        if let Some(open) = self.calls.get(&thread) {
+            return Err(Fault {
+                line,
+                rule: "call-inside-call",
+                message: format!(
+                    "{verb}: because a thread has one call at a time and {} of line {} has not returned, but another begins",
+                    open.verb, open.line
+                ),
+                allowed: vec![format!("the return of {}", open.verb)],
+                section: "4.9",
+            }
+            .into());
+        }
+        let id = record.job.as_str().unwrap_or_default().into_owned();
+        let mut call = Call {
+            line,
+            verb: verb.into_owned(),
+            id,
+            called: false,
+            creates: None,
+            nobody: false,
+        };
+        let request = match call.verb.as_str() {
+            "create" => {
+                self.create(thread, &mut call, record)?;
+                self.calls.insert(thread, call);
+                return Ok(());
+            }
+            "start" => Request::Start,
+            "early-fail" => Request::EarlyFail,
+            "pause" => Request::Pause,
+            "resume" => Request::Resume,
+            "cancel" => Request::Cancel {
+                force: record.force.as_bool().unwrap_or(false),
+            },
+            "complete" => Request::Complete,
+            "finalize" => Request::Finalize,
+            "dismiss" => Request::Dismiss,
+            "set-speed" => Request::SetSpeed {
+                negative: record.speed.as_integer().is_some_and(|speed| speed < 0),
+            },
+            "pause-all" => Request::Hold {
+                token: self.hold(record.token),
+            },
+            "resume-all" => Request::Release {
+                token: self.release(record.token),
+            },
+            other => {
+                return Err(shape(line, &format!("\"verb\" is {other:?}, which is none")).into());
+            }
+        };
+        if call.id.is_empty() {
+            let group = record
+                .group
+                .as_str()
+                .and_then(|group| self.groups.get(group.as_ref()).map(|named| named.key));
+            match (request, group) {
+                (Request::Start, Some(group)) => {
+                    self.acceptor.call_group(thread, group, request);
+                    call.called = true;
+                }
+                // A transaction without members.
+                (Request::Start, None) => {}
+                (Request::Hold { .. } | Request::Release { .. }, _) => {
+                    self.acceptor.call(thread, None, request, false);
+                    call.called = true;
+                }
+                _ => return Err(shape(line, "\"job\" is missing").into()),
+            }
+        } else if let Some(job) = self.jobs.get(&call.id) {
+            self.acceptor.call(thread, Some(job.key), request, false);
+            call.called = true;
+        } else {
+            call.nobody = true;
+        }
+        self.calls.insert(thread, call);
+        Ok(())
+    }
+
+    fn create(
+        &mut self,
+        thread: u16,
+        call: &mut Call,
+        record: &Record<'_>,
+    ) -> Result<(), TraceError> {
+        if record.job.as_str().is_none() {
+            return Err(shape(call.line, "\"job\" is missing or no string"));
+        }
+        if self.jobs.contains_key(&call.id) || !refusal::id_is_well_formed(&call.id) {
+            // It can only be refused.
+            call.nobody = true;
+            return Ok(());
+        }
+        let flag = |piece: Piece<'_>, absent| piece.as_bool().unwrap_or(absent);
+        let spec = JobSpec {
+            auto_finalize: flag(record.auto_finalize, true),
+            auto_dismiss: flag(record.auto_dismiss, true),
+            can_complete: flag(record.can_complete, false),
+            needs_finish: false,
+            block: true,
+            completion: flag(record.completion, false),
+        };
+        // Whether a driver that can be completed must be is its own affair.
+        let specs = [
+            spec,
+            JobSpec {
+                needs_finish: spec.can_complete,
+                ..spec
+            },
+        ];
+        let name = record.group.as_str().map(std::borrow::Cow::into_owned);
+        let acceptor = &mut self.acceptor;
+        let others = self.others;
+        let open = |acceptor: &mut Acceptor| {
+            acceptor.group(Group {
+                others,
+                ..Group::CLOSED
+            })
+        };
+        let group = match &name {
+            Some(name) => {
+                let named = self.groups.entry(name.clone()).or_insert_with(|| Named {
+                    key: open(acceptor),
+                    live: 0,
+                });
+                named.live += 1;
+                named.key
+            }
+            None => open(acceptor),
+        };
+        let key = acceptor.job(group, &specs, &call.id);
+        acceptor.call(thread, Some(key), Request::Create, false);
+        call.called = true;
+        call.creates = Some(key);
+        let mut known = Known::foreign(key, self.next_serial);
+        self.next_serial += 1;
+        known.kind = record
+            .job_type
+            .as_str()
+            .map(|kind| std::borrow::Cow::Owned(kind.into_owned()));
+        self.jobs.insert(
+            call.id.clone(),
+            Job {
+                known,
+                key,
+                group: name,
+            },
+        );
+        Ok(())
+    }
+
+    /// The specification's number for a new `pause_all`.
+    fn hold(&mut self, token: Piece<'_>) -> u8 {
+        let token = match token.as_integer() {
+            Some(token) => (token.rem_euclid(8)) as u8,
+            None => (0..8)
+                .find(|token| !self.holds.contains(token))
+                .unwrap_or(7),
+        };
+        self.holds.push(token);
+        token
+    }
+
+    /// The number of the `pause_all` that is released: the one named, else the last.
+    fn release(&mut self, token: Piece<'_>) -> u8 {
+        match token.as_integer() {
+            Some(token) => {
+                let token = (token.rem_euclid(8)) as u8;
+                self.holds.retain(|held| *held != token);
+                token
+            }
+            None => self.holds.pop().unwrap_or(7),
+        }
+    }
+
+    fn returned(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {
+        let thread = self.thread(line, record)?;
+        let verb = record.verb.as_str().unwrap_or_default();
+        let fault = |rule, message: String| {
+            Stop::Fault(Fault {
+                line,
+                rule,
+                message,
+                allowed: Vec::new(),
+                section: "2",
+            })
+        };
+        let Some(call) = self.calls.remove(&thread) else {
+            return Err(fault(
+                "reply-without-call",
+                format!("because this thread has no call under way, but {verb} returns"),
+            ));
+        };
+        if call.verb != verb {
+            return Err(fault(
+                "reply-order",
+                format!(
+                    "because the thread's call is {} of line {}, but {verb} returns",
+                    call.verb, call.line
+                ),
+            ));
+        }
+        let Some(ok) = record.ok.as_bool() else {
+            return Err(shape(line, "\"ok\" is missing or no boolean").into());
+        };
+        let about = format!("{} of job '{}', line {}", call.verb, call.id, call.line);
+        if ok {
+            if call.nobody {
+                return Err(fault(
+                    "verb-accepted-for-nobody",
+                    format!(
+                        "{about}: because {}, but it succeeded",
+                        if call.verb == "create" {
+                            "its id is taken or not well formed"
+                        } else {
+                            "no job has that id"
+                        }
+                    ),
+                ));
+            }
+            if call.called {
+                self.acceptor
+                    .answer(thread, Ok(()))
+                    .map_err(|rejection| at(line, rejection))?;
+            }
+            return Ok(());
+        }
+        let text = record.error.as_str().unwrap_or_default();
+        let refusal = match refusal::read(&text) {
+            Meaning::Refusal(refusal, named) => {
+                if let Some(named) = named
+                    && named != call.id
+                {
+                    return Err(fault(
+                        "error-names-other-job",
+                        format!(
+                            "{about}: because it is for '{}', but the answer was: {text}",
+                            call.id
+                        ),
+                    ));
+                }
+                Some(refusal)
+            }
+            _ => None,
+        };
+        if let Some(key) = call.creates {
+            self.acceptor.withdraw(thread);
+            self.acceptor.never(key);
+            if self
+                .jobs
+                .get(&call.id)
+                .is_some_and(|job| job.key == key && job.known.last.is_none())
+            {
+                self.forget(&call.id);
+            }
+            return Ok(());
+        }
+        match refusal {
+            Some(refusal) if call.nobody => {
+                if refusal == Refusal::NotFound {
+                    Ok(())
+                } else {
+                    Err(fault(
+                        "refusal-text",
+                        format!("{about}: because no job has that id, but the answer was: {text}"),
+                    ))
+                }
+            }
+            Some(refusal) if call.called => self
+                .acceptor
+                .answer(thread, Err(refusal))
+                .map_err(|rejection| at(line, rejection).into()),
+            // Turned down before it reached the job: a deadlock avoided, a manager shut down …
+            _ => {
+                if call.called {
+                    self.acceptor.withdraw(thread);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn forget(&mut self, id: &str) {
+        let Some(job) = self.jobs.remove(id) else {
+            return;
+        };
+        if let Some(name) = job.group
+            && let Some(named) = self.groups.get_mut(&name)
+        {
+            named.live -= 1;
+            if named.live == 0 {
+                self.groups.remove(&name);
+            }
+        }
+    }
+
+    fn status(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {
+        let Some(status) = record
+            .status
+            .as_str()
+            .and_then(|name| Status::from_name(&name))
+        else {
+            return Err(shape(line, "\"status\" is missing or none of the eleven").into());
+        };
+        self.observe(line, record, "status", Seen::Status(status))?;
+        let id = record.job.as_str().unwrap_or_default();
+        if let Some(job) = self.jobs.get_mut(id.as_ref()) {
+            job.known.last = Some((status, line));
+        }
+        if status == Status::Null {
+            self.forget(&id);
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {
+        let Some(name) = record.event.as_str() else {
+            return Err(shape(line, "\"event\" is missing or no string").into());
+        };
+        let event = match name.as_ref() {
+            "BLOCK_JOB_READY" => Event::Ready,
+            "BLOCK_JOB_PENDING" => Event::Pending,
+            "BLOCK_JOB_COMPLETED" => Event::Completed {
+                error: record.error.as_str().is_some(),
+            },
+            "BLOCK_JOB_CANCELLED" => Event::Cancelled,
+            "BLOCK_JOB_ERROR" => {
+                let action = record
+                    .action
+                    .as_str()
+                    .and_then(|name| ErrorAction::from_name(&name));
+                let Some(action) = action else {
+                    return Err(shape(line, "\"action\" is report, ignore or stop").into());
+                };
+                Event::Error { action }
+            }
+            other => {
+                return Err(shape(line, &format!("\"event\" is {other:?}, which is none")).into());
+            }
+        };
+        let id = record.job.as_str().unwrap_or_default();
+        if let Some(job) = self.jobs.get_mut(id.as_ref())
+            && record.len.is_present()
+            && !matches!(event, Event::Pending | Event::Error { .. })
+        {
+            let place = Place {
+                line,
+                what: &name,
+                id: &id,
+            };
+            fields::progress_numbers(
+                &mut job.known,
+                place,
+                &EventData {
+                    kind: record.job_type,
+                    len: record.len,
+                    offset: record.offset,
+                    speed: record.speed,
+                    ..EventData::default()
+                },
+            )?;
+        }
+        self.observe(line, record, "event", Seen::Event(event))
+    }
+
+    fn callback(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {
+        let Some(callback) = record
+            .callback
+            .as_str()
+            .and_then(|name| Callback::from_name(&name))
+        else {
+            return Err(shape(line, "\"callback\" is missing or none").into());
+        };
+        let seen = match edge(line, record)? {
+            Edge::Begin => Seen::Begin(callback),
+            Edge::End => Seen::End(callback, record.ok.as_bool().unwrap_or(true)),
+        };
+        self.observe(line, record, "callback", seen)
+    }
+
+    fn observe(
+        &mut self,
+        line: u64,
+        record: &Record<'_>,
+        what: &str,
+        seen: Seen,
+    ) -> Result<(), Stop> {
+        let Some(id) = record.job.as_str() else {
+            return Err(shape(
+                line,
+                &format!(
+                    "\"job\" is {}, and a job's id is expected",
+                    shown(record.job)
+                ),
+            )
+            .into());
+        };
+        let Some(job) = self.jobs.get(id.as_ref()) else {
+            let place = Place {
+                line,
+                what,
+                id: &id,
+            };
+            return Err(place
+                .fault(
+                    "unknown-job",
+                    "2.1",
+                    "no job of this id was created, or it is gone",
+                    "it is spoken of",
+                )
+                .into());
+        };
+        self.acceptor
+            .observe(job.key, seen)
+            .map_err(|rejection| at(line, rejection).into())
+    }
+}
+
+enum Edge {
+    Begin,
+    End,
+}
+
+fn edge(line: u64, record: &Record<'_>) -> Result<Edge, TraceError> {
+    match record.edge.as_str().as_deref() {
+        Some("begin") => Ok(Edge::Begin),
+        Some("end") => Ok(Edge::End),
+        _ => Err(shape(line, "\"edge\" is begin or end")),
+    }
+}

@@ -1,0 +1,1236 @@
+//! One QMP conversation, judged by one profile.
+//!
+//! Commands are answered in order, so only the oldest unanswered one can be taking effect; those
+//! written behind it wait for its reply (SEMANTICS.md §7.4). What the client reads after writing
+//! a command may be older than the command, which is no matter: a command takes effect somewhere
+//! between its line (or the previous reply) and its reply.
+
+use std::collections::{HashMap, VecDeque};
+
+use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen, SightPattern};
+use blockjob_model::state::Group;
+use blockjob_model::step::View;
+use blockjob_model::{Event, Profile, Refusal, Request, Status};
+
+use super::command::{Ask, Creation, VerbAsk, unknown_specs};
+use super::refusal::{self, Meaning, id_is_well_formed};
+use super::{Observer, at};
+use crate::oracle::fields::{self, Known, Place, shown};
+use crate::oracle::reader::json::Piece;
+use crate::oracle::reader::qmp::{Direction, Entry, ErrorReply, EventData, Message, Record};
+use crate::oracle::verdict::Fault;
+
+/// How many ids of jobs that are gone are remembered, for better words and for ids that somebody
+/// still holds on to (SEMANTICS.md §12-21).
+const GONE_MAX: usize = 256;
+
+/// The monitor, as the acceptor's caller: it has one command in hand at a time.
+const MONITOR: u16 = 0;
+
+/// A command that has not been answered.
+#[derive(Debug)]
+struct Pending {
+    line: u64,
+    name: String,
+    /// Its id as written, to be echoed.
+    id: Option<String>,
+    /// It may overtake others.
+    oob: bool,
+    ask: Ask,
+    /// It had arguments.
+    arguments: bool,
+    progress: Progress,
+}
+
+/// How a command that is being carried out stands.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The job it is for, as far as the acceptor knows it.
+    target: Target,
+    /// The acceptor knows of the call.
+    called: bool,
+    /// The jobs it made: which plan, id, started, gone.
+    made: Vec<Made>,
+    /// Their transaction.
+    group: Option<GroupKey>,
+}
+
+/// What a verb's id meant when its turn came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Target {
+    /// A job under judgement.
+    Job(JobKey),
+    /// A job met on its way, or an id of which nothing is known.
+    #[default]
+    Unknown,
+    /// No job has this id.
+    Nobody,
+}
+
+/// A job that the command in hand has made.
+#[derive(Debug)]
+struct Made {
+    plan: usize,
+    id: String,
+    started: bool,
+    gone: bool,
+}
+
+/// One conversation, judged by one profile.
+pub struct Session {
+    acceptor: Acceptor,
+    observer: Observer,
+    jobs: HashMap<String, Known>,
+    gone: VecDeque<String>,
+    queue: VecDeque<Pending>,
+    oob: Vec<Pending>,
+    next_serial: u64,
+    /// A list of all jobs was read: an id not in it and not created since is nobody's.
+    inventory: bool,
+    /// A command was seen at all; before that, replies may belong to commands not recorded.
+    commands: bool,
+    /// Replies that may still come for commands of a connection that is over.
+    lost: usize,
+    greeted: bool,
+    /// The daemon goes down, or devices do: requests come from inside.
+    inside: bool,
+    /// The guest went on (`cont`).
+    continued: bool,
+    replies: u64,
+    events: u64,
+    jobs_seen: u64,
+}
+
+type Judged = Result<(), Fault>;
+
+impl Session {
+    /// A conversation with an implementation of `profile`.
+    pub fn new(profile: &'static Profile, observer: Observer) -> Session {
+        Session {
+            acceptor: Acceptor::new(profile, View::QMP),
+            observer,
+            jobs: HashMap::new(),
+            gone: VecDeque::new(),
+            queue: VecDeque::new(),
+            oob: Vec::new(),
+            next_serial: 0,
+            inventory: false,
+            commands: false,
+            lost: 0,
+            greeted: false,
+            inside: false,
+            continued: false,
+            replies: 0,
+            events: 0,
+            jobs_seen: 0,
+        }
+    }
+
+    /// The profile it is judged by.
+    pub fn profile(&self) -> &'static Profile {
+        self.acceptor.profile()
+    }
+
+    /// Job events so far.
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Jobs so far.
+    pub const fn jobs(&self) -> u64 {
+        self.jobs_seen
+    }
+
+    /// Replies to commands so far.
+    pub const fn replies(&self) -> u64 {
+        self.replies
+    }
+
+    /// How often the belief had to be widened.
+    pub fn widened(&self) -> u64 {
+        self.acceptor.widened()
+    }
+
+    /// Takes the next message.
+    ///
+    /// # Errors
+    /// It contradicts the specification; nothing after it can be judged.
+    pub fn take(&mut self, record: &Record<'_>) -> Judged {
+        let message = &record.message;
+        match record.direction {
+            Direction::Sent => {
+                self.sent(record.line, message);
+                Ok(())
+            }
+            Direction::Received => self.received(record.line, message),
+        }
+    }
+
+    fn sent(&mut self, line: u64, message: &Message<'_>) {
+        self.commands = true;
+        let oob = message.execute_oob.is_present();
+        let name = if oob {
+            message.execute_oob
+        } else {
+            message.execute
+        };
+        let pending = Pending {
+            line,
+            name: name.as_str().unwrap_or_default().into_owned(),
+            id: message
+                .id
+                .is_present()
+                .then(|| message.id.text().to_owned()),
+            oob,
+            ask: Ask::of(message),
+            arguments: message.arguments.is_present(),
+            progress: Progress::default(),
+        };
+        if pending.oob {
+            // Those that may overtake do nothing to jobs.
+            self.oob.push(pending);
+            return;
+        }
+        self.queue.push_back(pending);
+        if self.queue.len() == 1 {
+            self.begin();
+        }
+    }
+
+    /// The oldest unanswered command has its turn now.
+    fn begin(&mut self) {
+        let Some(head) = self.queue.front_mut() else {
+            return;
+        };
+        match &head.ask {
+            Ask::Query { block } => {
+                self.acceptor.call(MONITOR, None, Request::Query, *block);
+                head.progress.called = true;
+            }
+            Ask::Verb(verb) | Ask::Human(Some(verb)) => {
+                let Some(id) = &verb.id else { return };
+                let known = self.jobs.get_mut(id);
+                head.progress.target = match &known {
+                    Some(Known { key: Some(key), .. }) => Target::Job(*key),
+                    None if self.inventory => Target::Nobody,
+                    Some(_) | None => Target::Unknown,
+                };
+                if !verb.argument_faults.is_empty() {
+                    return;
+                }
+                if let Some(known) = known {
+                    known.speed_asked = verb.speed;
+                }
+                if let Target::Job(key) = head.progress.target {
+                    self.acceptor
+                        .call(MONITOR, Some(key), verb.request, verb.block);
+                    head.progress.called = true;
+                }
+            }
+            Ask::Quit | Ask::Unplug => self.requests_from_inside(),
+            Ask::Continue => self.continued = true,
+            Ask::Create(_) | Ask::Capabilities | Ask::Other | Ask::Human(None) => {}
+        }
+    }
+
+    /// The daemon itself asks things of jobs from now on: it goes down, or a device does.
+    fn requests_from_inside(&mut self) {
+        self.inside = true;
+        self.acceptor.others_everywhere();
+    }
+
+    fn received(&mut self, line: u64, message: &Message<'_>) -> Judged {
+        let protocol = |rule, message: String| Fault {
+            line,
+            rule,
+            message,
+            allowed: Vec::new(),
+            section: "2 (QMP)",
+        };
+        if message.value.is_present() && message.error.is_present() {
+            return Err(protocol(
+                "reply-return-and-error",
+                "because a reply has a `return` or an `error`, but this one has both".to_owned(),
+            ));
+        }
+        let kinds = [
+            message.greeting,
+            message.event,
+            message.value,
+            message.error,
+        ];
+        match kinds.iter().filter(|kind| kind.is_present()).count() {
+            1 => {}
+            count => {
+                return Err(protocol(
+                    "message-shape",
+                    format!(
+                        "because a daemon sends a greeting, an event or a reply, but this is {}",
+                        if count == 0 { "none" } else { "more than one" }
+                    ),
+                ));
+            }
+        }
+        if message.greeting.is_present() {
+            self.greeting();
+            Ok(())
+        } else if message.event.is_present() {
+            self.event(line, message)
+        } else {
+            self.reply(line, message)
+        }
+    }
+
+    /// A greeting begins a connection. A second one after commands begins another: what happened
+    /// between the two was not seen.
+    fn greeting(&mut self) {
+        if self.greeted && (self.commands || !self.jobs.is_empty()) {
+            let profile = self.acceptor.profile();
+            self.lost += self.queue.len() + self.oob.len();
+            self.queue.clear();
+            self.oob.clear();
+            self.jobs.clear();
+            self.gone.clear();
+            self.inventory = false;
+            self.acceptor = Acceptor::new(profile, View::QMP);
+        }
+        self.greeted = true;
+    }
+
+    // Events.
+
+    fn event(&mut self, line: u64, message: &Message<'_>) -> Judged {
+        let Some(name) = message.event.as_str() else {
+            return Err(Fault {
+                line,
+                rule: "message-shape",
+                message: format!(
+                    "because `event` is an event's name, but it is {}",
+                    shown(message.event)
+                ),
+                allowed: Vec::new(),
+                section: "7.1",
+            });
+        };
+        match name.as_ref() {
+            "JOB_STATUS_CHANGE" => {
+                let data: EventData<'_> = message.data.read().unwrap_or_default();
+                self.status_event(line, &data)
+            }
+            "BLOCK_JOB_READY"
+            | "BLOCK_JOB_PENDING"
+            | "BLOCK_JOB_COMPLETED"
+            | "BLOCK_JOB_CANCELLED"
+            | "BLOCK_JOB_ERROR" => {
+                let data: EventData<'_> = message.data.read().unwrap_or_default();
+                self.block_event(line, &name, &data)
+            }
+            "SHUTDOWN" | "DEVICE_DELETED" => {
+                self.requests_from_inside();
+                Ok(())
+            }
+            "RESUME" => {
+                self.continued = true;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn status_event(&mut self, line: u64, data: &EventData<'_>) -> Judged {
+        self.events += 1;
+        let (Some(id), Some(status)) = (
+            data.id.as_str(),
+            data.status
+                .as_str()
+                .and_then(|name| Status::from_name(&name)),
+        ) else {
+            let (member, piece, expected) = if data.id.as_str().is_none() {
+                ("id", data.id, "a job's id")
+            } else {
+                ("status", data.status, "one of the eleven statuses")
+            };
+            return Err(Fault {
+                line,
+                rule: "event-shape",
+                message: format!(
+                    "JOB_STATUS_CHANGE: because `{member}` is {expected}, but it is {}",
+                    shown(piece)
+                ),
+                allowed: Vec::new(),
+                section: "7.1",
+            });
+        };
+        let place = Place {
+            line,
+            what: "JOB_STATUS_CHANGE",
+            id: &id,
+        };
+        let Some(known) = self.jobs.get_mut(id.as_ref()) else {
+            return match status {
+                Status::Created => self.created(place),
+                _ => self.unknown_job(place, status),
+            };
+        };
+        if status == Status::Created {
+            return Err(place.fault(
+                "id-in-use",
+                "2.1",
+                &format!("a job of this id is there: {}", known.standing()),
+                "another is created",
+            ));
+        }
+        fields::success_after_report(known, place, status)?;
+        if let Some(key) = known.key {
+            self.acceptor
+                .observe(key, Seen::Status(status))
+                .map_err(|rejection| at(line, rejection))?;
+        } else if let Some((last, before)) = known.last
+            && (last == status || !last.may_become(status))
+        {
+            return Err(place.fault(
+                "status-transition",
+                "1b",
+                &format!("it is {last} since line {before}"),
+                &format!("{status} is not reached from there"),
+            ));
+        }
+        known.last = Some((status, line));
+        if matches!(status, Status::Running | Status::Null)
+            && let Some(made) = self
+                .queue
+                .front_mut()
+                .and_then(|head| head.progress.made.iter_mut().find(|made| made.id == id))
+        {
+            made.started |= status == Status::Running;
+            made.gone |= status == Status::Null;
+        }
+        if status == Status::Null {
+            self.jobs.remove(id.as_ref());
+            if self.gone.len() == GONE_MAX {
+                self.gone.pop_front();
+            }
+            self.gone.push_back(id.into_owned());
+        }
+        Ok(())
+    }
+
+    /// A job comes into being.
+    fn created(&mut self, place: Place<'_>) -> Judged {
+        if !id_is_well_formed(place.id) {
+            return Err(place.fault(
+                "id-malformed",
+                "2.1",
+                "an id is a letter followed by letters, digits, `-`, `.` or `_`",
+                "a job is created with this one",
+            ));
+        }
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        self.jobs_seen += 1;
+        let others = self.observer == Observer::Shared || self.inside;
+        let mut known = if let Some(plan) = self.plan_for(place.id) {
+            let (planned, group) = {
+                // `plan_for` found it in the command in hand.
+                let head = &mut self.queue[0];
+                let Ask::Create(creation) = &head.ask else {
+                    return Ok(());
+                };
+                let acceptor = &mut self.acceptor;
+                let mut open = || {
+                    acceptor.group(Group {
+                        others,
+                        ..Group::CLOSED
+                    })
+                };
+                let group = if creation.grouped {
+                    *head.progress.group.get_or_insert_with(open)
+                } else {
+                    open()
+                };
+                head.progress.made.push(Made {
+                    plan,
+                    id: place.id.to_owned(),
+                    started: false,
+                    gone: false,
+                });
+                (&creation.jobs[plan], group)
+            };
+            let key = self.acceptor.job(group, &planned.specs, place.id);
+            Known::planned(key, serial, planned)
+        } else {
+            if self.observer == Observer::Sole {
+                return Err(place.fault(
+                    "created-unasked",
+                    "2.1",
+                    "this client is the only one and asked for no such job",
+                    "one is created",
+                ));
+            }
+            let group = self.acceptor.group(Group {
+                open: true,
+                others: true,
+                ..Group::CLOSED
+            });
+            let key = self.acceptor.job(group, &unknown_specs(), place.id);
+            Known::foreign(key, serial)
+        };
+        if others {
+            known.speed = None;
+        }
+        if let Some(key) = known.key {
+            self.acceptor.start(key);
+            self.acceptor
+                .observe(key, Seen::Status(Status::Created))
+                .map_err(|rejection| at(place.line, rejection))?;
+        }
+        known.last = Some((Status::Created, place.line));
+        self.jobs.insert(place.id.to_owned(), known);
+        Ok(())
+    }
+
+    /// The plan of the command in hand that `id` belongs to.
+    fn plan_for(&self, id: &str) -> Option<usize> {
+        let head = self.queue.front()?;
+        let Ask::Create(creation) = &head.ask else {
+            return None;
+        };
+        let free = |plan: &usize| head.progress.made.iter().all(|made| made.plan != *plan);
+        let named = |plan: &usize| creation.jobs[*plan].id.as_deref() == Some(id);
+        let all = 0..creation.jobs.len();
+        all.clone()
+            .filter(free)
+            .find(named)
+            .or_else(|| all.filter(free).find(|&plan| !creation.jobs[plan].explicit))
+    }
+
+    /// Something of a job whose creation was not seen.
+    fn unknown_job(&mut self, place: Place<'_>, status: Status) -> Judged {
+        if self.gone.iter().any(|id| id == place.id) {
+            return Err(place.fault(
+                "status-after-null",
+                "1b",
+                "the job is gone: its status is null, which nothing follows",
+                &format!("it becomes {status}"),
+            ));
+        }
+        if self.inventory {
+            return Err(unknown(place));
+        }
+        self.meet(place, Some(status));
+        Ok(())
+    }
+
+    /// Takes note of a job that was there before the recording.
+    fn meet(&mut self, place: Place<'_>, status: Option<Status>) {
+        if status == Some(Status::Null) {
+            return;
+        }
+        self.jobs_seen += 1;
+        self.jobs.insert(
+            place.id.to_owned(),
+            Known {
+                last: status.map(|status| (status, place.line)),
+                ..Known::met()
+            },
+        );
+    }
+
+    fn block_event(&mut self, line: u64, name: &str, data: &EventData<'_>) -> Judged {
+        self.events += 1;
+        let (member, piece) = if name == "BLOCK_JOB_PENDING" {
+            ("id", data.id)
+        } else {
+            ("device", data.device)
+        };
+        let Some(id) = piece.as_str() else {
+            return Err(Fault {
+                line,
+                rule: "event-shape",
+                message: format!(
+                    "{name}: because `{member}` is a job's id, but it is {}",
+                    shown(piece)
+                ),
+                allowed: Vec::new(),
+                section: "7.1",
+            });
+        };
+        let place = Place {
+            line,
+            what: name,
+            id: &id,
+        };
+        if !self.jobs.contains_key(id.as_ref()) {
+            if self.gone.iter().any(|gone| *gone == id) {
+                return Err(place.fault(
+                    "event-after-null",
+                    "7.4",
+                    "the job is gone: its status is null, which nothing follows",
+                    "an event of it comes",
+                ));
+            }
+            if self.inventory {
+                return Err(unknown(place));
+            }
+            self.meet(place, None);
+        }
+        let Some(known) = self.jobs.get_mut(id.as_ref()) else {
+            return Ok(());
+        };
+        if known.block == Some(false) {
+            return Err(place.fault(
+                "event-of-non-block-job",
+                "7.1",
+                "it is no block job and has no such events",
+                "one comes",
+            ));
+        }
+        known.block = Some(true);
+        let event = match name {
+            "BLOCK_JOB_ERROR" => Event::Error {
+                action: fields::error_event(known, place, data)?,
+            },
+            "BLOCK_JOB_PENDING" => {
+                fields::kind(known, place, data.kind, "event-job-type")?;
+                Event::Pending
+            }
+            _ => {
+                fields::progress_event(known, place, data)?;
+                match name {
+                    "BLOCK_JOB_READY" => Event::Ready,
+                    "BLOCK_JOB_COMPLETED" => Event::Completed {
+                        error: data.error.is_present(),
+                    },
+                    _ => Event::Cancelled,
+                }
+            }
+        };
+        match known.key {
+            Some(key) => self
+                .acceptor
+                .observe(key, Seen::Event(event))
+                .map_err(|rejection| at(line, rejection)),
+            None => Ok(()),
+        }
+    }
+
+    // Replies.
+
+    fn reply(&mut self, line: u64, message: &Message<'_>) -> Judged {
+        self.replies += 1;
+        let protocol = |rule, message: String, allowed: Vec<String>| {
+            Err(Fault {
+                line,
+                rule,
+                message,
+                allowed,
+                section: "2 (QMP)",
+            })
+        };
+        let echoed = message.id;
+        let fits = |pending: &Pending| match &pending.id {
+            Some(id) => echoed.is_present() && echoed.same_value(id),
+            None => !echoed.is_present(),
+        };
+        if let Some(place) = self.oob.iter().position(fits) {
+            self.oob.remove(place);
+            return Ok(());
+        }
+        let Some(head) = self.queue.front() else {
+            if self.lost > 0 || !self.commands {
+                self.lost = self.lost.saturating_sub(1);
+                return Ok(());
+            }
+            return protocol(
+                "reply-without-command",
+                "because every command has been answered, but another reply comes".to_owned(),
+                vec!["an event".to_owned()],
+            );
+        };
+        if !fits(head) {
+            let expected = match &head.id {
+                Some(id) => format!("with id {id}"),
+                None => "without an id".to_owned(),
+            };
+            let rule = if self.queue.iter().any(fits) {
+                "reply-order"
+            } else {
+                "reply-id"
+            };
+            return protocol(
+                rule,
+                format!(
+                    "because commands are answered in order and {} of line {} is next, but this reply has {}",
+                    head.name,
+                    head.line,
+                    if echoed.is_present() {
+                        format!("id {}", shown(echoed))
+                    } else {
+                        "no id".to_owned()
+                    }
+                ),
+                vec![format!("the reply {expected}")],
+            );
+        }
+        let Some(head) = self.queue.pop_front() else {
+            return Ok(());
+        };
+        self.answered(line, &head, message)?;
+        self.begin();
+        Ok(())
+    }
+
+    /// The command in hand is answered.
+    fn answered(&mut self, line: u64, head: &Pending, message: &Message<'_>) -> Judged {
+        let error = if message.error.is_present() {
+            let error: ErrorReply<'_> = message.error.read().unwrap_or_default();
+            match (error.class.as_str(), error.desc.as_str()) {
+                (Some(class), Some(desc)) => Some((class, desc)),
+                _ => {
+                    return Err(head.fault(
+                        line,
+                        "reply-shape",
+                        "an error has a `class` and a `desc`, both strings",
+                        &format!("it is {}", shown(message.error)),
+                    ));
+                }
+            }
+        } else {
+            None
+        };
+        let error = error
+            .as_ref()
+            .map(|(class, desc)| (class.as_ref(), desc.as_ref()));
+        if let Some((class, _)) = error {
+            const CLASSES: [&str; 5] = [
+                "GenericError",
+                "CommandNotFound",
+                "DeviceNotActive",
+                "DeviceNotFound",
+                "KVMMissingCap",
+            ];
+            if !CLASSES.contains(&class) {
+                return Err(head.fault(
+                    line,
+                    "error-class",
+                    &format!("the class of an error is {}", CLASSES.join(", ")),
+                    &format!("it is {class}"),
+                ));
+            }
+        }
+        match &head.ask {
+            Ask::Verb(verb) => self.verb_answered(line, head, verb, message.value, error),
+            Ask::Query { block } => self.query_answered(line, head, *block, message.value, error),
+            Ask::Create(creation) => {
+                self.creation_answered(line, head, creation, message.value, error)
+            }
+            Ask::Human(Some(_)) if head.progress.called => {
+                // The human monitor prints nothing when a command succeeded.
+                if error.is_none() && message.value.as_str().as_deref() == Some("") {
+                    self.acceptor
+                        .answer(MONITOR, Ok(()))
+                        .map_err(|rejection| at(line, rejection))
+                } else {
+                    self.acceptor.withdraw(MONITOR);
+                    Ok(())
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn verb_answered(
+        &mut self,
+        line: u64,
+        head: &Pending,
+        verb: &VerbAsk,
+        value: Piece<'_>,
+        error: Option<(&str, &str)>,
+    ) -> Judged {
+        let id = verb.id.as_deref().unwrap_or_default();
+        let asked = self
+            .jobs
+            .get_mut(id)
+            .and_then(|known| known.speed_asked.take());
+        let reply = match error {
+            None => {
+                if !value.is_empty_object() {
+                    return Err(head.fault(
+                        line,
+                        "reply-shape",
+                        "the command returns {}",
+                        &format!("it returned {}", shown(value)),
+                    ));
+                }
+                if let Some(fault) = verb.argument_faults.first() {
+                    return Err(head.fault(
+                        line,
+                        "arguments-accepted",
+                        &format!("its arguments are wrong ({fault}…)"),
+                        "it succeeded",
+                    ));
+                }
+                Ok(())
+            }
+            Some((class, desc)) => {
+                let Some(refusal) = refusal_of(line, head, verb, class, desc)? else {
+                    // It failed before it reached the job layer, or the driver turned it down.
+                    if head.progress.called {
+                        self.acceptor.withdraw(MONITOR);
+                    }
+                    return Ok(());
+                };
+                Err(refusal)
+            }
+        };
+        if let Some(known) = self.jobs.get_mut(id)
+            && reply.is_ok()
+            && known.speed.is_some()
+            && asked.is_some()
+        {
+            known.speed = asked;
+        }
+        match head.progress.target {
+            Target::Job(_) => self
+                .acceptor
+                .answer(MONITOR, reply)
+                .map_err(|rejection| at(line, rejection)),
+            Target::Unknown => Ok(()),
+            // Somebody else may have created it meanwhile.
+            Target::Nobody if self.jobs.contains_key(id) => Ok(()),
+            Target::Nobody => match reply {
+                Err(Refusal::NotFound) => Ok(()),
+                Ok(()) => Err(Fault {
+                    allowed: vec![Refusal::NotFound.text(id, verb.block)],
+                    ..head.fault(
+                        line,
+                        "verb-accepted-for-nobody",
+                        &format!("no job has the id '{id}'"),
+                        "it succeeded",
+                    )
+                }),
+                Err(refusal) => Err(Fault {
+                    allowed: vec![Refusal::NotFound.text(id, verb.block)],
+                    ..head.fault(
+                        line,
+                        "refusal-text",
+                        &format!("no job has the id '{id}'"),
+                        &format!("the answer was: {}", refusal.text(id, verb.block)),
+                    )
+                }),
+            },
+        }
+    }
+
+    fn query_answered(
+        &mut self,
+        line: u64,
+        head: &Pending,
+        block: bool,
+        value: Piece<'_>,
+        error: Option<(&str, &str)>,
+    ) -> Judged {
+        if let Some((class, desc)) = error {
+            self.acceptor.withdraw(MONITOR);
+            if head.arguments || class == "CommandNotFound" {
+                return Ok(());
+            }
+            return Err(head.fault(
+                line,
+                "query-refused",
+                "it has no arguments and always succeeds",
+                &format!("the answer was: {desc}"),
+            ));
+        }
+        let Some(entries) = value.read::<Vec<Entry<'_>>>() else {
+            return Err(head.fault(
+                line,
+                "query-shape",
+                "it returns a list of jobs",
+                &format!("it returned {}", shown(value)),
+            ));
+        };
+        let mut sights: Vec<(JobKey, SightPattern)> = Vec::with_capacity(entries.len());
+        let mut serials: Option<u64> = None;
+        let mut listed: Vec<String> = Vec::new();
+        for entry in &entries {
+            let (member, piece) = if block {
+                ("device", entry.device)
+            } else {
+                ("id", entry.id)
+            };
+            let status = entry
+                .status
+                .as_str()
+                .and_then(|name| Status::from_name(&name));
+            let (Some(id), Some(status)) = (piece.as_str(), status) else {
+                return Err(head.fault(
+                    line,
+                    "query-shape",
+                    &format!("a job has a `{member}` and a `status`"),
+                    &format!("they are {} and {}", shown(piece), shown(entry.status)),
+                ));
+            };
+            let place = Place {
+                line,
+                what: &head.name,
+                id: &id,
+            };
+            if listed.iter().any(|other| *other == id) {
+                return Err(place.fault(
+                    "query-twice",
+                    "2.3",
+                    "ids are unique",
+                    "the job is listed twice",
+                ));
+            }
+            if !self.jobs.contains_key(id.as_ref()) {
+                if self.gone.iter().any(|gone| *gone == id) {
+                    return Err(place.fault(
+                        "query-lists-dead-job",
+                        "2.3",
+                        "the job is gone: its status is null",
+                        &format!("it is listed as {status}"),
+                    ));
+                }
+                if self.inventory {
+                    return Err(unknown(place));
+                }
+                self.meet(place, Some(status));
+            }
+            listed.push(id.clone().into_owned());
+            let Some(known) = self.jobs.get_mut(id.as_ref()) else {
+                continue;
+            };
+            if block && known.block == Some(false) {
+                return Err(place.fault(
+                    "query-lists-non-block-job",
+                    "2.0",
+                    "it is no block job",
+                    "query-block-jobs lists it",
+                ));
+            }
+            if block {
+                known.block = Some(true);
+            }
+            if let Some(serial) = known.serial {
+                if serials.is_some_and(|before| before < serial) {
+                    return Err(place.fault(
+                        "query-order",
+                        "2.0",
+                        "jobs are listed newest first",
+                        "it is listed after an older one",
+                    ));
+                }
+                serials = Some(serial);
+            }
+            let pattern = fields::entry(known, place, entry, status, block, self.continued)?;
+            match (known.key, known.last) {
+                (Some(key), _) => sights.push((key, pattern)),
+                (None, Some((last, before))) if last != status => {
+                    return Err(place.fault(
+                        "query-status",
+                        "2.3",
+                        &format!("it is {last} since line {before}"),
+                        &format!("it is listed as {status}"),
+                    ));
+                }
+                (None, _) => known.last = Some((status, line)),
+            }
+        }
+        if !block {
+            self.inventory = true;
+            // The acceptor answers for the jobs it knows.
+            let missing = self
+                .jobs
+                .iter()
+                .filter(|(id, known)| known.key.is_none() && !listed.contains(id))
+                .map(|(id, _)| id)
+                .min();
+            if let Some(id) = missing {
+                let known = &self.jobs[id];
+                let place = Place {
+                    line,
+                    what: &head.name,
+                    id,
+                };
+                return Err(place.fault(
+                    "query-misses-job",
+                    "2.3",
+                    &format!("the job is there: {}", known.standing()),
+                    "it is not listed",
+                ));
+            }
+        }
+        self.acceptor
+            .looked(MONITOR, &sights)
+            .map_err(|rejection| at(line, rejection))
+    }
+
+    fn creation_answered(
+        &mut self,
+        line: u64,
+        head: &Pending,
+        creation: &Creation,
+        value: Piece<'_>,
+        error: Option<(&str, &str)>,
+    ) -> Judged {
+        let made = &head.progress.made;
+        let Some((class, desc)) = error else {
+            if !value.is_object() {
+                return Err(head.fault(
+                    line,
+                    "reply-shape",
+                    "the command returns {}",
+                    &format!("it returned {}", shown(value)),
+                ));
+            }
+            for (place, plan) in creation.jobs.iter().enumerate() {
+                let id = plan.id.as_deref().unwrap_or("?");
+                match made.iter().find(|made| made.plan == place) {
+                    None => {
+                        return Err(Fault {
+                            section: "2.1",
+                            ..head.fault(
+                                line,
+                                "created-event-missing",
+                                &format!("it was to create job '{id}' before it answered"),
+                                "it succeeded, and no such job was created",
+                            )
+                        });
+                    }
+                    Some(made) if !made.started => {
+                        return Err(Fault {
+                            section: "2.2",
+                            ..head.fault(
+                                line,
+                                "start-failed-but-succeeded",
+                                &format!(
+                                    "job '{}' was to be started before it answered, and {}",
+                                    made.id,
+                                    if made.gone {
+                                        "is gone unstarted"
+                                    } else {
+                                        "was not"
+                                    }
+                                ),
+                                "it succeeded",
+                            )
+                        });
+                    }
+                    Some(_) => {}
+                }
+                if plan.speed < 0 {
+                    return Err(head.fault(
+                        line,
+                        "negative-speed-accepted",
+                        &format!("the speed asked for is {}", plan.speed),
+                        "it succeeded",
+                    ));
+                }
+            }
+            return Ok(());
+        };
+        if let Some(alive) = made.iter().find(|made| !made.gone) {
+            return Err(Fault {
+                section: "2.1",
+                ..head.fault(
+                    line,
+                    "creation-failed-but-alive",
+                    &format!("job '{}' was created and is not gone", alive.id),
+                    &format!("it failed: {desc}"),
+                )
+            });
+        }
+        if class == "CommandNotFound" {
+            return Ok(());
+        }
+        self.creation_refused(line, head, creation, desc)
+    }
+
+    /// The errors of creation that can be held against the command.
+    fn creation_refused(
+        &self,
+        line: u64,
+        head: &Pending,
+        creation: &Creation,
+        desc: &str,
+    ) -> Judged {
+        let answer = format!("the answer was: {desc}");
+        let planned = |id: &str| {
+            creation
+                .jobs
+                .iter()
+                .any(|plan| !plan.explicit || plan.id.as_deref() == Some(id))
+        };
+        let argument = |name: &str| creation.arguments.iter().any(|argument| argument == name);
+        // Arguments inside arguments, and those of actions, are named by a path.
+        let simple = |name: &str| !creation.transaction && !name.contains(['.', '[']);
+        match refusal::read(desc) {
+            Meaning::IdInUse(id) | Meaning::InvalidId(id) if !planned(id) => Err(head.fault(
+                line,
+                "error-names-other-job",
+                "the command asks for no such id",
+                &answer,
+            )),
+            Meaning::IdInUse(id) => {
+                let wanted = creation
+                    .jobs
+                    .iter()
+                    .filter(|plan| plan.id.as_deref() == Some(id))
+                    .count();
+                let taken = self.jobs.contains_key(id)
+                    || self.gone.iter().any(|gone| gone == id)
+                    || wanted > 1
+                    || !self.inventory;
+                if taken {
+                    Ok(())
+                } else {
+                    Err(head.fault(line, "id-not-in-use", "no job has that id", &answer))
+                }
+            }
+            Meaning::InvalidId(id) if id_is_well_formed(id) => {
+                Err(head.fault(line, "id-not-malformed", "that id is well formed", &answer))
+            }
+            Meaning::Refusal(Refusal::NegativeSpeed, _)
+                if creation.jobs.iter().all(|plan| plan.speed >= 0) =>
+            {
+                Err(head.fault(
+                    line,
+                    "speed-not-negative",
+                    "no speed asked for is negative",
+                    &answer,
+                ))
+            }
+            Meaning::Missing(name) if simple(name) && argument(name) => {
+                Err(head.fault(line, "argument-error", "that argument is there", &answer))
+            }
+            Meaning::Unfit(name) if simple(name) && !argument(name) => {
+                Err(head.fault(line, "argument-error", "there is no such argument", &answer))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Pending {
+    /// A fault of this command's reply.
+    fn fault(&self, line: u64, rule: &'static str, because: &str, but: &str) -> Fault {
+        Fault {
+            line,
+            rule,
+            message: format!(
+                "{} of line {}: because {because}, but {but}",
+                self.name, self.line
+            ),
+            allowed: Vec::new(),
+            section: "2",
+        }
+    }
+}
+
+/// Which refusal an error reply to a verb is; `None`: none of the job layer's.
+fn refusal_of(
+    line: u64,
+    head: &Pending,
+    verb: &VerbAsk,
+    class: &str,
+    desc: &str,
+) -> Result<Option<Refusal>, Fault> {
+    let id = verb.id.as_deref().unwrap_or_default();
+    if !verb.argument_faults.is_empty() {
+        let about_arguments =
+            matches!(refusal::read(desc), Meaning::Missing(_) | Meaning::Unfit(_));
+        let expected = verb
+            .argument_faults
+            .iter()
+            .any(|fault| desc.starts_with(fault.as_str()));
+        if about_arguments && !expected {
+            return Err(Fault {
+                allowed: verb.argument_faults.clone(),
+                ..head.fault(
+                    line,
+                    "argument-error",
+                    "that argument is in order",
+                    &format!("the answer was: {desc}"),
+                )
+            });
+        }
+        return Ok(None);
+    }
+    if class == "CommandNotFound" {
+        // Not negotiated yet, disabled, or a command of another version.
+        return Ok(None);
+    }
+    match refusal::read(desc) {
+        Meaning::Refusal(refusal, named) => {
+            if let Some(named) = named
+                && named != id
+            {
+                return Err(head.fault(
+                    line,
+                    "error-names-other-job",
+                    &format!("the command was for '{id}'"),
+                    &format!("the answer names '{named}'"),
+                ));
+            }
+            if let Refusal::Verb { verb: named, .. } = refusal
+                && named != verb.verb
+            {
+                return Err(head.fault(
+                    line,
+                    "error-names-other-verb",
+                    &format!("the command's verb is {}", verb.verb),
+                    &format!("the answer names {named}"),
+                ));
+            }
+            if refusal == Refusal::NotFound && named.is_some() != verb.block {
+                return Err(Fault {
+                    allowed: vec![refusal.text(id, verb.block)],
+                    ..head.fault(
+                        line,
+                        "refusal-text",
+                        "block-job-* and job-* commands have their own words for this",
+                        &format!("the answer was: {desc}"),
+                    )
+                });
+            }
+            if class != refusal.class(verb.block) {
+                return Err(Fault {
+                    allowed: vec![refusal.class(verb.block).to_owned()],
+                    ..head.fault(
+                        line,
+                        "error-class",
+                        &format!("this error is of class {}", refusal.class(verb.block)),
+                        &format!("its class was {class}"),
+                    )
+                });
+            }
+            Ok(Some(refusal))
+        }
+        Meaning::Missing(_) | Meaning::Unfit(_) => Err(head.fault(
+            line,
+            "argument-error",
+            "its arguments are in order",
+            &format!("the answer was: {desc}"),
+        )),
+        // A driver may turn these down in its own words.
+        Meaning::Other if matches!(verb.request, Request::Complete | Request::Change) => Ok(None),
+        _ => Err(head.fault(
+            line,
+            "refusal-text",
+            "no refusal of this command has such a text",
+            &format!("the answer was: {desc}"),
+        )),
+    }
+}
+
+/// Something of an id that is nobody's.
+fn unknown(place: Place<'_>) -> Fault {
+    place.fault(
+        "unknown-job",
+        "2.1",
+        "no job of this id was listed or created",
+        "it is spoken of",
+    )
+}

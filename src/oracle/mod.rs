@@ -1,0 +1,308 @@
+//! The oracle: judges recordings of job engines by the specification.
+//!
+//! ```text
+//! file → reader (lines, format, records) → judge (fields, acceptor) → verdict → text, JSON
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`reader`] | the formats, streaming; what a line is |
+//! | [`judge`] | what a line may be at that place |
+//! | [`fields`] | checks of fields that need no belief |
+//! | [`verdict`] | what is said of a trace, and its text and JSON |
+//! | [`error`] | why a file could not be judged |
+//!
+//! [`check`] judges one file. Everything here runs on the calling thread and blocks on reading;
+//! memory is bounded by the jobs that are alive and the longest line.
+
+pub mod error;
+pub mod fields;
+pub mod judge;
+pub mod reader;
+pub mod verdict;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use blockjob_model::Profile;
+use blockjob_model::profile::REFERENCE;
+
+pub use error::TraceError;
+pub use judge::Observer;
+pub use reader::detect::Format;
+pub use verdict::{Fault, Outcome, Verdict};
+
+use judge::native::{Judge, Stop};
+use judge::trial::Trial;
+use reader::lines::{Line, Lines};
+use reader::{detect, native, qmp};
+
+/// How much is read at a time, bytes.
+const BUFFER_BYTES: usize = 1 << 18;
+
+/// The extensions of the files in a folder that are taken for traces.
+pub const EXTENSIONS: [&str; 3] = ["jsonl", "ndjson", "trace"];
+
+/// How a trace is to be judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// By which profile; `None`: the one that the greeting or header names, else any that fits.
+    pub profile: Option<&'static Profile>,
+    /// Its format; `None`: recognised by its first line.
+    pub format: Option<Format>,
+    /// Whether the client of a conversation is the only one.
+    pub observer: Observer,
+}
+
+/// Judges the trace in the file `path`.
+pub fn check(path: &Path, options: &Options) -> Verdict {
+    let name = path.display().to_string();
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.is_dir(), file)));
+    match opened {
+        Ok((false, file)) => {
+            check_reader(&name, BufReader::with_capacity(BUFFER_BYTES, file), options)
+        }
+        Ok((true, _)) => Run::default().error(&name, TraceError::Folder),
+        Err(source) => Run::default().error(&name, TraceError::Open { source }),
+    }
+}
+
+/// Judges the trace that `reader` yields; `name` is what the verdict calls it.
+pub fn check_reader(name: &str, reader: impl BufRead, options: &Options) -> Verdict {
+    let mut run = Run::default();
+    match run.judge(reader, options) {
+        Ok(()) => run.verdict(name),
+        Err(error) => run.error(name, error),
+    }
+}
+
+/// The files of a folder, and how many of them are no traces by their names.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn traces_in(folder: &Path) -> io::Result<(Vec<PathBuf>, usize)> {
+    let mut traces = Vec::new();
+    let mut others = 0;
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        let known = path
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .is_some_and(|extension| EXTENSIONS.contains(&extension));
+        if known && path.is_file() {
+            traces.push(path);
+        } else {
+            others += 1;
+        }
+    }
+    traces.sort();
+    Ok((traces, others))
+}
+
+/// One judgement on its way.
+#[derive(Default)]
+struct Run {
+    fault: Option<Fault>,
+    events: u64,
+    jobs: u64,
+    profile: Option<&'static str>,
+    fits: Vec<&'static str>,
+    widened: u64,
+    notes: Vec<String>,
+}
+
+impl Run {
+    fn judge(&mut self, reader: impl BufRead, options: &Options) -> Result<(), TraceError> {
+        let mut lines = Lines::new(reader);
+        let Some(first) = lines.next_line()? else {
+            return Err(TraceError::Empty);
+        };
+        let format = match options.format {
+            Some(format) => Some(format),
+            None => detect::detect(&first)?,
+        };
+        let first = (first.number, first.text.to_owned(), first.whole);
+        let first = Line {
+            number: first.0,
+            text: &first.1,
+            whole: first.2,
+        };
+        match format {
+            Some(Format::Qmp) => self.judge_qmp(&first, &mut lines, options),
+            Some(Format::Native) => self.judge_native(&first, &mut lines, options),
+            None => {
+                self.cut(&first);
+                Err(TraceError::NothingToJudge { lines: 1 })
+            }
+        }
+    }
+
+    /// Notes that the last line is cut.
+    fn cut(&mut self, line: &Line<'_>) {
+        self.notes.push(format!(
+            "line {} is incomplete and was left out: the recording was cut there",
+            line.number
+        ));
+    }
+
+    fn judge_qmp<R: BufRead>(
+        &mut self,
+        first: &Line<'_>,
+        lines: &mut Lines<R>,
+        options: &Options,
+    ) -> Result<(), TraceError> {
+        let mut trial = Trial::new(options.profile, options.observer);
+        let mut read = 1;
+        let result = (|| {
+            let mut open = self.take_qmp(&mut trial, first)?;
+            while open {
+                let Some(line) = lines.next_line()? else {
+                    break;
+                };
+                read = line.number;
+                open = self.take_qmp(&mut trial, &line)?;
+            }
+            Ok(())
+        })();
+        let sentence = trial.end();
+        self.events = sentence.events + sentence.replies;
+        self.jobs = sentence.jobs;
+        self.profile = Some(sentence.profile.name);
+        self.widened = sentence.widened;
+        result?;
+        self.fits = sentence.fits;
+        self.fault = sentence.fault;
+        if self.events == 0 && self.fault.is_none() {
+            return Err(TraceError::NothingToJudge { lines: read });
+        }
+        Ok(())
+    }
+
+    /// Takes a line; `false` once nothing more can be judged.
+    fn take_qmp(&mut self, trial: &mut Trial, line: &Line<'_>) -> Result<bool, TraceError> {
+        if let Some(record) = qmp::read(line)? {
+            return Ok(trial.take(&record));
+        }
+        self.cut(line);
+        Ok(false)
+    }
+
+    fn judge_native<R: BufRead>(
+        &mut self,
+        first: &Line<'_>,
+        lines: &mut Lines<R>,
+        options: &Options,
+    ) -> Result<(), TraceError> {
+        let mut judge = Judge::new(options.profile.unwrap_or(&REFERENCE), options.observer);
+        let mut jobs = 0;
+        let mut records = 0;
+        let mut witnessed = 0;
+        let mut widened = 0;
+        let mut read = 1;
+        let mut take = |run: &mut Run, line: &Line<'_>| -> Result<bool, TraceError> {
+            read = line.number;
+            let Some(record) = native::read(line)? else {
+                run.cut(line);
+                return Ok(false);
+            };
+            if record.version.is_present() {
+                // A header; further ones begin further runs.
+                let profile = header_profile(line.number, &record, options)?;
+                jobs += judge.jobs();
+                records += judge.records();
+                witnessed += judge.witnessed();
+                widened += judge.widened();
+                judge = Judge::new(profile, options.observer);
+                return Ok(true);
+            }
+            match judge.take(line.number, &record) {
+                Ok(()) => Ok(true),
+                Err(Stop::Fault(fault)) => {
+                    run.fault = Some(fault);
+                    Ok(false)
+                }
+                Err(Stop::Error(error)) => Err(error),
+            }
+        };
+        let result = (|| {
+            let mut open = take(self, first)?;
+            while open {
+                let Some(line) = lines.next_line()? else {
+                    break;
+                };
+                open = take(self, &line)?;
+            }
+            Ok(())
+        })();
+        self.events = records + judge.records();
+        self.jobs = jobs + judge.jobs();
+        self.profile = Some(judge.profile().name);
+        self.widened = widened + judge.widened();
+        result?;
+        if witnessed + judge.witnessed() == 0 && self.fault.is_none() {
+            return Err(TraceError::NothingToJudge { lines: read });
+        }
+        if self.fault.is_none() {
+            self.fits = vec![judge.profile().name];
+        }
+        Ok(())
+    }
+
+    fn verdict(self, name: &str) -> Verdict {
+        let outcome = match self.fault {
+            Some(fault) => Outcome::Reject(fault),
+            None => Outcome::Accept,
+        };
+        Verdict {
+            path: name.to_owned(),
+            outcome,
+            events: self.events,
+            jobs: self.jobs,
+            profile: self.profile,
+            fits: self.fits,
+            widened: self.widened,
+            notes: self.notes,
+        }
+    }
+
+    fn error(self, name: &str, error: TraceError) -> Verdict {
+        Verdict {
+            outcome: Outcome::Error(error),
+            ..Run {
+                fault: None,
+                ..self
+            }
+            .verdict(name)
+        }
+    }
+}
+
+/// The profile a native trace is judged by: the one given, else the one its header names.
+fn header_profile(
+    line: u64,
+    record: &native::Record<'_>,
+    options: &Options,
+) -> Result<&'static Profile, TraceError> {
+    let claimed = native::read_header(line, record)?;
+    if let Some(given) = options.profile {
+        return Ok(given);
+    }
+    let Some(claimed) = claimed else {
+        return Ok(&REFERENCE);
+    };
+    claimed
+        .as_str()
+        .and_then(|name| Profile::by_name(&name))
+        .ok_or_else(|| {
+            let names: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
+            native::shape(
+                line,
+                &format!(
+                    "the header names the profile {}, which is none of {}; choose one with --profile",
+                    claimed.text(),
+                    names.join(", ")
+                ),
+            )
+        })
+}

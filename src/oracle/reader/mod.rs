@@ -1,0 +1,17 @@
+//! Reading traces: lines, the formats they may have, and which one a file has.
+//!
+//! | module | what it reads |
+//! |---|---|
+//! | [`lines`] | any of them, as numbered lines |
+//! | [`detect`] | the first line, to tell the formats apart |
+//! | [`qmp`] | recorded QMP conversations |
+//! | [`native`] | the engine's own trace |
+//! | [`json`] | pieces of JSON whose type has still to be judged |
+//!
+//! A reader says what a line *is*; whether it may be there is for the judge.
+
+pub mod detect;
+pub mod json;
+pub mod lines;
+pub mod native;
+pub mod qmp;

@@ -1,0 +1,236 @@
+//! What the oracle says of a trace, and how it is written down (CONTRACT: `blockjob check`).
+
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+
+use super::error::TraceError;
+
+/// A fault: the first thing in a trace that must not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where, from 1.
+    pub line: u64,
+    /// The rule it breaks, by name; public interface.
+    pub rule: &'static str,
+    /// Why: because …, but ….
+    pub message: String,
+    /// What would have been allowed there.
+    pub allowed: Vec<String>,
+    /// The section of SEMANTICS.md that says so, or what else does.
+    pub section: &'static str,
+}
+
+/// How a trace was judged.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nothing in it contradicts the specification.
+    Accept,
+    /// Something does.
+    Reject(Fault),
+    /// It is no trace, or there is nothing to judge in it.
+    Error(TraceError),
+}
+
+/// What the oracle says of one trace.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The trace, as it was named.
+    pub path: String,
+    /// Accepted, rejected, or no trace.
+    pub outcome: Outcome,
+    /// How much was judged: replies and job events of a conversation, records of a native trace.
+    pub events: u64,
+    /// How many jobs appeared.
+    pub jobs: u64,
+    /// The name of the profile that fits, or, of a rejected trace, the one that went furthest.
+    pub profile: Option<&'static str>,
+    /// Every profile that fits, where several were tried.
+    pub fits: Vec<&'static str>,
+    /// How often the possibilities were too many and the judgement was made coarser. A coarse
+    /// verdict can miss a fault, never invent one.
+    pub widened: u64,
+    /// What else a reader should know: a cut last line …
+    pub notes: Vec<String>,
+}
+
+/// The machine-readable form; its schema is public interface.
+#[derive(Serialize)]
+struct Json<'a> {
+    path: &'a str,
+    verdict: &'static str,
+    line: Option<u64>,
+    rule: Option<&'static str>,
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    section: Option<&'static str>,
+    allowed: &'a [String],
+    events: u64,
+    jobs: u64,
+    profile: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    fits: &'a [&'static str],
+    #[serde(skip_serializing_if = "is_zero")]
+    widened: u64,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
+}
+
+// serde asks for a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Verdict {
+    /// `accept`, `reject` or `error`.
+    pub const fn word(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Accept => "accept",
+            Outcome::Reject(_) => "reject",
+            Outcome::Error(_) => "error",
+        }
+    }
+
+    /// The exit code a command that judged only this trace ends with.
+    pub const fn exit_code(&self) -> u8 {
+        match self.outcome {
+            Outcome::Accept => 0,
+            Outcome::Reject(_) => 1,
+            Outcome::Error(_) => 2,
+        }
+    }
+
+    /// The fault of a rejected trace.
+    pub const fn fault(&self) -> Option<&Fault> {
+        match &self.outcome {
+            Outcome::Reject(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
+    /// One JSON object, without a line break.
+    pub fn to_json(&self) -> String {
+        let mut json = Json {
+            path: &self.path,
+            verdict: self.word(),
+            line: None,
+            rule: None,
+            message: None,
+            section: None,
+            allowed: &[],
+            events: self.events,
+            jobs: self.jobs,
+            profile: self.profile,
+            fits: &self.fits,
+            widened: self.widened,
+            notes: &self.notes,
+        };
+        match &self.outcome {
+            Outcome::Accept => {}
+            Outcome::Reject(fault) => {
+                json.line = Some(fault.line);
+                json.rule = Some(fault.rule);
+                json.message = Some(fault.message.clone());
+                json.section = Some(fault.section);
+                json.allowed = &fault.allowed;
+            }
+            Outcome::Error(error) => {
+                json.line = error.line();
+                json.message = Some(error.to_string());
+            }
+        }
+        // Strings and numbers always serialize.
+        serde_json::to_string(&json).unwrap_or_default()
+    }
+}
+
+/// The text form: one line, then the explanation of a rejection and the notes, indented.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut notes = String::new();
+        for note in &self.notes {
+            write!(notes, "\n    note: {note}")?;
+        }
+        if self.widened > 0 {
+            write!(
+                notes,
+                "\n    note: widened {} times: too many possibilities were open, so the judgement is coarser there",
+                self.widened
+            )?;
+        }
+        let profile = self.profile.unwrap_or("none");
+        match &self.outcome {
+            Outcome::Accept => write!(
+                f,
+                "accept {} events={} jobs={} profile={profile}{notes}",
+                self.path, self.events, self.jobs
+            ),
+            Outcome::Reject(fault) => {
+                write!(
+                    f,
+                    "reject {}:{} rule={} profile={profile}\n    {}",
+                    self.path, fault.line, fault.rule, fault.message
+                )?;
+                if !fault.allowed.is_empty() {
+                    write!(f, "\n    allowed: {}", fault.allowed.join(" | "))?;
+                }
+                write!(f, "\n    see SEMANTICS §{}{notes}", fault.section)
+            }
+            Outcome::Error(error) => write!(f, "error {} {error}{notes}", self.path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(outcome: Outcome) -> Verdict {
+        Verdict {
+            path: "t.jsonl".to_owned(),
+            outcome,
+            events: 3,
+            jobs: 1,
+            profile: Some("reference"),
+            fits: Vec::new(),
+            widened: 0,
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn text_and_json_are_those_of_the_contract() {
+        let accept = verdict(Outcome::Accept);
+        assert_eq!(
+            accept.to_string(),
+            "accept t.jsonl events=3 jobs=1 profile=reference"
+        );
+        assert_eq!(
+            accept.to_json(),
+            r#"{"path":"t.jsonl","verdict":"accept","line":null,"rule":null,"message":null,"allowed":[],"events":3,"jobs":1,"profile":"reference"}"#
+        );
+        let reject = verdict(Outcome::Reject(Fault {
+            line: 9,
+            rule: "double-null",
+            message: "because a, but b".to_owned(),
+            allowed: vec!["x".to_owned()],
+            section: "1b",
+        }));
+        assert!(
+            reject
+                .to_string()
+                .starts_with("reject t.jsonl:9 rule=double-null")
+        );
+        assert_eq!(
+            reject.to_json(),
+            r#"{"path":"t.jsonl","verdict":"reject","line":9,"rule":"double-null","message":"because a, but b","section":"1b","allowed":["x"],"events":3,"jobs":1,"profile":"reference"}"#
+        );
+        let error = verdict(Outcome::Error(TraceError::Empty));
+        assert!(error.to_string().starts_with("error t.jsonl it is empty"));
+        assert_eq!(
+            [accept.exit_code(), reject.exit_code(), error.exit_code()],
+            [0, 1, 2]
+        );
+    }
+}
