@@ -512,3 +512,55 @@ fn a_source_that_shrinks_meanwhile_fails_the_copy() {
     assert_eq!(fs::read(folder.path().join("b")).unwrap(), b"old");
     assert_eq!(contents(folder.path()).len(), 2);
 }
+
+#[test]
+fn the_trace_of_a_copy_is_what_its_schema_says() {
+    let folder = scratch(&[("a", &vec![1; 300_000]), ("b", b"")]);
+    let pairs = ["--pair", "a", "c", "--pair", "b", "d"];
+    let ran = copy(&folder, &[&["--trace", "trace"][..], &pairs].concat());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let schema = schema("native");
+    let text = fs::read_to_string(folder.path().join("trace")).unwrap();
+    let mut kinds = Vec::new();
+    for line in text.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_valid(&schema, &line);
+        kinds.extend(line["kind"].as_str().map(str::to_owned));
+    }
+    for kind in ["call", "return", "status", "event", "callback", "io"] {
+        assert!(kinds.iter().any(|have| have == kind), "no {kind}");
+    }
+}
+
+#[test]
+fn a_trace_never_overwrites_what_is_copied() {
+    let folder = scratch(&[("a", b"one"), ("b", b"two")]);
+    symlink("a", folder.path().join("link")).unwrap();
+    for trace in ["a", "b", "./b", "link"] {
+        refused(
+            &folder,
+            &["--trace", trace, "a", "b"],
+            &["is one of the files to copy"],
+        );
+    }
+    refused(
+        &folder,
+        &["--trace", "./new", "a", "new"],
+        &["is one of the files to copy"],
+    );
+    refused(
+        &folder,
+        &["--trace", "nowhere/t", "a", "b"],
+        &["cannot create the trace nowhere/t: No such file"],
+    );
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_is_an_error_though_the_copy_stands() {
+    let folder = scratch(&[("a", b"one")]);
+    let ran = copy(&folder, &["--trace", "/dev/full", "a", "b"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    ran.says(&["cannot write the trace /dev/full: No space left"]);
+    assert!(ran.stdout.starts_with("copied "), "{ran:?}");
+    assert_eq!(fs::read(folder.path().join("b")).unwrap(), b"one");
+}

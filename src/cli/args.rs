@@ -1,4 +1,6 @@
-//! What several subcommands read from their arguments: sizes.
+//! What several subcommands read from their arguments: sizes, profiles.
+
+use blockjob::model::Profile;
 
 /// A size in bytes: digits, then at most one of K M G T (powers of 1024).
 pub fn size(text: &str) -> Result<u64, String> {
@@ -36,6 +38,14 @@ pub fn size_above_zero(text: &str) -> Result<u64, String> {
         0 => Err("it must be at least one byte".to_owned()),
         size => Ok(size),
     }
+}
+
+/// A profile by its name.
+pub fn profile(name: &str) -> Result<&'static Profile, String> {
+    Profile::by_name(name).ok_or_else(|| {
+        let names: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
+        format!("no such profile; there are {}", names.join(", "))
+    })
 }
 
 /// A number of bytes for people: three figures, and the unit.

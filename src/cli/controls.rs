@@ -7,47 +7,76 @@
 //! | `SIGUSR1` | print the state of every job |
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use blockjob::engine::{CancelMode, JobHandle, JobInfo, Manager, PauseAllToken};
+use blockjob::engine::{CancelMode, JobInfo, PauseAllToken};
 use blockjob::io::signals::{Signal, Signals, Waker, stop_process};
+use blockjob::trace::{RecordingHandle, RecordingManager};
 
 use super::args::human_size;
 use super::output::complain;
 
 /// Listens on a thread of its own until it is dropped.
 pub struct Controls {
-    manager: Manager,
-    cancels: Arc<AtomicU32>,
+    asked: Arc<Asked>,
     waker: Waker,
     listener: Option<JoinHandle<()>>,
 }
 
+/// What was asked for, and of whom.
+struct Asked {
+    cancels: AtomicU32,
+    jobs: Mutex<Vec<RecordingHandle>>,
+}
+
 impl Controls {
-    /// Begins to listen on behalf of all jobs of `manager`, those to come included.
-    pub fn listen(manager: Manager) -> io::Result<Controls> {
+    /// Begins to listen. Until [`hand_to`](Self::hand_to) a cancel is remembered.
+    pub fn listen(manager: RecordingManager) -> io::Result<Controls> {
         let signals = Signals::install()?;
         let waker = signals.waker();
-        let cancels = Arc::new(AtomicU32::new(0));
+        let asked = Arc::new(Asked {
+            cancels: AtomicU32::new(0),
+            jobs: Mutex::new(Vec::new()),
+        });
         let listener = thread::Builder::new().name("signals".to_owned()).spawn({
-            let (manager, cancels) = (manager.clone(), Arc::clone(&cancels));
-            move || listen(&signals, &manager, &cancels)
+            let asked = Arc::clone(&asked);
+            move || listen(&signals, &manager, &asked)
         })?;
         Ok(Controls {
-            manager,
-            cancels,
+            asked,
             waker,
             listener: Some(listener),
         })
     }
 
-    /// Hands requests that came before there were jobs to the jobs there are now.
-    pub fn catch_up(&self) {
-        let cancels = self.cancels.load(Ordering::Acquire);
+    /// From now on `jobs` are meant, also by what was asked before.
+    pub fn hand_to(&self, jobs: Vec<RecordingHandle>) {
+        *self.asked.jobs() = jobs;
+        let cancels = self.asked.cancels.load(Ordering::Acquire);
         if cancels > 0 {
-            cancel(&self.manager.jobs(), cancels > 1);
+            self.asked.cancel(cancels > 1);
+        }
+    }
+}
+
+impl Asked {
+    fn jobs(&self) -> MutexGuard<'_, Vec<RecordingHandle>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cancels every job. A refusal means that there is nothing left to cancel.
+    fn cancel(&self, force: bool) {
+        let mode = if force {
+            CancelMode::Force
+        } else {
+            CancelMode::Soft
+        };
+        // Not under the lock: the answer may take a while.
+        let jobs = self.jobs().clone();
+        for job in jobs {
+            let _ = job.cancel(mode);
         }
     }
 }
@@ -62,16 +91,16 @@ impl Drop for Controls {
     }
 }
 
-fn listen(signals: &Signals, manager: &Manager, cancels: &AtomicU32) {
+fn listen(signals: &Signals, manager: &RecordingManager, asked: &Asked) {
     let mut held: Option<PauseAllToken> = None;
     while let Ok(Some(signal)) = signals.next() {
         match signal {
             Signal::Interrupt | Signal::Terminate => {
-                let before = cancels.fetch_add(1, Ordering::AcqRel);
+                let before = asked.cancels.fetch_add(1, Ordering::AcqRel);
                 if before == 0 {
                     complain(&"cancelling; once more to cancel by force");
                 }
-                cancel(&manager.jobs(), before > 0);
+                asked.cancel(before > 0);
             }
             Signal::Stop => {
                 held.get_or_insert_with(|| manager.pause_all());
@@ -87,23 +116,11 @@ fn listen(signals: &Signals, manager: &Manager, cancels: &AtomicU32) {
                 }
             }
             Signal::User1 => {
-                for job in manager.jobs().iter().rev() {
+                for job in asked.jobs().iter() {
                     complain(&state_line(&job.info()));
                 }
             }
         }
-    }
-}
-
-/// Cancels every job. A refusal means that there is nothing left to cancel.
-fn cancel(jobs: &[JobHandle], force: bool) {
-    for job in jobs {
-        let mode = if force {
-            CancelMode::Force
-        } else {
-            CancelMode::Soft
-        };
-        let _ = job.cancel(mode);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod pairs;
 mod report;
+mod trace;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,45 +11,47 @@ use blockjob::copy::{
     CHUNK_BYTES, CopyError, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Sparse, WORKERS,
     WORKERS_MAX,
 };
-use blockjob::engine::{JobOptions, Manager, ManagerConfig};
+use blockjob::engine::JobOptions;
 use blockjob::io::signals::ignore_file_size;
+use blockjob::trace::TraceSink;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::args::{size, size_above_zero};
 use super::controls::Controls;
-use super::output::{Answer, Failure, Output, Verdict};
+use super::output::{Answer, Failure, Output, Verdict, complain, sentence};
 use super::progress::{Bar, Shown};
+use super::session::Session;
 
 const USAGE: &str = "\
 blockjob copy [OPTIONS] SOURCE TARGET
        blockjob copy [OPTIONS] --pair SOURCE TARGET [--pair SOURCE TARGET]...
        blockjob copy [OPTIONS] --group FILE";
 
-const LONG: &str = "\
+/// The long help.
+pub const LONG: &str = "\
 Copy files and block devices, all or nothing.
 
-Every target is at every moment what it was before, or the whole copy: the copy is made in a
-temporary file beside the target, synced, given the replaced file's owner, mode and attributes, and
-takes its name at the end. Several pairs are one transaction: if one fails or is cancelled, no target
-changes. The names are exchanged one after the other, so between the first and the last exchange a
+Every target is at every moment what it was before, or the whole copy: the copy is made in a \
+temporary file beside the target, synced, given the replaced file's owner, mode and attributes, and \
+takes its name at the end. Several pairs are one transaction: if one fails or is cancelled, no target \
+changes. The names are exchanged one after the other, so between the first and the last exchange a \
 reader may see some new targets and some old; an exchange that fails is undone.
 
-Ctrl-C cancels, twice by force. Ctrl-Z pauses the jobs and stops the process, fg resumes them. SIGUSR1
+Ctrl-C cancels, twice by force. Ctrl-Z pauses the jobs and stops the process, fg resumes them. SIGUSR1 \
 prints the state.";
 
 const LIMITS: &str = "\
-Limits: a source that changes meanwhile is an error where it can be seen; a change within one tick of
-the file system's clock, or through a memory mapping, cannot be. A process that is killed leaves its
-temporary files, named .TARGET.blockjob-*, beside the targets. Targets written in place (--in-place;
+Limits: a source that changes meanwhile is an error where it can be seen; a change within one tick of \
+the file system's clock, or through a memory mapping, cannot be. A process that is killed leaves its \
+temporary files, named .TARGET.blockjob-*, beside the targets. Targets written in place (--in-place; \
 block devices always are) keep what was written when the copy fails or is cancelled.
 
-Exit codes: 0 every pair was copied; 1 the copy failed or was cancelled; 2 it was refused before
+Exit codes: 0 every pair was copied; 1 the copy failed or was cancelled; 2 it was refused before \
 anything was changed.";
 
 /// Arguments of `copy`.
 #[derive(Args)]
 #[command(
-    long_about = LONG,
     override_usage = USAGE,
     after_help = "Exit codes: 0 copied, 1 failed or cancelled, 2 refused. More with --help.",
     after_long_help = LIMITS,
@@ -88,6 +91,9 @@ pub struct Arguments {
     /// Allow targets written in place among several pairs, outside the promise of all or nothing
     #[arg(long)]
     allow_in_place: bool,
+    /// Record what is asked and done into a native trace, for `blockjob check`
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Check everything, change nothing, and say what would be done
     #[arg(long)]
     dry_run: bool,
@@ -156,27 +162,42 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     // A file that outgrows the limit is an error of that copy, not the end of the process.
     ignore_file_size().map_err(|error| Failure::new(format!("cannot ignore SIGXFSZ: {error}")))?;
 
-    let (manager, mut main_loop) = Manager::new(ManagerConfig::default());
+    let writer = match &arguments.trace {
+        Some(path) => Some((path, trace::create(path, &pairs)?)),
+        None => None,
+    };
+    let sink = writer
+        .as_ref()
+        .map(|(_, writer)| Arc::clone(writer) as Arc<dyn TraceSink>);
+    let mut session = Session::new(sink);
     // Before there is a temporary file to leave behind.
-    let controls = Controls::listen(manager.clone())
-        .map_err(|error| Failure::new(format!("cannot listen to signals: {error}")))?;
-    let jobs = plan
-        .start(&manager, |index| {
+    let controls = Controls::listen(session.manager.clone())
+        .map_err(|error| Failure::new(format!("cannot listen to signals: {}", sentence(&error))))?;
+    let jobs = session
+        .start(plan, |index| {
             JobOptions::new(format!("copy{index}")).speed(arguments.speed)
         })
         .map_err(|error| refusal(&error))?;
-    controls.catch_up();
-    let jobs = Arc::new(jobs);
+    controls.hand_to(jobs.iter().map(|job| job.handle.clone()).collect());
+    let jobs: Arc<[CopyJob]> = jobs.into_iter().map(|job| job.copy).collect();
     let bar = Bar::watch({
         let jobs = Arc::clone(&jobs);
         move || shown(&jobs)
     });
-    main_loop.run_until_idle();
+    session.main_loop.run_until_idle();
     drop(bar);
     // First the loop: a signal that is being answered would wait for it.
-    drop(main_loop);
+    drop(session);
     drop(controls);
-    Ok(report::ending(&jobs, arguments.json, output))
+    let verdict = report::ending(&jobs, arguments.json, output);
+    match writer.map(|(path, writer)| trace::finish(path, &writer)) {
+        Some(Err(lost)) if verdict == Verdict::Good => Err(lost),
+        Some(Err(lost)) => {
+            complain(&lost);
+            Ok(verdict)
+        }
+        _ => Ok(verdict),
+    }
 }
 
 fn options(arguments: &Arguments) -> CopyOptions {
@@ -215,5 +236,5 @@ fn shown(jobs: &[CopyJob]) -> Shown {
         let active = jobs.iter().filter(active).count();
         format!("{active} of {} jobs active", jobs.len())
     };
-    Shown { done, total, words }
+    Shown::Bytes { done, total, words }
 }

@@ -4,16 +4,22 @@
 //! |---|---|
 //! | [`args`] | sizes: what several subcommands read |
 //! | [`output`], [`progress`] | standard output, colours, exit codes; the progress bar |
+//! | [`session`] | copies under way, recorded if wanted |
 //! | [`controls`] | signals, as requests to jobs |
 //! | [`copy`] | pairs of files, as jobs |
+//! | [`explore`] | the specification, searched |
+//! | [`spec`] | its tables and diagrams |
 //! | [`schema`] | JSON Schemas of the machine output |
 
 mod args;
 mod controls;
 mod copy;
+mod explore;
 mod output;
 mod progress;
 mod schema;
+mod session;
+mod spec;
 
 use std::process::ExitCode;
 
@@ -22,8 +28,8 @@ use clap::{Parser, Subcommand};
 use output::Output;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, and the verdict is good; 1 done, and the verdict is bad (a trace was rejected, a
-property does not hold, a copy failed or was cancelled); 2 it could not be done (usage, unreadable
+Exit codes: 0 done, and the verdict is good; 1 done, and the verdict is bad (a trace was rejected, a \
+property does not hold, a copy failed or was cancelled); 2 it could not be done (usage, unreadable \
 or malformed input).";
 
 /// Block jobs: run them, judge them, explore what they may do.
@@ -37,7 +43,13 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Copy files and block devices, all or nothing
+    #[command(long_about = copy::LONG)]
     Copy(copy::Arguments),
+    /// Search the specification for everything that must hold
+    #[command(long_about = explore::LONG)]
+    Explore(explore::Arguments),
+    /// Print the tables and diagrams of the specification
+    Spec(spec::Arguments),
     /// Print the JSON Schemas of machine output and trace files
     Schema(schema::Arguments),
 }
@@ -48,6 +60,8 @@ pub fn main() -> ExitCode {
     let mut output = Output::new();
     let answer = match &arguments.command {
         Command::Copy(arguments) => copy::run(arguments, &mut output),
+        Command::Explore(arguments) => explore::run(arguments, &mut output),
+        Command::Spec(arguments) => Ok(spec::run(arguments, &mut output)),
         Command::Schema(arguments) => Ok(schema::run(arguments, &mut output)),
     };
     output.finish(answer)

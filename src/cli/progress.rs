@@ -12,14 +12,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the bar moves.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// What a bar shows.
-pub struct Shown {
-    /// Bytes done.
-    pub done: u64,
-    /// Bytes in total.
-    pub total: u64,
-    /// A few words on the state.
-    pub words: String,
+/// What is shown.
+pub enum Shown {
+    /// A bar.
+    Bytes {
+        /// Bytes done.
+        done: u64,
+        /// Bytes in total.
+        total: u64,
+        /// A few words on the state.
+        words: String,
+    },
+    /// Words only, where nobody knows how much there is to do.
+    Words(String),
 }
 
 /// A bar that looks at its work from a thread of its own, and vanishes when dropped.
@@ -45,16 +50,8 @@ impl Bar {
                     return;
                 }
                 let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-                if let Ok(style) = ProgressStyle::with_template(
-                    "{bar:30} {percent:>3} %  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta}  {msg}",
-                ) {
-                    bar.set_style(style);
-                }
                 loop {
-                    let shown = look();
-                    bar.set_length(shown.total);
-                    bar.set_position(shown.done);
-                    bar.set_message(shown.words);
+                    show(&bar, look());
                     if ended.recv_timeout(FRAME) != Err(RecvTimeoutError::Timeout) {
                         break;
                     }
@@ -77,4 +74,23 @@ impl Drop for Bar {
             let _ = thread.join();
         }
     }
+}
+
+fn show(bar: &ProgressBar, shown: Shown) {
+    let template = match shown {
+        Shown::Bytes { done, total, words } => {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(words);
+            "{bar:30} {percent:>3} %  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta}  {msg}"
+        }
+        Shown::Words(words) => {
+            bar.set_message(words);
+            "{elapsed}  {msg}"
+        }
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.tick();
 }

@@ -391,6 +391,11 @@ pub struct RecordingTransaction {
 }
 
 impl RecordingTransaction {
+    /// [`Transaction::name`].
+    pub fn name(&self) -> Option<&str> {
+        self.transaction.as_ref().map(Transaction::name)
+    }
+
     /// [`Transaction::create`], recorded.
     ///
     /// # Errors

@@ -210,7 +210,7 @@ fn failure_text(job: &CopyJob, summary: &Summary) -> String {
 fn amount(bytes: u64, took: Duration) -> String {
     let seconds = took.as_secs_f64();
     let size = human_size(bytes);
-    if seconds < 0.000_001 {
+    if bytes == 0 || seconds < 0.000_001 {
         return size;
     }
     let rate = human_size((bytes as f64 / seconds) as u64);

@@ -1,0 +1,105 @@
+//! Copies under way: a manager, its main loop, and a trace of everything asked and done if wanted.
+
+use std::sync::Arc;
+
+use blockjob::copy::{Backup, CopyError, CopyJob, CopyPlan};
+use blockjob::engine::{EngineError, JobOptions, MainLoop, Manager, ManagerConfig};
+use blockjob::trace::{RecordingHandle, RecordingManager, TraceEntry, TraceSink};
+
+/// A manager of copies. Its main loop belongs to the thread that made it.
+pub struct Session {
+    /// For requests to all jobs.
+    pub manager: RecordingManager,
+    /// For completion work.
+    pub main_loop: MainLoop,
+    trace: Option<Arc<dyn TraceSink>>,
+}
+
+/// One pair under way.
+#[derive(Clone, Debug)]
+pub struct Copying {
+    /// For requests, which are recorded.
+    pub handle: RecordingHandle,
+    /// The job and its account.
+    pub copy: CopyJob,
+}
+
+/// Keeps nothing, for copies without a trace.
+struct Nowhere;
+
+impl TraceSink for Nowhere {
+    fn record(&self, _: &TraceEntry<'_>) {}
+}
+
+impl Session {
+    /// A session that records into `trace`.
+    pub fn new(trace: Option<Arc<dyn TraceSink>>) -> Session {
+        let mut config = ManagerConfig::default();
+        if let Some(sink) = &trace {
+            config = config.trace(Arc::clone(sink));
+        }
+        let (manager, main_loop) = Manager::new(config);
+        let sink = trace.clone().unwrap_or_else(|| Arc::new(Nowhere));
+        Session {
+            manager: RecordingManager::new(manager, sink),
+            main_loop,
+            trace,
+        }
+    }
+
+    /// Starts what `plan` says; see [`start`].
+    pub fn start(
+        &self,
+        plan: CopyPlan,
+        options: impl FnMut(usize) -> JobOptions,
+    ) -> Result<Vec<Copying>, CopyError> {
+        start(&self.manager, self.trace.as_ref(), plan, options)
+    }
+}
+
+/// Starts a job for each pair of `plan`: a single one by itself, several as one transaction.
+pub fn start(
+    manager: &RecordingManager,
+    trace: Option<&Arc<dyn TraceSink>>,
+    plan: CopyPlan,
+    mut options: impl FnMut(usize) -> JobOptions,
+) -> Result<Vec<Copying>, CopyError> {
+    let drivers = plan.drivers()?;
+    let reports: Vec<_> = drivers.iter().map(Backup::report).collect();
+    let record_io = |driver: Backup, options: &JobOptions, group: Option<&str>| match trace {
+        Some(sink) => driver.record_io(Arc::clone(sink), options.id(), group.map(str::to_owned)),
+        None => driver,
+    };
+    let refused = |id: String| {
+        |error: EngineError| CopyError::Job {
+            id,
+            reason: error.to_string(),
+        }
+    };
+    let alone = drivers.len() == 1;
+    let mut transaction = manager.transaction();
+    let mut created = None;
+    for (index, driver) in drivers.into_iter().enumerate() {
+        let options = options(index);
+        let refused = refused(options.id().to_owned());
+        if alone {
+            let driver = record_io(driver, &options, None);
+            created = Some(manager.create(options, driver).map_err(refused)?);
+        } else {
+            let driver = record_io(driver, &options, transaction.name());
+            transaction.create(options, driver).map_err(refused)?;
+        }
+    }
+    let handles = match created {
+        Some(job) => vec![job.start()],
+        None => transaction.start(),
+    };
+    let copying = |(handle, report): (RecordingHandle, _)| Copying {
+        copy: CopyJob {
+            handle: handle.job().clone(),
+            report,
+        },
+        handle,
+    };
+    Ok(handles.into_iter().zip(reports).map(copying).collect())
+}
