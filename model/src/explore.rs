@@ -76,8 +76,8 @@ impl fmt::Display for BadOptions {
 impl std::error::Error for BadOptions {}
 
 impl Options {
-    /// More members than anybody has the time to explore.
-    pub const JOBS_MAX: usize = 4;
+    /// The most members anybody has the time to explore.
+    pub const JOBS_MAX: usize = 3;
 
     /// Every property, for one transaction of `jobs` members.
     pub fn new(profile: &'static Profile, jobs: usize) -> Result<Options, BadOptions> {
@@ -161,6 +161,8 @@ pub struct Coverage {
     pub accepted: [[u64; Status::COUNT]; Verb::COUNT],
     /// Row = verb, column = status: worlds in which it was refused.
     pub refused: [[u64; Status::COUNT]; Verb::COUNT],
+    /// Row = from, column = to, without stutters.
+    pub lifecycle: [[u64; Lifecycle::COUNT]; Lifecycle::COUNT],
 }
 
 impl Coverage {
@@ -174,6 +176,16 @@ impl Coverage {
         pairs
             .filter(|&(from, to)| from != to && from.may_become(to))
             .filter(|&(from, to)| self.transitions[from as usize][to as usize] == 0)
+            .collect()
+    }
+
+    /// Steps the coarse lifecycle allows and the search did not take.
+    pub fn lifecycle_missed(&self) -> Vec<(Lifecycle, Lifecycle)> {
+        let pairs = Lifecycle::ALL
+            .into_iter()
+            .flat_map(|from| from.next().iter().map(move |&to| (from, to)));
+        pairs
+            .filter(|&(from, to)| self.lifecycle[from as usize][to as usize] == 0)
             .collect()
     }
 
@@ -292,9 +304,9 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
     let narrow = Bounds {
         io_max: 0,
         tokens_max,
-        points: false,
+        points: true,
         late_reads: false,
-        io_errors: false,
+        io_errors: true,
         set_speed: false,
     };
     let scenario = |name: &str, specs: Vec<JobSpec>, bounds| Scenario {
@@ -337,8 +349,12 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
                 "two plain jobs",
                 vec![plain, plain],
                 Bounds {
+                    io_max: 1,
+                    tokens_max,
+                    points: true,
+                    late_reads: false,
                     io_errors: true,
-                    ..narrow
+                    set_speed: true,
                 },
             ),
             scenario(
@@ -360,6 +376,8 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
                 specs,
                 Bounds {
                     tokens_max: 0,
+                    points: false,
+                    io_errors: false,
                     ..narrow
                 },
             )]
@@ -665,13 +683,14 @@ impl<'a> Search<'a> {
                 self.find(at, from, Some((edge.made, edge.output)));
             }
         }
-        let lifecycle = self.properties.len() + 1;
-        if self.found[lifecycle].is_none() {
-            let jobs = edge.before.world.jobs.iter().zip(&edge.after.world.jobs);
-            for (before, after) in jobs {
-                if !Lifecycle::permits(before, after) {
-                    self.find(lifecycle, from, Some((edge.made, edge.output)));
-                }
+        let jobs = edge.before.world.jobs.iter().zip(&edge.after.world.jobs);
+        for (before, after) in jobs {
+            if !Lifecycle::permits(before, after) {
+                let at = self.properties.len() + 1;
+                self.find(at, from, Some((edge.made, edge.output)));
+            }
+            if let (Some(from), Some(to)) = (Lifecycle::of(before), Lifecycle::of(after)) {
+                self.coverage.lifecycle[from as usize][to as usize] += u64::from(from != to);
             }
         }
     }

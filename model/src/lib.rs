@@ -14,6 +14,7 @@
 //! | [`lifecycle`] | the coarse machine users think in, and how the statuses refine it |
 //! | [`property`] | what must hold |
 //! | [`explore`] | searches every world for one where it does not |
+//! | [`render`] | the tables as text, Mermaid, DOT, JSON |
 //! | [`accept`] | judges observed behaviour by all of the above |
 
 pub mod accept;
@@ -22,6 +23,7 @@ pub mod hash;
 pub mod lifecycle;
 pub mod profile;
 pub mod property;
+pub mod render;
 pub mod request;
 pub mod state;
 pub mod status;

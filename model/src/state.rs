@@ -223,7 +223,7 @@ impl Job {
     /// Comes to `body`, a place where the outcome of a look at the requests decides.
     ///
     /// The look itself is not a step: its possible results are noted as they become possible
-    /// ([`Job::note`]), so that a crowd of jobs at their pause points is one state and not 2ⁿ.
+    /// (`note`), so that a crowd of jobs at their pause points is one state and not 2ⁿ.
     pub const fn come_to(&mut self, body: Body) {
         self.body = body;
         self.may_pass = false;

@@ -5,66 +5,310 @@
 //! properties it breaks and how soon; break the relation or the properties on purpose and see the
 //! explorer name the fault by the shortest way there.
 
-use blockjob_model::explore::{Options, Report, run};
+use blockjob_model::explore::{
+    self, Bounds, Coverage, LIFECYCLE, Move, Options, Report, STUCK, Scenario, moves, run,
+    run_over, scenarios,
+};
 use blockjob_model::profile::{QEMU_10_0, REFERENCE};
-use blockjob_model::{Profile, Status, Verb};
+use blockjob_model::property::{Check, Property};
+use blockjob_model::state::{Call, CallState, Cancel, World};
+use blockjob_model::step::{Output, Step, View, steps};
+use blockjob_model::vocabulary::Callback;
+use blockjob_model::{Lifecycle, Profile, Request, Status, Verb};
 
-fn explore(profile: &'static Profile, jobs: usize) -> Report {
-    run(
-        &Options::new(profile, jobs).expect("so many jobs can be explored"),
-        |_| {},
-    )
+fn options(profile: &'static Profile, jobs: usize) -> Options {
+    Options::new(profile, jobs).expect("so many jobs can be explored")
 }
 
+fn counts(report: &Report) -> (u64, u64, u32) {
+    (report.states, report.transitions, report.depth)
+}
+
+/// What was violated, and in how many steps (the first line of a counterexample names its
+/// scenario).
 fn violated(report: &Report) -> Vec<(&'static str, usize)> {
-    report
-        .properties
-        .iter()
-        .filter_map(|property| {
-            // The first line of a counterexample names its scenario.
-            let steps = property.counterexample.as_ref()?.len() - 1;
-            Some((property.id, steps))
-        })
-        .collect()
+    let found = |property: &explore::PropertyReport| {
+        Some((property.id, property.counterexample.as_ref()?.len() - 1))
+    };
+    report.properties.iter().filter_map(found).collect()
 }
 
 #[test]
 fn the_reference_holds_for_one_job_alone() {
-    let report = explore(&REFERENCE, 1);
+    let report = run(&options(&REFERENCE, 1), |_| {});
     assert_eq!(violated(&report), []);
     assert!(report.held());
+    assert_eq!(counts(&report), (273_920, 1_732_180, 31));
+    // Waiting alone is no state of rest: what follows, follows at once.
+    let missed = &report.coverage;
     assert_eq!(
-        (report.states, report.transitions, report.depth),
-        (273_920, 1_732_180, 31)
-    );
-    // Waiting alone is no state of rest: the decision follows at once.
-    assert_eq!(
-        report.coverage.transitions_missed(),
+        missed.transitions_missed(),
         [(Status::Waiting, Status::Aborting)]
     );
     assert_eq!(
-        report.coverage.verbs_missed(&REFERENCE),
+        missed.verbs_missed(&REFERENCE),
         [(Verb::Cancel, Status::Waiting)]
+    );
+    // Nobody but a peer brings a prepared job down.
+    assert_eq!(
+        missed.lifecycle_missed(),
+        [(Lifecycle::Prepared, Lifecycle::Cancelled)]
     );
 }
 
 #[test]
-fn the_reference_holds_for_two_jobs_and_takes_every_cell_of_both_tables() {
-    let report = explore(&REFERENCE, 2);
+fn the_reference_holds_for_two_jobs_and_takes_every_cell_of_the_tables() {
+    let report = run(&options(&REFERENCE, 2), |_| {});
     assert_eq!(violated(&report), []);
     assert!(report.held());
-    assert_eq!(
-        (report.states, report.transitions, report.depth),
-        (735_641, 4_478_964, 50)
-    );
+    assert_eq!(counts(&report), (1_095_470, 7_536_752, 50));
     assert_eq!(report.coverage.transitions_missed(), []);
     assert_eq!(report.coverage.verbs_missed(&REFERENCE), []);
+    assert_eq!(report.coverage.lifecycle_missed(), []);
 }
 
 #[test]
 fn qemu_breaks_what_the_reference_decided_otherwise_and_nothing_else() {
-    // Complete twice; verbs after the end of the run; a pause nobody can take back; finalize
-    // that answers success for a prepare that failed.
-    let one = [("D17", 8), ("D18", 6), ("D20", 21), ("D40", 7)];
-    assert_eq!(violated(&explore(&QEMU_10_0, 1)), one);
+    // Complete tells the driver twice; a job whose run is over can still be paused; finalize
+    // answers success for a prepare that failed; a late pause sticks.
+    let report = run(&options(&QEMU_10_0, 1), |_| {});
+    assert_eq!(
+        violated(&report),
+        [("D17", 8), ("D18", 6), ("D20", 21), ("D40", 7)]
+    );
+    assert!(!report.held());
+}
+
+/// The smallest thing to explore that has everything the faults below need.
+fn two_plain() -> Vec<Scenario> {
+    let mut all = scenarios(2, &REFERENCE);
+    all.truncate(1);
+    all[0].bounds = Bounds {
+        io_max: 0,
+        tokens_max: 0,
+        points: false,
+        late_reads: false,
+        io_errors: false,
+        set_speed: false,
+    };
+    all
+}
+
+/// Explores two plain jobs with a relation in which `fault` has its way with every step, and
+/// takes a step away by answering `false`.
+fn broken(fault: impl Fn(&World, Move, &mut World, &mut Option<Output>) -> bool) -> Report {
+    let relation = |world: &World,
+                    profile: &Profile,
+                    bounds: Bounds,
+                    visit: &mut dyn FnMut(Move, World, Option<Output>)| {
+        moves(world, profile, bounds, &mut |made, mut next, mut output| {
+            if fault(world, made, &mut next, &mut output) {
+                visit(made, next, output);
+            }
+        });
+    };
+    run_over(&options(&REFERENCE, 2), two_plain(), &relation, &mut |_| {})
+}
+
+fn found(report: &Report, id: &str) -> Vec<String> {
+    let property = report.properties.iter().find(|found| found.id == id);
+    property
+        .and_then(|property| property.counterexample.clone())
+        .unwrap_or_else(|| panic!("{id} should be violated: {:?}", violated(report)))
+}
+
+#[test]
+fn the_untouched_relation_passes_where_the_broken_ones_fail() {
+    let report = broken(|_, _, _, _| true);
+    assert_eq!(violated(&report), []);
+}
+
+#[test]
+fn a_false_property_is_refuted_by_the_shortest_story() {
+    let mut options = options(&REFERENCE, 2);
+    options.properties = vec![Property {
+        id: "X1",
+        name: "nobody-pauses",
+        sentence: "No job is ever parked.",
+        check: Check::World(|place| place.world.jobs.iter().all(|job| !job.status.is_parked())),
+    }];
+    let report = run_over(&options, two_plain(), &moves, &mut |_| {});
+    assert_eq!(
+        found(&report, "X1"),
+        [
+            "with two plain jobs",
+            "job 0: create is asked → status created",
+            "job 0: pause is asked",
+            "job 1: create is asked → status created",
+            "every job: start is asked",
+            "job 0 starts → status running",
+            "job 0 sees a pause → pause begins",
+            "job 0 is quiescent → pause ends",
+            "job 0 parks → status paused",
+        ]
+    );
+}
+
+#[test]
+fn a_lost_wake_leaves_the_job_stuck() {
+    let report = broken(|_, made, _, _| !matches!(made, Move::Step(Step::Unpark(_))));
+    let story = found(&report, STUCK);
+    assert!(story.iter().any(|line| line.contains("parks")), "{story:?}");
+}
+
+#[test]
+fn a_commit_beside_an_abort_is_found() {
+    // The abort forgets that the other member must fall with the first.
+    let report = broken(|before, made, next, _| {
+        if let Move::Step(Step::Exit(member)) = made
+            && next.group.aborting
+            && !before.group.aborting
+        {
+            for (other, job) in next.jobs.iter_mut().enumerate() {
+                if other != member {
+                    job.cancel = Cancel::No;
+                }
+            }
+        }
+        true
+    });
+    found(&report, "P15");
+}
+
+#[test]
+fn a_job_that_vanishes_from_pending_is_found() {
+    let report = broken(|before, made, next, output| {
+        if let Move::Step(Step::PrepareBegin(member)) = made {
+            assert_eq!(before.jobs[member].status, Status::Pending);
+            next.jobs[member].status = Status::Null;
+            *output = Some(Output::Status(member, Status::Null));
+        }
+        true
+    });
+    found(&report, "P1");
+    found(&report, "P37");
+    found(&report, LIFECYCLE);
+}
+
+#[test]
+fn a_swallowed_pause_is_found() {
+    let report = broken(|_, made, next, _| {
+        if let Move::Step(Step::RunBegin(member)) = made {
+            next.jobs[member].user_paused = false;
+        }
+        true
+    });
+    found(&report, "P3");
+}
+
+#[test]
+fn a_clean_that_is_skipped_is_found() {
+    let report = broken(|_, made, _, output| {
+        if let Move::Step(Step::CleanBegin(_) | Step::CleanEnd(_)) = made {
+            *output = None;
+        }
+        true
+    });
+    found(&report, "P10");
+}
+
+#[test]
+fn an_abort_after_commit_is_found() {
+    let report = broken(|before, _, _, output| {
+        if let Some(Output::Begin(member, Callback::Commit)) = *output
+            && before.jobs[0].is_final()
+            && member == 0
+        {
+            *output = Some(Output::Begin(member, Callback::Abort));
+        }
+        if let Some(Output::Begin(0, Callback::Commit)) = *output {
+            *output = Some(Output::Begin(0, Callback::Abort));
+        }
+        true
+    });
+    found(&report, "P9");
+    found(&report, "P13");
+}
+
+/// P2: a refusal changes nothing and shows nothing, for every request in every world that one
+/// job can come to.
+#[test]
+fn a_refusal_changes_nothing() {
+    let requests = [
+        Request::Pause,
+        Request::Resume,
+        Request::Cancel { force: false },
+        Request::Cancel { force: true },
+        Request::Complete,
+        Request::Finalize,
+        Request::Dismiss,
+        Request::SetSpeed { negative: false },
+        Request::SetSpeed { negative: true },
+        Request::Change,
+    ];
+    let refusals = core::cell::Cell::new(0u32);
+    let ask = |world: &World, profile: &Profile| {
+        for request in requests {
+            let mut asked = world.clone();
+            asked.calls.push(Call {
+                thread: 1,
+                member: Some(0),
+                request,
+                block: true,
+                state: CallState::Issued,
+            });
+            let place = asked.calls.len() - 1;
+            steps(&asked, profile, View::FULL, &mut |step, next, output| {
+                let answered = matches!(next.calls[place].state, CallState::Answered(Err(_)));
+                if step == Step::TakeEffect(place) && answered {
+                    refusals.set(refusals.get() + 1);
+                    assert_eq!((&next.jobs, next.group), (&world.jobs, world.group));
+                    assert_eq!(output, None);
+                }
+            });
+        }
+    };
+    let relation = |world: &World,
+                    profile: &Profile,
+                    bounds: Bounds,
+                    visit: &mut dyn FnMut(Move, World, Option<Output>)| {
+        ask(world, profile);
+        moves(world, profile, bounds, visit);
+    };
+    let mut few = scenarios(1, &REFERENCE);
+    few.retain(|scenario| scenario.name == "must be completed, manual finalize, manual dismiss");
+    assert_eq!(few.len(), 1);
+    few[0].bounds.late_reads = false;
+    let report = run_over(&options(&REFERENCE, 1), few, &relation, &mut |_| {});
+    assert!(report.held());
+    assert!(refusals.get() > 10_000, "{}", refusals.get());
+}
+
+#[test]
+fn what_cannot_be_explored_is_said() {
+    let zero = Options::new(&REFERENCE, 0).err().map(|bad| bad.to_string());
+    assert_eq!(
+        zero.as_deref(),
+        Some("cannot explore 0 jobs: the search takes 1 to 3")
+    );
+    let unknown = options(&REFERENCE, 1).only(["P99"]).err();
+    let unknown = unknown.map(|bad| bad.to_string()).unwrap_or_default();
+    assert!(
+        unknown.starts_with("no property `P99` here; there are P1, "),
+        "{unknown}"
+    );
+    let chosen = options(&REFERENCE, 1)
+        .only(["p7", "D40"])
+        .expect("both exist");
+    assert_eq!(chosen.properties.len(), 2);
+}
+
+#[test]
+fn a_search_that_was_cut_short_does_not_hold() {
+    let mut options = options(&REFERENCE, 1);
+    options.states_max = 100;
+    let report = run(&options, |_| {});
+    assert!(!report.held());
+    assert!(report.properties[0].bound.ends_with("cut short"));
+    assert_ne!(report.coverage, Coverage::default());
 }

@@ -228,12 +228,16 @@ pub(super) fn unpack(
     }
 }
 
+/// The part of a slot that holds the hash.
+const TAG: u64 = !0 << 32;
+
 /// The worlds met so far, numbered in the order of their first visit.
 pub(super) struct Seen {
     stride: usize,
     words: Vec<u64>,
-    /// Number + 1 of the world in each slot; 0 = free. Always at most half full.
-    slots: Vec<u32>,
+    /// Number + 1 of the world in each slot, and above it half of its hash, so that most worlds
+    /// that are not the one looked for need no look; 0 = free. Always at most half full.
+    slots: Vec<u64>,
     mask: usize,
 }
 
@@ -257,7 +261,7 @@ impl Seen {
         &self.words[number * self.stride..][..self.stride]
     }
 
-    fn slot_of(words: &[u64]) -> usize {
+    fn hash(words: &[u64]) -> u64 {
         // Multiplication by an odd constant (the golden ratio) and a fold of the high half: enough
         // for keys that differ in any bit, and no more than the search can afford.
         let mut hash = 0u64;
@@ -265,27 +269,31 @@ impl Seen {
             hash = (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             hash ^= hash >> 32;
         }
-        hash as usize
+        hash
     }
 
     /// Adds a world; its number, and whether it is new.
     pub(super) fn insert(&mut self, words: &[u64]) -> (usize, bool) {
-        let mut slot = Seen::slot_of(words) & self.mask;
+        let hash = Seen::hash(words);
+        let tag = hash & TAG;
+        let mut slot = hash as usize & self.mask;
         loop {
             match self.slots[slot] {
                 0 => break,
-                number => {
-                    let number = number as usize - 1;
-                    if self.get(number) == words {
+                taken if taken & TAG == tag => {
+                    let number = (taken & !TAG) as usize - 1;
+                    let equal = self.get(number).iter().zip(words).all(|(a, b)| a == b);
+                    if equal {
                         return (number, false);
                     }
                 }
+                _ => {}
             }
             slot = (slot + 1) & self.mask;
         }
         let number = self.len();
         self.words.extend_from_slice(words);
-        self.slots[slot] = number as u32 + 1;
+        self.slots[slot] = tag | (number as u64 + 1);
         if 2 * self.len() > self.slots.len() {
             self.grow();
         }
@@ -298,11 +306,12 @@ impl Seen {
         self.slots.clear();
         self.slots.resize(slots, 0);
         for number in 0..self.len() {
-            let mut slot = Seen::slot_of(self.get(number)) & self.mask;
+            let hash = Seen::hash(self.get(number));
+            let mut slot = hash as usize & self.mask;
             while self.slots[slot] != 0 {
                 slot = (slot + 1) & self.mask;
             }
-            self.slots[slot] = number as u32 + 1;
+            self.slots[slot] = (hash & TAG) | (number as u64 + 1);
         }
     }
 }
