@@ -20,6 +20,14 @@ pub use recorded::{
 pub trait TraceSink: Send + Sync {
     /// One more entry.
     fn record(&self, entry: &TraceEntry<'_>);
+
+    /// Entries that are one step: a status and the event that announces it. A sink that takes
+    /// entries from several threads lets no other entry come between them.
+    fn record_together(&self, entries: &[TraceEntry<'_>]) {
+        for entry in entries {
+            self.record(entry);
+        }
+    }
 }
 
 /// One step.

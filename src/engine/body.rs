@@ -208,8 +208,8 @@ impl Body {
         if let BodyStage::Running(token) = std::mem::replace(&mut self.stage, BodyStage::Moving) {
             self.stage = BodyStage::Ready(token.ready());
             let mut guard = self.monitor.lock();
-            guard.transition(&self.monitor, self.core.key, Status::Ready);
-            self.monitor.announce(&self.core, Event::Ready, None);
+            let event = Some(Event::Ready);
+            guard.transition_announced(&self.monitor, self.core.key, Status::Ready, event);
         }
     }
 

@@ -82,13 +82,10 @@ fn announce_pending<'a>(
     }
     let mut manual = false;
     for key in members {
-        guard.transition(monitor, key, Status::Pending);
-        if let Some(job) = guard.job(key)
-            && !job.core.auto_finalize
-        {
-            manual = true;
-            monitor.announce(&job.core, Event::Pending, None);
-        }
+        let by_hand = guard.job(key).is_some_and(|job| !job.core.auto_finalize);
+        manual |= by_hand;
+        let event = by_hand.then_some(Event::Pending);
+        guard.transition_announced(monitor, key, Status::Pending, event);
     }
     if manual {
         guard

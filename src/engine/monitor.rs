@@ -91,6 +91,26 @@ impl JobCore {
     }
 }
 
+impl JobCore {
+    fn entry<'a>(&'a self, step: TraceStep<'a>) -> TraceEntry<'a> {
+        TraceEntry {
+            job: Some(&self.id),
+            group: self.group_name.as_deref(),
+            step,
+        }
+    }
+
+    fn event_detail<'a>(&'a self, error: Option<&'a str>) -> EventDetail<'a> {
+        EventDetail {
+            job_type: self.driver.job_type(),
+            len_bytes: self.progress.total(),
+            offset_bytes: self.progress.current(),
+            speed_bytes_per_s: self.speed_bytes_per_s.get(),
+            error,
+        }
+    }
+}
+
 impl std::fmt::Debug for JobCore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
@@ -321,8 +341,19 @@ impl State {
             .unwrap_or_default()
     }
 
-    /// Changes a status: asserts the table, announces the change, and tells observers (P1).
+    /// Changes a status: asserts the table, records the change, and tells observers (P1).
     pub(super) fn transition(&mut self, monitor: &Monitor, key: JobKey, to: Status) {
+        self.transition_announced(monitor, key, to, None);
+    }
+
+    /// As [`transition`](Self::transition), with an event that belongs to the change: one step.
+    pub(super) fn transition_announced(
+        &mut self,
+        monitor: &Monitor,
+        key: JobKey,
+        to: Status,
+        event: Option<Event>,
+    ) {
         let Some(job) = self.jobs.get_mut(&key) else {
             return;
         };
@@ -338,7 +369,7 @@ impl State {
             return;
         }
         self.version += 1;
-        monitor.record(&job.core, &TraceStep::Status(to));
+        monitor.record_status(&job.core, to, event);
         if self.watchers > 0 {
             monitor.watch.notify_all();
         }
@@ -455,28 +486,26 @@ impl Monitor {
         thread::current_id() == self.main_thread
     }
 
-    /// Records a step of `core` inside the current critical section.
-    pub(super) fn record(&self, core: &JobCore, step: &TraceStep<'_>) {
-        if let Some(sink) = &self.trace {
-            sink.record(&TraceEntry {
-                job: Some(&core.id),
-                group: core.group_name.as_deref(),
-                step: *step,
-            });
+    /// Records a status inside the section that changes it, and the event that belongs to it.
+    fn record_status(&self, core: &JobCore, status: Status, event: Option<Event>) {
+        let Some(sink) = &self.trace else {
+            return;
+        };
+        let status = core.entry(TraceStep::Status(status));
+        match event {
+            None => sink.record(&status),
+            Some(event) => {
+                let event = core.entry(TraceStep::Event(event, core.event_detail(None)));
+                sink.record_together(&[status, event]);
+            }
         }
     }
 
-    /// Records an event with the job's numbers at this moment (SEMANTICS.md §7.1).
+    /// Records an event with the job's numbers at this moment (SEMANTICS.md §7.1), inside the
+    /// section that makes it true.
     pub(super) fn announce(&self, core: &JobCore, event: Event, error: Option<&str>) {
-        if self.trace.is_some() {
-            let detail = EventDetail {
-                job_type: core.driver.job_type(),
-                len_bytes: core.progress.total(),
-                offset_bytes: core.progress.current(),
-                speed_bytes_per_s: core.speed_bytes_per_s.get(),
-                error,
-            };
-            self.record(core, &TraceStep::Event(event, detail));
+        if let Some(sink) = &self.trace {
+            sink.record(&core.entry(TraceStep::Event(event, core.event_detail(error))));
         }
     }
 

@@ -107,21 +107,27 @@ impl<W: Write> Inner<W> {
 
 impl<W: Write + Send> TraceSink for TraceWriter<W> {
     fn record(&self, entry: &TraceEntry<'_>) {
+        self.record_together(std::slice::from_ref(entry));
+    }
+
+    fn record_together(&self, entries: &[TraceEntry<'_>]) {
         let thread = thread::label();
         let mut inner = self.inner.lock();
-        inner.entries += 1;
-        // Taken under the lock: `t_ns` grows with `seq`.
-        let t_ns = self.start.elapsed().as_nanos();
-        let seq = inner.entries;
-        let line = &mut inner.buffer;
-        // Writing to a string cannot fail.
-        let _ = write!(line, "{{\"seq\":{seq},\"t_ns\":{t_ns}");
-        text(line, "thread", &thread);
-        text(line, "kind", kind(&entry.step));
-        optional_text(line, "job", entry.job);
-        optional_text(line, "group", entry.group);
-        detail(line, &entry.step);
-        line.push_str("}\n");
+        for entry in entries {
+            inner.entries += 1;
+            // Taken under the lock: `t_ns` grows with `seq`.
+            let t_ns = self.start.elapsed().as_nanos();
+            let seq = inner.entries;
+            let line = &mut inner.buffer;
+            // Writing to a string cannot fail.
+            let _ = write!(line, "{{\"seq\":{seq},\"t_ns\":{t_ns}");
+            text(line, "thread", &thread);
+            text(line, "kind", kind(&entry.step));
+            optional_text(line, "job", entry.job);
+            optional_text(line, "group", entry.group);
+            detail(line, &entry.step);
+            line.push_str("}\n");
+        }
         if inner.buffer.len() >= BUFFER_BYTES {
             inner.flush();
         }
