@@ -134,7 +134,10 @@ pub fn judge(
 fn in_hand(world: &World, member: usize) -> bool {
     let cancels = |call: &Call| {
         matches!(call.request, Request::Cancel { .. })
-            && matches!(call.state, CallState::InCallback { .. })
+            && matches!(
+                call.state,
+                CallState::Accepted { .. } | CallState::InCallback { .. } | CallState::Told { .. }
+            )
             && call.member.map(usize::from) == Some(member)
     };
     world.group.aborting || world.calls.iter().any(cancels)

@@ -335,6 +335,18 @@ pub enum CallState {
         /// For a cancel: the driver made it a forced one.
         forced: bool,
     },
+    /// The main loop has accepted it; its driver callback is about to begin. What was read for
+    /// the decision may change meanwhile (P28).
+    Accepted {
+        /// For a cancel: the driver makes it a forced one.
+        forced: bool,
+    },
+    /// Its driver callback has returned; what it asked for is set down in a section of its own, and
+    /// others may come between (SEMANTICS.md §4.9, Cancel; P28).
+    Told {
+        /// For a cancel: the driver made it a forced one.
+        forced: bool,
+    },
     /// Took effect; the answer comes when the main loop has done what follows at once.
     Awaiting,
     /// Took effect and has an answer.
@@ -419,9 +431,12 @@ impl World {
 
     /// The main loop is inside the driver callback of a request.
     pub fn in_request_callback(&self) -> bool {
-        self.calls
-            .iter()
-            .any(|call| matches!(call.state, CallState::InCallback { .. }))
+        self.calls.iter().any(|call| {
+            matches!(
+                call.state,
+                CallState::Accepted { .. } | CallState::InCallback { .. } | CallState::Told { .. }
+            )
+        })
     }
 
     /// The main loop is in the middle of something of this transaction and will go on by itself.

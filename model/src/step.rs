@@ -150,6 +150,8 @@ pub enum Step {
     RequestCallbackBegin(usize),
     /// The callback of a request ends.
     RequestCallbackEnd(usize),
+    /// What the request asked for is set down.
+    RequestEffect(usize),
     /// The `cancel` callback of a member a peer brought down begins.
     PeerCancelBegin(usize),
     /// The `cancel` callback of a member a peer brought down ends.
@@ -1014,19 +1016,32 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                     );
                 }
             }
+            &CallState::Accepted { forced } => {
+                let member = usize::from(call.member.unwrap_or_default());
+                let callback = request::callback(call.request);
+                self.offer(
+                    Step::RequestCallbackBegin(place),
+                    callback.map(|callback| Output::Begin(member, callback)),
+                    |world| world.calls[place].state = CallState::InCallback { forced },
+                );
+            }
             &CallState::InCallback { forced } => {
                 let member = usize::from(call.member.unwrap_or_default());
                 let callback = request::callback(call.request);
                 let well = call.request != (Request::Cancel { force: false }) || forced;
-                let request = call.request;
                 self.offer(
                     Step::RequestCallbackEnd(place),
                     callback.map(|callback| Output::End(member, callback, well)),
-                    |world| {
-                        let effect = request::apply_after_callback(world, member, request, forced);
-                        world.calls[place].state = effect;
-                    },
+                    |world| world.calls[place].state = CallState::Told { forced },
                 );
+            }
+            &CallState::Told { forced } => {
+                let member = usize::from(call.member.unwrap_or_default());
+                let request = call.request;
+                self.offer(Step::RequestEffect(place), None, |world| {
+                    let effect = request::apply_after_callback(world, member, request, forced);
+                    world.calls[place].state = effect;
+                });
             }
             CallState::Issued => self.take_effect(place),
         }
@@ -1059,12 +1074,10 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                 self.answer(place, Step::TakeEffect(place), Err(refusal));
             }
             Effect::NotNow => {}
-            Effect::Callback { callback, forced } if self.view.callbacks => {
-                self.offer(
-                    Step::RequestCallbackBegin(place),
-                    Some(Output::Begin(member, callback)),
-                    |world| world.calls[place].state = CallState::InCallback { forced },
-                );
+            Effect::Callback { forced, .. } if self.view.callbacks => {
+                self.offer(Step::TakeEffect(place), None, |world| {
+                    world.calls[place].state = CallState::Accepted { forced };
+                });
             }
             Effect::Callback { forced, .. } => {
                 let request = call.request;

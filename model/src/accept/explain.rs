@@ -388,7 +388,11 @@ pub(super) fn answer(
         match &call.state {
             CallState::Answered(reply) => possible.push(*reply),
             CallState::Looked(_) => possible.push(Ok(())),
-            CallState::Issued | CallState::InCallback { .. } | CallState::Awaiting => {}
+            CallState::Issued
+            | CallState::Accepted { .. }
+            | CallState::InCallback { .. }
+            | CallState::Told { .. }
+            | CallState::Awaiting => {}
         }
     }
     possible.sort_unstable();

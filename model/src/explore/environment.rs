@@ -138,7 +138,7 @@ fn forget(world: &mut World, bounds: Bounds) -> World {
     world.calls.retain(|call| {
         matches!(
             call.state,
-            CallState::InCallback { .. } | CallState::Awaiting
+            CallState::InCallback { .. } | CallState::Told { .. } | CallState::Awaiting
         )
     });
     for call in &mut world.calls {
@@ -316,6 +316,7 @@ impl fmt::Display for Step {
             Step::TakeEffect(_) => (None, "a request takes effect"),
             Step::RequestCallbackBegin(_) => (None, "the callback of a request begins"),
             Step::RequestCallbackEnd(_) => (None, "the callback of a request returns"),
+            Step::RequestEffect(_) => (None, "what was asked for is set down"),
             Step::Settle(_) => (None, "the request is answered"),
         };
         match member {

@@ -173,12 +173,13 @@ pub(super) fn pack(world: &World, history: &[History], words: &mut [u64]) {
             .expect("only requests that take time are under way");
         to.put(request as u64, 3);
         to.put(u64::from(call.member.unwrap_or_default()), 3);
-        let (awaits, forced) = match call.state {
-            CallState::InCallback { forced } => (false, forced),
-            CallState::Awaiting => (true, false),
+        let (state, forced) = match call.state {
+            CallState::InCallback { forced } => (0, forced),
+            CallState::Told { forced } => (1, forced),
+            CallState::Awaiting => (2, false),
             _ => panic!("answered calls are over"),
         };
-        to.flag(awaits);
+        to.put(state, 2);
         to.flag(forced);
     }
     words[0] |= to.word << GROUP_AT;
@@ -211,12 +212,12 @@ pub(super) fn unpack(
     if from.flag() {
         let request = REQUESTS[from.take(3)];
         let member = from.take(3) as u16;
-        let state = if from.flag() {
-            CallState::Awaiting
-        } else {
-            CallState::InCallback {
-                forced: from.flag(),
-            }
+        let state = from.take(2);
+        let forced = from.flag();
+        let state = match state {
+            0 => CallState::InCallback { forced },
+            1 => CallState::Told { forced },
+            _ => CallState::Awaiting,
         };
         world.calls.push(Call {
             thread: 0,
