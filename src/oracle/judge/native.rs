@@ -297,14 +297,18 @@ impl Judge {
             block: true,
             completion: flag(record.completion, false),
         };
-        // Whether a driver that can be completed must be is its own affair.
-        let specs = [
-            spec,
-            JobSpec {
-                needs_finish: spec.can_complete,
-                ..spec
-            },
-        ];
+        // Whether a driver that can be completed must be is its own affair, and so is a completion
+        // function nobody speaks of.
+        let mut specs = Vec::with_capacity(4);
+        for needs_finish in [false, spec.can_complete] {
+            for completion in [spec.completion, !record.completion.is_present()] {
+                specs.push(JobSpec {
+                    needs_finish,
+                    completion,
+                    ..spec
+                });
+            }
+        }
         let name = record.group.as_str().map(std::borrow::Cow::into_owned);
         let acceptor = &mut self.acceptor;
         let others = self.others;
@@ -538,7 +542,6 @@ impl Judge {
         let id = record.job.as_str().unwrap_or_default();
         if let Some(job) = self.jobs.get_mut(id.as_ref())
             && record.len.is_present()
-            && !matches!(event, Event::Pending | Event::Error { .. })
         {
             let place = Place {
                 line,

@@ -1,0 +1,414 @@
+//! Goal: the oracle takes what the engine records of itself, and refuses it once it is altered.
+//!
+//! Method: engine runs with calls from another thread, written by the native writer, go through
+//! the oracle as a file would. Then single lines are altered, each into something that must not
+//! be, and the rule that finds it is pinned.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use blockjob::driver::{Driver, Errno, Finish, Flow, JobError, RunContext};
+use blockjob::engine::{CancelMode, JobOptions, Manager, ManagerConfig};
+use blockjob::model::Status;
+use blockjob::oracle::{self, Options, Outcome, Verdict};
+use blockjob::trace::{Io, JobRecorder, RecordingHandle, RecordingManager, TraceSink, TraceWriter};
+
+/// Counts, with a piece of recorded I/O a turn, and ends as it is told.
+struct Count {
+    recorder: JobRecorder,
+    turns: u64,
+    /// Becomes ready, and ends when told to.
+    converges: bool,
+    fails: bool,
+    prepare_fails: bool,
+}
+
+impl Count {
+    fn new(recorder: JobRecorder, turns: u64) -> Count {
+        Count {
+            recorder,
+            turns,
+            converges: false,
+            fails: false,
+            prepare_fails: false,
+        }
+    }
+}
+
+fn eio() -> JobError {
+    JobError::with_message(Errno::IO, "the disk is on fire")
+}
+
+impl Driver for Count {
+    fn job_type(&self) -> &'static str {
+        "count"
+    }
+
+    fn supports_complete(&self) -> bool {
+        self.converges
+    }
+
+    fn prepare(&self) -> Result<(), JobError> {
+        if self.prepare_fails {
+            Err(eio())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn cancel(&self, force: bool, ready: bool) -> bool {
+        force || !(ready && self.converges)
+    }
+
+    fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
+        context.progress().set_remaining(self.turns);
+        for turn in 0..self.turns {
+            if context.pause_point() == Flow::Cancelled {
+                return Ok(());
+            }
+            let permit = context.io();
+            let io = Io {
+                op: "copy",
+                offset: turn,
+                bytes: 1,
+            };
+            let done: Result<(), JobError> = self.recorder.io(io, || Ok(()));
+            drop(permit);
+            done?;
+            context.progress().advance(1);
+        }
+        if self.fails {
+            return Err(eio());
+        }
+        if self.converges {
+            let mut context = context.ready();
+            match context.wait_for_finish() {
+                Finish::Complete | Finish::SoftCancel | Finish::Cancelled => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the writer writes to; threads that are just ending may still hold the writer.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Bench {
+    sink: Arc<TraceWriter<Buffer>>,
+    manager: RecordingManager,
+}
+
+impl Bench {
+    fn recorder(&self, id: &str, group: Option<&str>) -> JobRecorder {
+        JobRecorder::new(Arc::clone(&self.sink) as Arc<dyn TraceSink>, id, group)
+    }
+
+    fn start(&self, options: JobOptions, turns: u64) -> RecordingHandle {
+        let recorder = self.recorder(options.id(), None);
+        self.manager
+            .create(options, Count::new(recorder, turns))
+            .unwrap()
+            .start()
+    }
+}
+
+/// Runs `client` on its own thread beside the main loop; the trace, as a file has it.
+fn record(client: impl FnOnce(&Bench) + Send) -> String {
+    let buffer = Buffer::default();
+    let sink = Arc::new(TraceWriter::new(buffer.clone()));
+    let config = ManagerConfig::default().trace(Arc::clone(&sink) as Arc<dyn TraceSink>);
+    let (manager, mut main_loop) = Manager::new(config);
+    let bench = Bench {
+        sink: Arc::clone(&sink),
+        manager: RecordingManager::new(manager.clone(), Arc::clone(&sink) as Arc<dyn TraceSink>),
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            client(&bench);
+            manager.shutdown();
+        });
+        main_loop.run();
+    });
+    sink.finish().unwrap();
+    String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+}
+
+fn check(trace: &str) -> Verdict {
+    oracle::check_reader("trace", trace.as_bytes(), &Options::default())
+}
+
+fn accepted(trace: &str) {
+    let verdict = check(trace);
+    assert!(
+        matches!(verdict.outcome, Outcome::Accept),
+        "{verdict}\n{trace}"
+    );
+    assert_eq!(verdict.profile, Some("reference"));
+    assert_eq!(verdict.events, trace.lines().count() as u64 - 1);
+}
+
+/// One job through everything: pause, resume, refusals, speed, finalize, dismiss.
+fn one_job() -> String {
+    record(|bench| {
+        let options = JobOptions::new("j0")
+            .manual_finalize(true)
+            .manual_dismiss(true)
+            .on_completion(|_| ());
+        let job = bench.start(options, 3);
+        let _ = job.pause();
+        let _ = job.pause();
+        let _ = job.complete();
+        let _ = job.resume();
+        let _ = job.resume();
+        job.job().wait_for(&[Status::Pending]).unwrap();
+        assert!(job.set_speed(5).is_err());
+        job.finalize().unwrap();
+        job.wait_concluded().unwrap().unwrap();
+        job.dismiss().unwrap();
+        assert!(job.pause().is_err());
+    })
+}
+
+#[test]
+fn the_engine_s_own_traces_are_accepted() {
+    accepted(&one_job());
+    accepted(&record(|bench| {
+        for round in 0..20 {
+            let job = bench.start(JobOptions::new(format!("j{round}")), 50);
+            let _ = job.pause();
+            let _ = job.resume();
+            if round % 2 == 0 {
+                let _ = job.cancel(CancelMode::Force);
+            }
+            let _ = job.wait_concluded();
+        }
+    }));
+}
+
+#[test]
+fn a_converging_job_is_accepted_however_it_is_told_to_finish() {
+    for finish in [Some(CancelMode::Soft), Some(CancelMode::Force), None] {
+        accepted(&record(|bench| {
+            let recorder = bench.recorder("mirror", None);
+            let driver = Count {
+                converges: true,
+                ..Count::new(recorder, 2)
+            };
+            let job = bench
+                .manager
+                .create(JobOptions::new("mirror"), driver)
+                .unwrap()
+                .start();
+            job.job().wait_for(&[Status::Ready]).unwrap();
+            match finish {
+                Some(mode) => job.cancel(mode).unwrap(),
+                None => job.complete().unwrap(),
+            }
+            let _ = job.complete();
+            let _ = job.wait_concluded();
+        }));
+    }
+}
+
+#[test]
+fn transactions_are_accepted_however_they_end() {
+    for (fails, prepare_fails, cancels) in [
+        (false, false, false),
+        (true, false, false),
+        (false, true, false),
+        (false, false, true),
+    ] {
+        accepted(&record(|bench| {
+            let mut transaction = bench.manager.transaction();
+            let name = transaction.name().map(str::to_owned);
+            for (place, id) in ["a", "b", "c"].into_iter().enumerate() {
+                let recorder = bench.recorder(id, name.as_deref());
+                let driver = Count {
+                    fails: fails && place == 1,
+                    prepare_fails: prepare_fails && place == 1,
+                    ..Count::new(recorder, 20)
+                };
+                transaction
+                    .create(JobOptions::new(id).manual_finalize(place == 0), driver)
+                    .unwrap();
+            }
+            let jobs = transaction.start();
+            let token = bench.manager.pause_all();
+            bench.manager.resume_all(token);
+            if cancels {
+                let _ = jobs[2].cancel(CancelMode::Force);
+            } else if !fails {
+                jobs[0].job().wait_for(&[Status::Pending]).unwrap();
+                assert_eq!(jobs[1].finalize().is_err(), prepare_fails);
+            }
+            for job in &jobs {
+                let _ = job.wait_concluded();
+            }
+        }));
+    }
+}
+
+#[test]
+fn jobs_given_up_before_their_start_are_accepted() {
+    accepted(&record(|bench| {
+        let recorder = bench.recorder("j0", None);
+        let created = bench
+            .manager
+            .create(JobOptions::new("j0"), Count::new(recorder, 1))
+            .unwrap();
+        drop(created);
+        let recorder = bench.recorder("bad id", None);
+        assert!(
+            bench
+                .manager
+                .create(JobOptions::new("bad id"), Count::new(recorder, 1))
+                .is_err()
+        );
+        let mut transaction = bench.manager.transaction();
+        let name = transaction.name().map(str::to_owned);
+        for id in ["a", "b"] {
+            let recorder = bench.recorder(id, name.as_deref());
+            transaction
+                .create(JobOptions::new(id), Count::new(recorder, 1))
+                .unwrap();
+        }
+        drop(transaction);
+    }));
+}
+
+/// Renumbers the records, so that only the alteration is wrong.
+fn renumber(lines: &[String]) -> String {
+    let mut text = String::new();
+    let mut seq = 0;
+    for line in lines {
+        match line.split_once(",\"t_ns\"") {
+            Some((_, rest)) => {
+                seq += 1;
+                text += &format!("{{\"seq\":{seq},\"t_ns\"{rest}\n");
+            }
+            None => text += &format!("{line}\n"),
+        }
+    }
+    text
+}
+
+#[test]
+fn an_altered_trace_is_refused_for_what_was_altered() {
+    // One turn at a time, so that the trace is the same each time.
+    let trace = record(|bench| {
+        let options = JobOptions::new("j0").manual_finalize(true);
+        let job = bench.start(options, 1);
+        job.job().wait_for(&[Status::Pending]).unwrap();
+        job.finalize().unwrap();
+        job.wait_concluded().unwrap().unwrap();
+    });
+    accepted(&trace);
+    let lines: Vec<String> = trace.lines().map(str::to_owned).collect();
+    let find = |what: &str| {
+        lines
+            .iter()
+            .position(|line| line.contains(what))
+            .unwrap_or_else(|| panic!("no {what} in\n{trace}"))
+    };
+    let drop_line = |what: &str| {
+        let mut lines = lines.clone();
+        lines.remove(find(what));
+        renumber(&lines)
+    };
+    let double = |what: &str| {
+        let mut lines = lines.clone();
+        lines.insert(find(what), lines[find(what)].clone());
+        renumber(&lines)
+    };
+    let replace = |what: &str, with: &str| {
+        let mut lines = lines.clone();
+        let place = find(what);
+        lines[place] = lines[place].replace(what, with);
+        renumber(&lines)
+    };
+    let mut found = String::new();
+    for (name, altered) in [
+        ("no start", drop_line("\"verb\":\"start\"")),
+        (
+            "run begins twice",
+            double("\"callback\":\"run\",\"edge\":\"begin\""),
+        ),
+        (
+            "run does not end",
+            drop_line("\"callback\":\"run\",\"edge\":\"end\""),
+        ),
+        (
+            "I/O does not end",
+            drop_line("\"kind\":\"io\",\"job\":\"j0\",\"group\":null,\"edge\":\"end\""),
+        ),
+        (
+            "no prepare",
+            drop_line("\"callback\":\"prepare\",\"edge\":\"begin\""),
+        ),
+        (
+            "no commit",
+            drop_line("\"callback\":\"commit\",\"edge\":\"begin\""),
+        ),
+        (
+            "abort for commit",
+            replace(
+                "\"callback\":\"commit\",\"edge\":\"begin\"",
+                "\"callback\":\"abort\",\"edge\":\"begin\"",
+            ),
+        ),
+        (
+            "no clean",
+            drop_line("\"callback\":\"clean\",\"edge\":\"begin\""),
+        ),
+        ("no waiting", drop_line("\"status\":\"waiting\"")),
+        ("no PENDING", drop_line("BLOCK_JOB_PENDING")),
+        ("no COMPLETED", drop_line("BLOCK_JOB_COMPLETED")),
+        (
+            "CANCELLED for COMPLETED",
+            replace("BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED"),
+        ),
+        ("null twice", double("\"status\":\"null\"")),
+        (
+            "finalize returns twice",
+            double("\"kind\":\"return\",\"job\":\"j0\",\"group\":null,\"verb\":\"finalize\""),
+        ),
+        (
+            "finalize refused",
+            replace(
+                "\"verb\":\"finalize\",\"ok\":true",
+                "\"verb\":\"finalize\",\"ok\":false,\"class\":\"GenericError\",\"error\":\"Job is already paused\"",
+            ),
+        ),
+        (
+            "progress beyond its end",
+            replace("\"offset\":1,\"speed\"", "\"offset\":2,\"speed\""),
+        ),
+        (
+            "a job nobody made",
+            replace(
+                "\"kind\":\"status\",\"job\":\"j0\"",
+                "\"kind\":\"status\",\"job\":\"ghost\"",
+            ),
+        ),
+    ] {
+        let verdict = check(&altered);
+        let fault = verdict
+            .fault()
+            .unwrap_or_else(|| panic!("{name}: {verdict}\n{altered}"));
+        found += &format!("{name}: {}\n", fault.rule);
+    }
+    insta::assert_snapshot!(found);
+}
