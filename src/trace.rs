@@ -92,6 +92,8 @@ pub enum Call<'a> {
         auto_dismiss: bool,
         /// The driver has a `complete`.
         can_complete: bool,
+        /// The job has a completion function.
+        completion: bool,
     },
     /// `cancel`.
     Cancel {

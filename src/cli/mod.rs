@@ -7,11 +7,13 @@
 //! | [`session`] | copies under way, recorded if wanted |
 //! | [`controls`] | signals, as requests to jobs |
 //! | [`copy`] | pairs of files, as jobs |
+//! | [`check`] | recorded behaviour, judged |
 //! | [`explore`] | the specification, searched |
 //! | [`spec`] | its tables and diagrams |
 //! | [`schema`] | JSON Schemas of the machine output |
 
 mod args;
+mod check;
 mod controls;
 mod copy;
 mod explore;
@@ -45,6 +47,9 @@ enum Command {
     /// Copy files and block devices, all or nothing
     #[command(long_about = copy::LONG)]
     Copy(copy::Arguments),
+    /// Judge recorded behaviour of a job engine
+    #[command(long_about = check::LONG)]
+    Check(check::Arguments),
     /// Search the specification for everything that must hold
     #[command(long_about = explore::LONG)]
     Explore(explore::Arguments),
@@ -60,6 +65,7 @@ pub fn main() -> ExitCode {
     let mut output = Output::new();
     let answer = match &arguments.command {
         Command::Copy(arguments) => copy::run(arguments, &mut output),
+        Command::Check(arguments) => check::run(arguments, &mut output),
         Command::Explore(arguments) => explore::run(arguments, &mut output),
         Command::Spec(arguments) => Ok(spec::run(arguments, &mut output)),
         Command::Schema(arguments) => Ok(schema::run(arguments, &mut output)),

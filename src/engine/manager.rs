@@ -130,13 +130,21 @@ impl JobOptions {
         self.auto_dismiss
     }
 
-    /// Puts `wrapper` in the completion function's place and gives it the function there was.
+    /// Whether the job has a completion function.
+    pub fn has_completion(&self) -> bool {
+        self.completion.is_some()
+    }
+
+    /// Puts `wrapper` in the place of the completion function, if there is one, and gives it that
+    /// function.
     pub(crate) fn wrap_completion(
         mut self,
-        wrapper: impl FnOnce(Option<Completion>, &JobOutcome) + Send + 'static,
+        wrapper: impl FnOnce(Completion, &JobOutcome) + Send + 'static,
     ) -> JobOptions {
-        let completion = self.completion.take();
-        self.on_completion(move |outcome| wrapper(completion, outcome))
+        match self.completion.take() {
+            Some(completion) => self.on_completion(move |outcome| wrapper(completion, outcome)),
+            None => self,
+        }
     }
 
     /// Called once on the main loop, after clean and before the terminal event. Not called for a

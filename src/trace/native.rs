@@ -15,7 +15,7 @@
 //!
 //! | kind | further keys |
 //! |---|---|
-//! | `call` | `verb`; for `create` also `type`, `auto_finalize`, `auto_dismiss`, `can_complete`; for `cancel` also `force` |
+//! | `call` | `verb`; for `create` also `type`, `auto_finalize`, `auto_dismiss`, `can_complete`, `completion`; for `cancel` also `force` |
 //! | `return` | `verb`, `ok`; when not ok also `class`, `error` |
 //! | `status` | `status` |
 //! | `event` | `event`, `type`, `len`, `offset`, `speed`; `error` when there is one; `action` for an I/O error |
@@ -211,11 +211,13 @@ fn call_detail(line: &mut String, call: &Call<'_>) {
             auto_finalize,
             auto_dismiss,
             can_complete,
+            completion,
         } => {
             text(line, "type", job_type);
             flag(line, "auto_finalize", *auto_finalize);
             flag(line, "auto_dismiss", *auto_dismiss);
             flag(line, "can_complete", *can_complete);
+            flag(line, "completion", *completion);
         }
         Call::Cancel { force } => flag(line, "force", *force),
         Call::Plain(_) => {}

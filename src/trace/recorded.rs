@@ -316,14 +316,11 @@ fn create<D: Driver, T>(
         auto_finalize,
         auto_dismiss,
         can_complete: driver.supports_complete(),
+        completion: options.has_completion(),
     };
     let for_completion = recorder.clone();
     let options = options.wrap_completion(move |completion, outcome| {
-        for_completion.infallible(Callback::Completion, || {
-            if let Some(completion) = completion {
-                completion(outcome);
-            }
-        });
+        for_completion.infallible(Callback::Completion, || completion(outcome));
     });
     let driver = Recorded::new(driver, recorder.clone());
     recorder.call(call, || carry_out(options, driver))

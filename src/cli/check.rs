@@ -1,0 +1,222 @@
+//! `blockjob check`: recorded behaviour, judged.
+
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use blockjob::model::Profile;
+use blockjob::oracle::{self, Format, Observer, Options};
+use clap::{Args, ValueEnum};
+
+use super::args;
+use super::output::{Answer, Failure, Output, Verdict, complain, sentence};
+use super::progress::{Bar, Shown};
+
+/// The long help.
+pub const LONG: &str = "\
+Judge recorded behaviour of a job engine.
+
+A trace is a file of JSON lines: a native trace of this project, or a conversation with QEMU, one \
+message a line: {\"t\": seconds, \"dir\": \">\" or \"<\", \"msg\": {...}}. A trace is accepted when the \
+specification allows everything in it; else the first thing that it does not allow is explained, with \
+what would have been allowed in its place.";
+
+const EXIT_CODES: &str = "\
+Of a folder the files *.jsonl, *.ndjson and *.trace are read, the others are counted.
+
+Exit codes: 0 every trace was accepted; 1 one was rejected; 2 none was rejected, but something could \
+not be judged.";
+
+/// Arguments of `check`.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// A trace, a folder of traces, or - for standard input
+    #[arg(required = true, value_name = "TRACE")]
+    traces: Vec<PathBuf>,
+    /// Whose rules; auto takes the version a trace names, else whichever fits
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = profile)]
+    profile: Choice<&'static Profile>,
+    /// What the files are; auto looks at the first line
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    format: FormatName,
+    /// Whether the recorded client was the only one; auto says so until a job appears that no command explains
+    #[arg(long, value_name = "WHO", default_value = "auto")]
+    observer: ObserverName,
+    /// One JSON object a trace instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// A choice, or `auto`.
+#[derive(Clone, Copy)]
+struct Choice<T>(Option<T>);
+
+fn profile(name: &str) -> Result<Choice<&'static Profile>, String> {
+    if name == "auto" {
+        return Ok(Choice(None));
+    }
+    args::profile(name)
+        .map(|profile| Choice(Some(profile)))
+        .map_err(|known| format!("{known}, and auto"))
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatName {
+    /// Recognise it
+    Auto,
+    /// A trace of this project
+    Native,
+    /// A conversation: {"t", "dir", "msg"}
+    Qmp,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ObserverName {
+    /// Find out
+    Auto,
+    /// The only client
+    Sole,
+    /// One of several
+    Shared,
+}
+
+/// What became of the traces.
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    rejected: u64,
+    unjudged: u64,
+    /// Files of folders that are no traces by their names.
+    others: usize,
+}
+
+/// Judges every trace.
+pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
+    let options = Options {
+        profile: arguments.profile.0,
+        format: match arguments.format {
+            FormatName::Auto => None,
+            FormatName::Native => Some(Format::Native),
+            FormatName::Qmp => Some(Format::Qmp),
+        },
+        observer: match arguments.observer {
+            ObserverName::Auto => Observer::Auto,
+            ObserverName::Sole => Observer::Sole,
+            ObserverName::Shared => Observer::Shared,
+        },
+    };
+    let current = Arc::new(Mutex::new(String::new()));
+    let bar = Bar::watch({
+        let current = Arc::clone(&current);
+        move || {
+            let current = current.lock().unwrap_or_else(PoisonError::into_inner);
+            Shown::Words(format!("judging {current}"))
+        }
+    });
+    let mut tally = Tally::default();
+    let mut say = |path: &Path| {
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = path.display().to_string();
+        let verdict = judge(path, &options);
+        match verdict.exit_code() {
+            0 => tally.accepted += 1,
+            1 => tally.rejected += 1,
+            _ => tally.unjudged += 1,
+        }
+        if arguments.json {
+            output.line(verdict.to_json());
+        } else {
+            text(&verdict, output);
+        }
+        // Whoever follows along sees each verdict as it falls.
+        output.flush();
+    };
+    let mut others = 0;
+    let mut unreadable = Vec::new();
+    for path in &arguments.traces {
+        if !path.is_dir() {
+            say(path);
+            continue;
+        }
+        match oracle::traces_in(path) {
+            Ok((traces, other)) => {
+                others += other;
+                if traces.is_empty() {
+                    unreadable.push(format!("the folder {} holds no trace", path.display()));
+                }
+                for trace in traces {
+                    say(&trace);
+                }
+            }
+            Err(error) => {
+                let reason = sentence(&error);
+                unreadable.push(format!(
+                    "cannot read the folder {}: {reason}",
+                    path.display()
+                ));
+            }
+        }
+    }
+    drop(bar);
+    tally.others = others;
+    conclude(&tally, &unreadable)
+}
+
+/// Says what is to be said of all of them; the verdict.
+fn conclude(tally: &Tally, unreadable: &[String]) -> Answer {
+    let Tally {
+        accepted,
+        rejected,
+        unjudged,
+        others,
+    } = tally;
+    let count = accepted + rejected + unjudged;
+    if count > 1 {
+        complain(&format!(
+            "{count} traces: {accepted} accepted, {rejected} rejected, {unjudged} not judged"
+        ));
+    }
+    if *others > 0 {
+        let known = oracle::EXTENSIONS.map(|extension| format!("*.{extension}"));
+        complain(&format!(
+            "note: {others} other files were not read; of a folder only {} are",
+            known.join(", ")
+        ));
+    }
+    let failure = match (unreadable, unjudged) {
+        ([], 0) => return Ok(Verdict::good_if(*rejected == 0)),
+        ([reason, ..], _) => {
+            Failure::new(reason).tip("name a trace, or a folder with traces in it")
+        }
+        ([], _) if count == 1 => Failure::new("the trace could not be judged")
+            .tip("the line that begins with error says why; correct the file or name another"),
+        ([], _) => Failure::new(format!("{unjudged} of {count} traces could not be judged"))
+            .tip("the lines that begin with error say why; correct or leave out those files"),
+    };
+    // A rejection outranks what could not be judged.
+    if *rejected > 0 {
+        complain(&failure);
+        Ok(Verdict::Bad)
+    } else {
+        Err(failure)
+    }
+}
+
+fn judge(path: &Path, options: &Options) -> oracle::Verdict {
+    if path.as_os_str() == "-" {
+        let reader = BufReader::with_capacity(1 << 18, io::stdin().lock());
+        return oracle::check_reader("-", reader, options);
+    }
+    oracle::check(path, options)
+}
+
+fn text(verdict: &oracle::Verdict, output: &mut Output) {
+    let text = verdict.to_string();
+    let word = verdict.word();
+    let painted = match verdict.exit_code() {
+        0 => output.good(word),
+        _ => output.bad(word),
+    };
+    let rest = text.strip_prefix(word).unwrap_or(&text);
+    output.line(format!("{painted}{rest}"));
+}
