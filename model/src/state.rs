@@ -234,7 +234,11 @@ impl Job {
     ///
     /// With [`View::late_reads`], a request the body has not synchronised with may be missed.
     pub(crate) const fn note(&mut self, view: View, profile: &Profile) {
-        if !matches!(self.body, Body::AtPoint | Body::PauseDone) {
+        if matches!(self.body, Body::Moving) && view.callbacks && !view.points {
+            // A pause point that nobody sees may have looked at any moment since.
+            self.may_pass = false;
+            self.may_pause = self.may_pause || self.should_pause();
+        } else if !matches!(self.body, Body::AtPoint | Body::PauseDone) {
             self.may_pass = false;
             self.may_pause = false;
         } else if self.should_pause() {

@@ -400,7 +400,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                     self.change(Step::ReachPoint(m), m, Some(Output::PointBegin(m)), |job| {
                         job.come_to(Body::AtPoint);
                     });
-                } else if self.may_see_pause(job) {
+                } else if job.may_pause || self.may_see_pause(job) {
                     self.pause_begin(m);
                 }
                 if job.in_flight == 0 {
@@ -432,12 +432,12 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                 if job.may_pass && job.entered {
                     let output = self.view.points.then_some(Output::PointEnd(m));
                     self.change(Step::LeavePoint(m), m, output, |job| {
-                        job.body = Body::Moving;
+                        job.come_to(Body::Moving);
                     });
                 } else if job.may_pass {
                     let output = Some(Output::Begin(m, Callback::Run));
                     self.change(Step::RunBegin(m), m, output, |job| {
-                        job.body = Body::Moving;
+                        job.come_to(Body::Moving);
                         job.entered = true;
                     });
                 }
