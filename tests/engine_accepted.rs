@@ -59,11 +59,13 @@ impl Entry {
                 auto_finalize,
                 auto_dismiss,
                 can_complete,
+                completion,
                 ..
             }) => Line::Create(JobSpec {
                 auto_finalize,
                 auto_dismiss,
                 can_complete,
+                completion,
                 ..JobSpec::PLAIN
             }),
             TraceStep::Call(Call::Cancel { force }) => Line::Call(Request::Cancel { force }),
@@ -261,6 +263,10 @@ fn program(seed: u64) -> Vec<Entry> {
         let options = JobOptions::new(&*id)
             .manual_finalize(dice.roll(3) == 0)
             .manual_dismiss(dice.roll(3) == 0);
+        let options = match dice.roll(2) {
+            0 => options.on_completion(|_| ()),
+            _ => options,
+        };
         let worker = Worker {
             recorder: JobRecorder::new(Arc::clone(&sink), &id, grouped.then_some("g1")),
             points: dice.roll(4),
