@@ -300,6 +300,7 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
         late_reads: true,
         io_errors: true,
         set_speed: true,
+        callback_edges: true,
     };
     let narrow = Bounds {
         io_max: 0,
@@ -308,6 +309,7 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
         late_reads: false,
         io_errors: true,
         set_speed: false,
+        callback_edges: false,
     };
     let scenario = |name: &str, specs: Vec<JobSpec>, bounds| Scenario {
         name: name.to_owned(),
@@ -355,6 +357,7 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
                     late_reads: false,
                     io_errors: true,
                     set_speed: true,
+                    callback_edges: false,
                 },
             ),
             scenario(

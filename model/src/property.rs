@@ -12,7 +12,7 @@
 use crate::explore::Move;
 use crate::profile::Profile;
 use crate::request::{Effect, judge};
-use crate::state::{Body, CallState, Cancel, Job, Outcome, PeerCancel, Phase, Tail, World};
+use crate::state::{Body, Cancel, Job, Outcome, PeerCancel, Phase, Tail, World};
 use crate::status::Status;
 use crate::step::Output;
 use crate::vocabulary::{Callback, Event, Request};
@@ -555,9 +555,7 @@ fn callbacks_exclude_each_other(place: &Place<'_>) -> bool {
         }
         running += u32::from(job.peer_cancel == PeerCancel::In);
     }
-    for call in &world.calls {
-        running += u32::from(matches!(call.state, CallState::InCallback { .. }));
-    }
+    running += u32::from(world.in_request_callback());
     running <= 1
 }
 

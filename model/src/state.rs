@@ -232,7 +232,8 @@ impl Job {
 
     /// Notes what a look at the requests would show now; called after every step.
     ///
-    /// With [`View::late_reads`], a request the body has not synchronised with may be missed.
+    /// With [`View::late_reads`], the first look of a pause point may miss a request the body has
+    /// not synchronised with; the one after `pause` is part of the section that parks (§4.9).
     pub(crate) const fn note(&mut self, view: View, profile: &Profile) {
         if matches!(self.body, Body::Moving) && view.callbacks && !view.points {
             // A pause point that nobody sees may have looked at any moment since.
@@ -243,7 +244,8 @@ impl Job {
             self.may_pause = false;
         } else if self.should_pause() {
             self.may_pause = true;
-            self.may_pass = self.may_pass || (view.late_reads && !self.seen);
+            let misses = view.late_reads && !self.seen && matches!(self.body, Body::AtPoint);
+            self.may_pass = self.may_pass || misses;
         } else if !(matches!(self.body, Body::AtPoint) && skips_run(self, profile)) {
             self.may_pass = true;
         }

@@ -441,10 +441,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                         job.entered = true;
                     });
                 }
-                if skips_run(job, self.profile) && self.asked(m) {
-                    let profile = *self.profile;
-                    self.change(Step::SkipRun(m), m, None, |job| end_run(job, &profile));
-                }
+                self.skip_run(m, job);
             }
             Body::PauseIn => {
                 self.change(
@@ -496,6 +493,16 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                     job.in_flight -= 1;
                 });
             }
+        }
+    }
+
+    /// A job cancelled by force before its first step ends without running (24).
+    fn skip_run(&mut self, member: usize, job: &Job) {
+        if skips_run(job, self.profile) && self.asked(member) {
+            let profile = *self.profile;
+            self.change(Step::SkipRun(member), member, None, |job| {
+                end_run(job, &profile);
+            });
         }
     }
 
@@ -570,11 +577,15 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                             job.entered = true;
                         });
                     }
+                    self.skip_run(m, job);
                     return;
                 }
                 // Where an abort keeps no order, its polls take over the runs of other members (23).
                 let nested = self.world.group.aborting && !self.profile.abort_newest_first;
-                if !self.busy || nested {
+                // Where verbs tell that the run has ended before its status does (18), the end is a
+                // step of its own.
+                let alone = self.profile.ended_is_waiting && self.asked(m);
+                if !self.busy || nested || alone {
                     for well in [true, false] {
                         if !well || may_end_well(job) || job.forced() {
                             let mut ended = *job;
@@ -584,7 +595,12 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
                                 Outcome::Failure
                             };
                             end_run(&mut ended, self.profile);
-                            self.exit(Step::RunEnd(m, well), m, ended);
+                            if alone {
+                                self.change(Step::Defer(m), m, None, |job| *job = ended);
+                            }
+                            if !self.busy || nested {
+                                self.exit(Step::RunEnd(m, well), m, ended);
+                            }
                         }
                     }
                 }
@@ -652,7 +668,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
             for (member, job) in world.jobs.iter().enumerate() {
                 let ended = match job.body {
                     Body::Returned | Body::Ended => true,
-                    Body::AtPoint => self.view.callbacks && skips_run(job, self.profile),
+                    Body::AtPoint => skips_run(job, self.profile),
                     _ => false,
                 };
                 if ended && !job.status.is_completed() {
@@ -1077,6 +1093,15 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
             Effect::Callback { forced, .. } if self.view.callbacks => {
                 self.offer(Step::TakeEffect(place), None, |world| {
                     world.calls[place].state = CallState::Accepted { forced };
+                });
+            }
+            Effect::Callback { forced, .. }
+                if call.request == (Request::Cancel { force: false }) =>
+            {
+                // Unseen, too, a soft cancel is judged before its callback and set down after it;
+                // for the others the two may as well be one moment.
+                self.offer(Step::TakeEffect(place), None, |world| {
+                    world.calls[place].state = CallState::Told { forced };
                 });
             }
             Effect::Callback { forced, .. } => {

@@ -187,12 +187,7 @@ impl Backup {
     fn copy(&self, open: &Open, context: &mut RunContext<'_>) -> Result<(), JobError> {
         let size = open.source.size;
         context.progress().set_remaining(size);
-        let work = Work::new(
-            self,
-            open,
-            context.progress(),
-            context.speed_bytes_per_s() != 0,
-        );
+        let work = Work::new(self, open, context.progress());
         let flow = if work.lanes > 1 {
             let gate = context.gate();
             std::thread::scope(|scope| {
@@ -295,12 +290,7 @@ struct Work<'run> {
 }
 
 impl<'run> Work<'run> {
-    fn new(
-        driver: &'run Backup,
-        open: &'run Open,
-        progress: &'run Progress,
-        limited: bool,
-    ) -> Self {
+    fn new(driver: &'run Backup, open: &'run Open, progress: &'run Progress) -> Self {
         let Backup {
             options, report, ..
         } = driver;
@@ -324,8 +314,7 @@ impl<'run> Work<'run> {
                 replacing,
             )),
             stop: AtomicBool::new(false),
-            // From the start: a lane may be faster than the body's first look.
-            limited: AtomicBool::new(limited),
+            limited: AtomicBool::new(false),
             first_failure: Mutex::new(None),
             changed: Condvar::new(),
         }

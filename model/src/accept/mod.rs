@@ -279,11 +279,13 @@ impl Acceptor {
     /// A call that concerns every member of one transaction begins (starting it).
     pub fn call_group(&mut self, thread: u16, group: GroupKey, request: Request) {
         let slot = self.take_slot();
+        // A transaction that is over has been forgotten; the call finds nobody.
+        let known = self.groups.contains_key(&group.0).then_some(group);
         self.calls.insert(
             thread,
             CallTrack {
                 slot,
-                groups: vec![group],
+                groups: known.into_iter().collect(),
                 request,
                 block: false,
                 all: false,

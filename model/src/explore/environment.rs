@@ -30,6 +30,10 @@ pub struct Bounds {
     pub io_errors: bool,
     /// `set-speed` is asked too; it changes nothing but takes the main loop's time.
     pub set_speed: bool,
+    /// Both edges of a request's callback are moves of their own. Otherwise it is one stretch from
+    /// the beginning of the callback to the effect: on the way nothing looks at the edges, so they
+    /// only multiply the worlds.
+    pub callback_edges: bool,
 }
 
 impl fmt::Display for Bounds {
@@ -38,13 +42,14 @@ impl fmt::Display for Bounds {
         write!(
             f,
             "at most {} I/O in flight and {} pause_all outstanding, {} I/O errors, {} set-speed, \
-             {} pause points that find nothing, {} late reads",
+             {} pause points that find nothing, {} late reads, {} the edges of requests' callbacks",
             self.io_max,
             self.tokens_max,
             which(self.io_errors),
             which(self.set_speed),
             which(self.points),
             which(self.late_reads),
+            which(self.callback_edges),
         )
     }
 }
@@ -138,7 +143,10 @@ fn forget(world: &mut World, bounds: Bounds) -> World {
     world.calls.retain(|call| {
         matches!(
             call.state,
-            CallState::InCallback { .. } | CallState::Told { .. } | CallState::Awaiting
+            CallState::Accepted { .. }
+                | CallState::InCallback { .. }
+                | CallState::Told { .. }
+                | CallState::Awaiting
         )
     });
     for call in &mut world.calls {
@@ -179,7 +187,8 @@ fn ask(
     }
     let state = match judge(world, member, request, false, profile) {
         Effect::Refuse(_) | Effect::NotNow => return,
-        Effect::Callback { forced, .. } => CallState::InCallback { forced },
+        Effect::Callback { forced, .. } if bounds.callback_edges => CallState::Accepted { forced },
+        Effect::Callback { forced, .. } => CallState::Told { forced },
         Effect::Apply => CallState::Issued,
     };
     let mut next = world.clone();
@@ -191,7 +200,7 @@ fn ask(
         output = (before != after).then_some(Output::Status(member, after));
         state
     } else {
-        let callback = request::callback(request);
+        let callback = request::callback(request).filter(|_| !bounds.callback_edges);
         output = callback
             .map(|callback| Output::Begin(member, callback))
             .or(output);

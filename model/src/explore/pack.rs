@@ -177,6 +177,7 @@ pub(super) fn pack(world: &World, history: &[History], words: &mut [u64]) {
             CallState::InCallback { forced } => (0, forced),
             CallState::Told { forced } => (1, forced),
             CallState::Awaiting => (2, false),
+            CallState::Accepted { forced } => (3, forced),
             _ => panic!("answered calls are over"),
         };
         to.put(state, 2);
@@ -217,7 +218,8 @@ pub(super) fn unpack(
         let state = match state {
             0 => CallState::InCallback { forced },
             1 => CallState::Told { forced },
-            _ => CallState::Awaiting,
+            2 => CallState::Awaiting,
+            _ => CallState::Accepted { forced },
         };
         world.calls.push(Call {
             thread: 0,

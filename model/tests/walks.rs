@@ -1,0 +1,283 @@
+//! Goal: the acceptor takes every behaviour of the specification, through every view.
+//!
+//! Method: random walks over the explorer's relation, with random members and random requests,
+//! accepted and refused. What each walk shows, as the view lets it through, goes to an acceptor,
+//! which folds invisible steps in its own way and must find an explanation all the same. Seeds
+//! are fixed; a failure prints the whole walk.
+
+use blockjob_model::accept::{Acceptor, JobKey, Seen};
+use blockjob_model::explore::{Bounds, Move, moves};
+use blockjob_model::profile::{QEMU_10_0, REFERENCE};
+use blockjob_model::request::{Effect, judge};
+use blockjob_model::state::{Group, JobSpec, World};
+use blockjob_model::step::{Output, View};
+use blockjob_model::{Profile, Request};
+
+/// Random numbers good enough to walk by (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % limit
+    }
+
+    fn chance(&mut self, of: usize) -> bool {
+        self.below(of) == 0
+    }
+}
+
+const REQUESTS: [Request; 11] = [
+    Request::Pause,
+    Request::Resume,
+    Request::Cancel { force: false },
+    Request::Cancel { force: true },
+    Request::Complete,
+    Request::Finalize,
+    Request::Dismiss,
+    Request::SetSpeed { negative: false },
+    Request::SetSpeed { negative: true },
+    Request::Change,
+    Request::EarlyFail,
+];
+
+fn random_spec(dice: &mut Dice) -> JobSpec {
+    let can_complete = dice.chance(2);
+    JobSpec {
+        auto_finalize: dice.chance(2),
+        auto_dismiss: dice.chance(2),
+        can_complete,
+        needs_finish: can_complete && dice.chance(2),
+        block: !dice.chance(4),
+        completion: dice.chance(2),
+    }
+}
+
+/// One walk and the acceptor that follows it.
+struct Walk {
+    world: World,
+    profile: &'static Profile,
+    view: View,
+    bounds: Bounds,
+    acceptor: Acceptor,
+    group: blockjob_model::accept::GroupKey,
+    jobs: Vec<JobKey>,
+    story: Vec<String>,
+}
+
+/// The thread of the call that takes time, and that of those that do not.
+const SLOW: u16 = 0;
+const QUICK: u16 = 1;
+
+impl Walk {
+    fn new(profile: &'static Profile, view: View, dice: &mut Dice) -> Walk {
+        let members = 1 + dice.below(3);
+        let specs: Vec<_> = (0..members).map(|_| random_spec(dice)).collect();
+        let mut acceptor = Acceptor::new(profile, view);
+        let group = acceptor.group(Group::CLOSED);
+        let jobs: Vec<_> = specs
+            .iter()
+            .enumerate()
+            .map(|(member, &spec)| acceptor.job(group, &[spec], &format!("j{member}")))
+            .collect();
+        if !view.callbacks {
+            for &job in &jobs {
+                acceptor.start(job);
+            }
+        }
+        Walk {
+            story: vec![format!("{specs:?}")],
+            world: World::new(Group::CLOSED, specs),
+            profile,
+            view,
+            bounds: Bounds {
+                io_max: 2,
+                tokens_max: if view.callbacks { 2 } else { 0 },
+                // The walk itself is the finest there is, the view only hides. A recording of
+                // callbacks synchronises the threads it records.
+                points: true,
+                late_reads: view.late_reads || !view.callbacks,
+                io_errors: true,
+                set_speed: true,
+                callback_edges: true,
+            },
+            acceptor,
+            group,
+            jobs,
+        }
+    }
+
+    fn check<T>(&self, verdict: Result<T, blockjob_model::accept::Rejection>) -> T {
+        verdict.unwrap_or_else(|rejection| {
+            panic!(
+                "{} through {:?} refused a walk of the specification: {rejection:#?}\n{}",
+                self.profile.name,
+                self.view,
+                self.story.join("\n")
+            )
+        })
+    }
+
+    fn show(&mut self, output: Output) {
+        let seen = match output {
+            Output::Status(_, status) => Seen::Status(status),
+            Output::Event(_, event) => Seen::Event(event),
+            Output::Begin(_, callback) if self.view.callbacks => Seen::Begin(callback),
+            Output::End(_, callback, well) if self.view.callbacks => Seen::End(callback, well),
+            Output::PointBegin(_) if self.view.points => Seen::PointBegin,
+            Output::PointEnd(_) if self.view.points => Seen::PointEnd,
+            Output::IoBegin(_) if self.view.io => Seen::IoBegin,
+            Output::IoEnd(_) if self.view.io => Seen::IoEnd,
+            _ => return,
+        };
+        let verdict = self.acceptor.observe(self.jobs[output.member()], seen);
+        self.check(verdict);
+    }
+
+    fn make(&mut self, made: Move, next: World, output: Option<Output>) {
+        self.story.push(made.describe(output));
+        // With QMP a job is created and started by one command, which nobody waits for here.
+        let callbacks = self.view.callbacks;
+        let visible = |request| {
+            callbacks
+                || !matches!(
+                    request,
+                    Request::Create | Request::Start | Request::EarlyFail
+                )
+        };
+        let under_way = !next.calls.is_empty();
+        match made {
+            Move::Step(_) => {
+                if let Some(output) = output {
+                    self.show(output);
+                }
+                if !self.world.calls.is_empty() && !under_way {
+                    let verdict = self.acceptor.answer(SLOW, Ok(()));
+                    self.check(verdict);
+                }
+            }
+            Move::Answer(_, reply) => {
+                let verdict = self.acceptor.answer(SLOW, reply);
+                self.check(verdict);
+            }
+            Move::Ask(member, request) => {
+                let slow = under_way && self.world.calls.is_empty();
+                let thread = if slow { SLOW } else { QUICK };
+                if visible(request) {
+                    match member {
+                        Some(member) => {
+                            let job = Some(self.jobs[member]);
+                            self.acceptor.call(thread, job, request, false);
+                        }
+                        None => self.acceptor.call_group(thread, self.group, request),
+                    }
+                }
+                if let Some(output) = output {
+                    self.show(output);
+                }
+                if visible(request) && !slow {
+                    let verdict = self.acceptor.answer(thread, Ok(()));
+                    self.check(verdict);
+                }
+            }
+        }
+        self.world = next;
+    }
+
+    /// Asks something that is refused, if the request chosen is.
+    fn ask_in_vain(&mut self, dice: &mut Dice) {
+        let member = dice.below(self.jobs.len());
+        let request = REQUESTS[dice.below(REQUESTS.len())];
+        let block = dice.chance(2);
+        let owes = |world: &World| {
+            let nothing = blockjob_model::state::Owes::Nothing;
+            world.jobs.iter().any(|job| job.owes != nothing)
+        };
+        if let Effect::Refuse(refusal) = judge(&self.world, member, request, block, self.profile)
+            && !owes(&self.world)
+            && (self.view.callbacks || request != Request::EarlyFail)
+        {
+            self.story
+                .push(format!("job {member}: {request} is refused: {refusal:?}"));
+            let job = Some(self.jobs[member]);
+            self.acceptor.call(QUICK, job, request, block);
+            let verdict = self.acceptor.answer(QUICK, Err(refusal));
+            self.check(verdict);
+        }
+    }
+
+    fn go(&mut self, dice: &mut Dice, steps_max: usize) {
+        for _ in 0..steps_max {
+            if dice.chance(4) {
+                self.ask_in_vain(dice);
+            }
+            let mut ways = Vec::new();
+            moves(
+                &self.world,
+                self.profile,
+                self.bounds,
+                &mut |made, next, output| {
+                    ways.push((made, next, output));
+                },
+            );
+            // Mostly let things happen; callers that ask at every turn end every job at once.
+            if !dice.chance(5) && ways.iter().any(|(made, ..)| !asked(made)) {
+                ways.retain(|(made, ..)| !asked(made));
+            }
+            if ways.is_empty() {
+                break;
+            }
+            let (made, next, output) = ways.swap_remove(dice.below(ways.len()));
+            self.make(made, next, output);
+        }
+        if self.world.is_over() {
+            self.check(self.acceptor.finish());
+        }
+        assert_eq!(self.acceptor.widened(), 0);
+    }
+}
+
+fn asked(made: &Move) -> bool {
+    matches!(made, Move::Ask(..))
+}
+
+fn walk(profile: &'static Profile, view: View, seed: u64) {
+    let mut over = 0;
+    for number in 0..1500 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (number * 2 + 1));
+        for _ in 0..8 {
+            dice.below(2);
+        }
+        let mut walk = Walk::new(profile, view, &mut dice);
+        walk.go(&mut dice, 400);
+        over += u32::from(walk.world.is_over());
+    }
+    assert!(over > 200, "walks should come to an end: {over} of 1500");
+}
+
+#[test]
+fn of_the_reference_seen_in_full() {
+    walk(&REFERENCE, View::FULL, 1);
+}
+
+#[test]
+fn of_the_reference_under_weak_memory() {
+    walk(&REFERENCE, View::WEAK, 2);
+}
+
+#[test]
+fn of_the_reference_as_its_trace_shows_it() {
+    walk(&REFERENCE, View::TRACE, 3);
+}
+
+#[test]
+fn of_the_reference_over_qmp() {
+    walk(&REFERENCE, View::QMP, 4);
+}
+
+#[test]
+fn of_qemu_over_qmp() {
+    walk(&QEMU_10_0, View::QMP, 5);
+}
