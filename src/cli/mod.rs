@@ -6,6 +6,7 @@
 //! | [`output`], [`progress`] | standard output, colours, exit codes; the progress bar |
 //! | [`session`] | copies under way, recorded if wanted |
 //! | [`controls`] | signals, as requests to jobs |
+//! | [`demo`] | everything once |
 //! | [`copy`] | pairs of files, as jobs |
 //! | [`check`] | recorded behaviour, judged |
 //! | [`explore`] | the specification, searched |
@@ -16,6 +17,7 @@ mod args;
 mod check;
 mod controls;
 mod copy;
+mod demo;
 mod explore;
 mod output;
 mod progress;
@@ -44,6 +46,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show everything once, on scratch files, in under half a minute
+    Demo,
     /// Copy files and block devices, all or nothing
     #[command(long_about = copy::LONG)]
     Copy(copy::Arguments),
@@ -64,6 +68,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut output = Output::new();
     let answer = match &arguments.command {
+        Command::Demo => demo::run(&mut output),
         Command::Copy(arguments) => copy::run(arguments, &mut output),
         Command::Check(arguments) => check::run(arguments, &mut output),
         Command::Explore(arguments) => explore::run(arguments, &mut output),

@@ -187,7 +187,12 @@ impl Backup {
     fn copy(&self, open: &Open, context: &mut RunContext<'_>) -> Result<(), JobError> {
         let size = open.source.size;
         context.progress().set_remaining(size);
-        let work = Work::new(self, open, context.progress());
+        let work = Work::new(
+            self,
+            open,
+            context.progress(),
+            context.speed_bytes_per_s() != 0,
+        );
         let flow = if work.lanes > 1 {
             let gate = context.gate();
             std::thread::scope(|scope| {
@@ -290,7 +295,12 @@ struct Work<'run> {
 }
 
 impl<'run> Work<'run> {
-    fn new(driver: &'run Backup, open: &'run Open, progress: &'run Progress) -> Self {
+    fn new(
+        driver: &'run Backup,
+        open: &'run Open,
+        progress: &'run Progress,
+        limited: bool,
+    ) -> Self {
         let Backup {
             options, report, ..
         } = driver;
@@ -314,7 +324,8 @@ impl<'run> Work<'run> {
                 replacing,
             )),
             stop: AtomicBool::new(false),
-            limited: AtomicBool::new(false),
+            // From the start: a lane may be faster than the body's first look.
+            limited: AtomicBool::new(limited),
             first_failure: Mutex::new(None),
             changed: Condvar::new(),
         }

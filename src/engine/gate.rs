@@ -143,6 +143,11 @@ impl LaneGate {
         self.core.control.is_forced()
     }
 
+    /// Whether the gate is closed at this moment: the job pauses, or its run is over. One load.
+    pub fn is_closed(&self) -> bool {
+        self.core.gate.word.load(Ordering::Acquire) & CLOSED != 0
+    }
+
     /// Enters the body: ends its sleep or wait, or the next one if it is busy. For a lane that has
     /// something to tell it.
     pub fn wake_body(&self) {
