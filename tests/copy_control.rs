@@ -291,10 +291,10 @@ fn a_source_that_shrinks_or_changes_meanwhile_is_an_error_that_says_so() {
     type Change = fn(&std::fs::File);
     let changes: [(&str, Change); 3] = [
         ("shrank while it was copied", |file| {
-            file.set_len(PIECE as u64 * 20 + 7).unwrap()
+            file.set_len(PIECE as u64 * 20 + 7).unwrap();
         }),
         ("grew from", |file| {
-            file.set_len(PIECE as u64 * (PIECES + 1)).unwrap()
+            file.set_len(PIECE as u64 * (PIECES + 1)).unwrap();
         }),
         ("was written while", |file| {
             use std::os::unix::fs::FileExt as _;
