@@ -311,6 +311,25 @@ fn mounted_over_targets_and_read_only_file_systems() {
 }
 
 #[test]
+fn another_users_file_in_a_sticky_folder() {
+    if !is_root() {
+        return skip("sticky folders", "making another user's file needs root");
+    }
+    let scratch = Scratch::new();
+    let (source, folder) = (scratch.text("source", "x"), scratch.path("sticky"));
+    std::fs::create_dir(&folder).unwrap();
+    let target = folder.join("target");
+    std::fs::write(&target, "old").unwrap();
+    std::os::unix::fs::chown(&folder, Some(11111), None).unwrap();
+    std::os::unix::fs::chown(&target, Some(22222), None).unwrap();
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o1777)).unwrap();
+    let error = refused(&scratch, &source, &target, &plain());
+    assert!(matches!(error, CopyError::Sticky { .. }), "{error}");
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+    assert!(CopyPlan::check(&[pair(&source, &target)], &plain()).is_ok());
+}
+
+#[test]
 fn pairs_that_get_in_each_others_way() {
     let scratch = Scratch::new();
     let (a, b) = (scratch.text("a", "A"), scratch.text("b", "B"));
@@ -361,6 +380,18 @@ fn options_out_of_range() {
     }
 }
 
+/// The one test of the child ran, and passed: a misspelt name would run none.
+fn assert_child_passed(output: &std::process::Output) {
+    let (said, complained) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{complained}"
+    );
+}
+
 #[test]
 fn a_file_larger_than_the_process_may_write() {
     // The limit holds for a process, so another one of this test binary gets it.
@@ -374,12 +405,7 @@ fn a_file_larger_than_the_process_may_write() {
             .output()
             .unwrap()
     };
-    let output = child("child_with_a_file_size_limit", "100");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_child_passed(&child("child_with_a_file_size_limit", "100"));
 }
 
 #[test]
@@ -399,6 +425,9 @@ fn child_with_a_file_size_limit() {
     assert_eq!(scratch.names(), ["source"]);
 }
 
+/// Names the folder with a file whose owner the unprivileged child cannot keep.
+const FOREIGN: &str = "BLOCKJOB_TEST_FOREIGN";
+
 #[test]
 fn what_only_the_unprivileged_meet() {
     if !is_root() {
@@ -409,7 +438,14 @@ fn what_only_the_unprivileged_meet() {
     std::fs::set_permissions(scratch.0.path(), Permissions::from_mode(0o755)).unwrap();
     let binary = scratch.path("tests");
     std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    // A file the child may write and whose folder is its own, but whose owner it cannot give to another file.
+    let foreign = scratch.path("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("target"), "old").unwrap();
+    std::fs::set_permissions(foreign.join("target"), Permissions::from_mode(0o666)).unwrap();
+    std::os::unix::fs::chown(&foreign, Some(65534), None).unwrap();
     let child = Command::new("setpriv")
+        .env(FOREIGN, &foreign)
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&binary)
         .args([
@@ -420,11 +456,7 @@ fn what_only_the_unprivileged_meet() {
         ])
         .output();
     match child {
-        Ok(output) => assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        ),
+        Ok(output) => assert_child_passed(&output),
         Err(error) => skip(
             "what only the unprivileged meet",
             &format!("setpriv: {error}"),
@@ -436,7 +468,13 @@ fn what_only_the_unprivileged_meet() {
 #[ignore = "run by the test above, as an unprivileged user"]
 fn child_without_privileges() {
     assert!(!is_root());
-    unprivileged(&Scratch::new());
+    let scratch = Scratch::new();
+    unprivileged(&scratch);
+    let target = Path::new(&std::env::var_os(FOREIGN).expect("set by the parent")).join("target");
+    let plan = CopyPlan::check(&[pair(scratch.text("source", "x"), target)], &plain()).unwrap();
+    let error = plan.drivers().unwrap_err();
+    assert!(matches!(error, CopyError::Metadata { .. }), "{error}");
+    assert!(error.to_string().contains("the owner of target"), "{error}");
 }
 
 fn unprivileged(scratch: &Scratch) {
