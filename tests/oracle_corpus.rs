@@ -6,7 +6,11 @@
 //! lines at which each may be found out). The rule that finds a mutant is pinned here, so that a
 //! change of mind is visible.
 
+// A failed unwrap in a test is the test failing.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use blockjob::model::Profile;
@@ -78,11 +82,11 @@ fn every_mutant_is_refused_where_it_is_broken() {
         match verdict.fault() {
             Some(fault) => {
                 if !lines.contains(&fault.line) {
-                    wrong += &format!("{name}: expected at {lines:?}: {verdict}\n");
+                    writeln!(wrong, "{name}: expected at {lines:?}: {verdict}").unwrap();
                 }
-                found += &format!("{name}: {}\n", fault.rule);
+                writeln!(found, "{name}: {}", fault.rule).unwrap();
             }
-            None => wrong += &format!("{name}: not refused: {verdict}\n"),
+            None => writeln!(wrong, "{name}: not refused: {verdict}").unwrap(),
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -106,12 +110,14 @@ fn one_version_by_the_other_s_profile_differs_only_where_pinned() {
         for path in traces(folder) {
             let verdict = oracle::check(&path, &options);
             if let Some(fault) = verdict.fault() {
-                different += &format!(
-                    "{folder}/{} by {profile}: {} at {}\n",
+                writeln!(
+                    different,
+                    "{folder}/{} by {profile}: {} at {}",
                     stem(&path),
                     fault.rule,
                     fault.line
-                );
+                )
+                .unwrap();
             }
         }
     }

@@ -4,6 +4,10 @@
 //! the oracle as a file would. Then single lines are altered, each into something that must not
 //! be, and the rule that finds it is pinned.
 
+// A failed unwrap in a test is the test failing.
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -297,9 +301,9 @@ fn renumber(lines: &[String]) -> String {
         match line.split_once(",\"t_ns\"") {
             Some((_, rest)) => {
                 seq += 1;
-                text += &format!("{{\"seq\":{seq},\"t_ns\"{rest}\n");
+                writeln!(text, "{{\"seq\":{seq},\"t_ns\"{rest}").unwrap();
             }
-            None => text += &format!("{line}\n"),
+            None => writeln!(text, "{line}").unwrap(),
         }
     }
     text
@@ -408,7 +412,7 @@ fn an_altered_trace_is_refused_for_what_was_altered() {
         let fault = verdict
             .fault()
             .unwrap_or_else(|| panic!("{name}: {verdict}\n{altered}"));
-        found += &format!("{name}: {}\n", fault.rule);
+        writeln!(found, "{name}: {}", fault.rule).unwrap();
     }
     insta::assert_snapshot!(found);
 }

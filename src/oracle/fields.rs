@@ -39,6 +39,9 @@ pub struct Known {
     pub last: Option<(Status, u64)>,
     /// The highest progress reported, bytes, and in which line.
     pub progress: Option<(i128, u64)>,
+    /// The same when the command in hand had its turn: a query shows a moment since then, which
+    /// may be older than the events read before its answer.
+    pub progress_then: Option<(i128, u64)>,
     /// The line of an I/O error that was reported, and so must end the run.
     pub failed: Option<u64>,
 }
@@ -58,6 +61,7 @@ impl Known {
             speed_asked: None,
             last: None,
             progress: None,
+            progress_then: None,
             failed: None,
         }
     }
@@ -189,9 +193,10 @@ fn bytes(
     }
 }
 
-/// Progress: within its end, and never back (SEMANTICS.md §9.3, P46).
+/// Progress: within its end, and never back behind `before` (SEMANTICS.md §9.3, P46).
 fn progress(
     known: &mut Known,
+    before: Option<(i128, u64)>,
     place: Place<'_>,
     rule: &'static str,
     offset: (&str, Piece<'_>),
@@ -207,7 +212,7 @@ fn progress(
             &format!("`{}` is {done}", offset.0),
         ));
     }
-    if let Some((before, line)) = known.progress
+    if let Some((before, line)) = before
         && done < before
     {
         return Err(place.fault(
@@ -217,7 +222,9 @@ fn progress(
             &format!("`{}` is {done}", offset.0),
         ));
     }
-    known.progress = Some((done, place.line));
+    if known.progress.is_none_or(|(highest, _)| done > highest) {
+        known.progress = Some((done, place.line));
+    }
     Ok(())
 }
 
@@ -251,6 +258,7 @@ pub fn progress_numbers(
     }
     progress(
         known,
+        known.progress,
         place,
         "event-shape",
         ("offset", data.offset),
@@ -389,6 +397,7 @@ pub fn entry(
     if !block {
         progress(
             known,
+            known.progress_then,
             place,
             "query-shape",
             ("current-progress", entry.current),
@@ -398,6 +407,7 @@ pub fn entry(
     }
     progress(
         known,
+        known.progress_then,
         place,
         "query-shape",
         ("offset", entry.offset),

@@ -401,6 +401,16 @@ pub(super) fn answer(
         Ok(()) => "success".to_owned(),
         Err(refusal) => format!("refusal: {}", refusal.text(id, false)),
     };
+    if possible.is_empty()
+        && let Some((rule, section, message)) = owing(worlds)
+    {
+        return Rejection {
+            rule,
+            message: format!("{request} of job '{id}': because {message}, but the answer came"),
+            allowed: Vec::new(),
+            section,
+        };
+    }
     let rule = match reply {
         _ if possible.is_empty() => "reply-too-early",
         Ok(()) => "verb-accepted",

@@ -82,6 +82,8 @@ pub struct Session {
     observer: Observer,
     jobs: HashMap<String, Known>,
     gone: VecDeque<String>,
+    /// Jobs that went while a query was in hand: its answer may still list them.
+    leaving: HashMap<String, Known>,
     queue: VecDeque<Pending>,
     oob: Vec<Pending>,
     next_serial: u64,
@@ -111,6 +113,7 @@ impl Session {
             observer,
             jobs: HashMap::new(),
             gone: VecDeque::new(),
+            leaving: HashMap::new(),
             queue: VecDeque::new(),
             oob: Vec::new(),
             next_serial: 0,
@@ -206,6 +209,9 @@ impl Session {
             Ask::Query { block } => {
                 self.acceptor.call(MONITOR, None, Request::Query, *block);
                 head.progress.called = true;
+                for known in self.jobs.values_mut() {
+                    known.progress_then = known.progress;
+                }
             }
             Ask::Verb(verb) | Ask::Human(Some(verb)) => {
                 let Some(id) = &verb.id else { return };
@@ -291,6 +297,7 @@ impl Session {
             self.oob.clear();
             self.jobs.clear();
             self.gone.clear();
+            self.leaving.clear();
             self.inventory = false;
             self.acceptor = Acceptor::new(profile, View::QMP);
         }
@@ -406,7 +413,15 @@ impl Session {
             made.gone |= status == Status::Null;
         }
         if status == Status::Null {
-            self.jobs.remove(id.as_ref());
+            let queried = self
+                .queue
+                .front()
+                .is_some_and(|head| matches!(head.ask, Ask::Query { .. }));
+            if let Some(known) = self.jobs.remove(id.as_ref())
+                && queried
+            {
+                self.leaving.insert(id.clone().into_owned(), known);
+            }
             if self.gone.len() == GONE_MAX {
                 self.gone.pop_front();
             }
@@ -676,6 +691,7 @@ impl Session {
             return Ok(());
         };
         self.answered(line, &head, message)?;
+        self.leaving.clear();
         self.begin();
         Ok(())
     }
@@ -884,7 +900,8 @@ impl Session {
                     "the job is listed twice",
                 ));
             }
-            if !self.jobs.contains_key(id.as_ref()) {
+            let leaving = self.leaving.contains_key(id.as_ref());
+            if !leaving && !self.jobs.contains_key(id.as_ref()) {
                 if self.gone.iter().any(|gone| *gone == id) {
                     return Err(place.fault(
                         "query-lists-dead-job",
@@ -899,9 +916,12 @@ impl Session {
                 self.meet(place, Some(status));
             }
             listed.push(id.clone().into_owned());
-            let Some(known) = self.jobs.get_mut(id.as_ref()) else {
-                continue;
+            let known = if leaving {
+                self.leaving.get_mut(id.as_ref())
+            } else {
+                self.jobs.get_mut(id.as_ref())
             };
+            let Some(known) = known else { continue };
             if block && known.block == Some(false) {
                 return Err(place.fault(
                     "query-lists-non-block-job",
@@ -927,6 +947,7 @@ impl Session {
             let pattern = fields::entry(known, place, entry, status, block, self.continued)?;
             match (known.key, known.last) {
                 (Some(key), _) => sights.push((key, pattern)),
+                (None, Some((_, before))) if before > head.line => {}
                 (None, Some((last, before))) if last != status => {
                     return Err(place.fault(
                         "query-status",
@@ -945,6 +966,7 @@ impl Session {
                 .jobs
                 .iter()
                 .filter(|(id, known)| known.key.is_none() && !listed.contains(id))
+                .filter(|(_, known)| known.last.is_some_and(|(_, seen)| seen < head.line))
                 .map(|(id, _)| id)
                 .min();
             if let Some(id) = missing {
