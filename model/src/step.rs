@@ -1,7 +1,7 @@
 //! The step relation: from one world, everything that may happen next.
 //!
 //! `(world, step) → (world', at most one output)`. Nondeterministic on purpose: drivers choose how
-//! they end, schedulers choose who goes on. Three parties move: a job's body ([`Step::Pass`] …
+//! they end, schedulers choose who goes on. Three parties move: a job's body ([`Step::ReachPoint`] …
 //! [`Step::Defer`]), the main loop ([`Step::Exit`] … [`Step::Vanish`]), and calls from outside
 //! ([`Step::TakeEffect`] …), each step one critical section of the monitor or one edge of a
 //! callback (SEMANTICS.md §4.9). What is asked of a job is decided in [`crate::request`].

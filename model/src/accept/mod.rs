@@ -1,8 +1,8 @@
 //! The acceptor: judges observed behaviour by the step relation.
 //!
 //! For every transaction it keeps a belief, the set of worlds that explain what was seen
-//! ([`belief`]). An observation nobody can explain empties it: the trace is rejected, with what
-//! would have been allowed ([`explain`]). Calls under way are part of the worlds, so a history of
+//! (`belief`). An observation nobody can explain empties it: the trace is rejected, with what
+//! would have been allowed (`explain`). Calls under way are part of the worlds, so a history of
 //! concurrent calls and returns is judged by the same rules as a sequential one: a request takes
 //! effect at some moment between its call and its return.
 //!
