@@ -13,6 +13,8 @@ enum End {
     Passed,
     /// Why.
     Failed(String),
+    /// Why, and what to do about it.
+    Skipped(String),
 }
 
 struct Done {
@@ -50,11 +52,18 @@ impl Steps {
         self.note(name, begun.elapsed(), end);
     }
 
+    /// A step that cannot run here. Loud, and in the summary.
+    pub fn skip(&mut self, name: &'static str, reason: &str) {
+        println!("\n=== {name}");
+        self.note(name, Duration::ZERO, End::Skipped(reason.to_owned()));
+    }
+
     fn note(&mut self, name: &'static str, took: Duration, end: End) {
         let seconds = took.as_secs_f64();
         match &end {
             End::Passed => println!("=== {name}: passed in {seconds:.1} s"),
             End::Failed(reason) => println!("=== {name}: FAILED in {seconds:.1} s ({reason})"),
+            End::Skipped(reason) => println!("=== {name}: SKIPPED: {reason}"),
         }
         self.done.push(Done { name, took, end });
     }
@@ -62,6 +71,7 @@ impl Steps {
     /// Prints the summary; success only when no step failed.
     pub fn finish(self) -> ExitCode {
         let mut failed = 0;
+        let mut skipped = 0;
         println!("\n=== summary of {}", self.chore);
         for step in &self.done {
             let (word, reason) = match &step.end {
@@ -70,14 +80,18 @@ impl Steps {
                     failed += 1;
                     ("FAILED", format!(": {reason}"))
                 }
+                End::Skipped(reason) => {
+                    skipped += 1;
+                    ("SKIPPED", format!(": {reason}"))
+                }
             };
             let seconds = step.took.as_secs_f64();
             println!("{word:<8} {seconds:>7.1} s  {}{reason}", step.name);
         }
         println!(
-            "{}: {} of {} steps passed, {failed} failed, {:.1} s",
+            "{}: {} of {} steps passed, {failed} failed, {skipped} skipped, {:.1} s",
             self.chore,
-            self.done.len() - failed,
+            self.done.len() - failed - skipped,
             self.done.len(),
             self.begun.elapsed().as_secs_f64(),
         );
@@ -100,6 +114,13 @@ pub fn cargo(arguments: &[&str]) -> Command {
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
+}
+
+/// The first program called `name` on the search path.
+pub fn program(name: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 /// A command as a person would type it.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::steps::{Steps, cargo};
+use crate::steps::{Steps, cargo, program};
 
 /// Runs every check, in the order in which they are cheap.
 pub fn run() -> ExitCode {
@@ -39,5 +39,21 @@ pub fn run() -> ExitCode {
         cargo(&["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     );
     steps.run("tests", &mut cargo(&["test", "--locked", "--workspace"]));
+    qemu(&mut steps);
     steps.finish()
+}
+
+/// The part that needs QEMU: a live `qemu-storage-daemon`, judged by the oracle.
+fn qemu(steps: &mut Steps) {
+    match program("qemu-storage-daemon") {
+        Some(daemon) => steps.run(
+            "QEMU",
+            cargo(&["test", "--locked", "--package", "blockjob", "--test", "qemu"])
+                .env("BLOCKJOB_QEMU", daemon),
+        ),
+        None => steps.skip(
+            "QEMU",
+            "no qemu-storage-daemon on the search path; on Debian `apt-get install qemu-utils qemu-system-common` brings it",
+        ),
+    }
 }
