@@ -44,3 +44,8 @@ mod sync;
 pub mod trace;
 
 pub use blockjob_model as model;
+
+/// The examples of the README are examples of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -95,13 +95,13 @@ fn a_result_that_cannot_be_written_is_an_error() {
 fn no_colours_reach_a_file_or_a_pipe() {
     for force in ["1", "0"] {
         let output = blockjob()
-            .args(["explore", "--jobs", "1", "--property", "P1"])
+            .args(["check", "tests/corpus/live-10.0/backup-default.jsonl"])
             .env("CLICOLOR_FORCE", force)
             .env("TERM", "xterm-256color")
             .output()
             .unwrap();
         let ran = Ran::from(output);
-        assert!(ran.stdout.contains("held"), "{ran:?}");
+        assert!(ran.stdout.starts_with("accept "), "{ran:?}");
         assert!(!ran.stdout.contains('\x1b'), "{ran:?}");
     }
 }
@@ -109,7 +109,8 @@ fn no_colours_reach_a_file_or_a_pipe() {
 /// Runs the command on a terminal of its own; everything the terminal got.
 fn on_a_terminal(environment: &str) -> String {
     let blockjob = snapbox::cmd::cargo_bin!("blockjob").display().to_string();
-    let line = format!("{environment} '{blockjob}' explore --jobs 1 --property P1");
+    let line =
+        format!("{environment} '{blockjob}' check tests/corpus/live-10.0/backup-default.jsonl");
     let output = Command::new("script")
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .env("TERM", "xterm-256color")
@@ -127,10 +128,26 @@ fn a_terminal_gets_colours_unless_the_user_wants_none() {
         eprintln!("skipped: no script(1) to make a terminal with");
         return;
     }
-    assert!(on_a_terminal("").contains("\x1b[32mheld"));
+    assert!(on_a_terminal("").contains("\x1b[32maccept\x1b[0m "));
     for environment in ["NO_COLOR=1", "TERM=dumb"] {
         let shown = on_a_terminal(environment);
-        assert!(shown.contains("held"), "{shown:?}");
+        assert!(shown.contains("accept "), "{shown:?}");
         assert!(!shown.contains('\x1b'), "{environment}: {shown:?}");
     }
+}
+
+#[test]
+fn the_readme_shows_what_the_command_says() {
+    let readme = include_str!("../README.md");
+    let mut shown = 0;
+    for block in readme.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        for example in block.split("$ blockjob ").skip(1) {
+            let (arguments, expected) = example.split_once('\n').unwrap();
+            let ran = run(arguments.split_whitespace());
+            assert_eq!(ran.stdout, expected, "blockjob {arguments}");
+            shown += 1;
+        }
+    }
+    assert!(shown >= 2);
 }

@@ -157,14 +157,17 @@ fn text(report: &Report, output: &mut Output) {
             output.line(format!("          {number:>3} {step}"));
         }
     }
-    output.line("searched:");
+    let mut bounds = None;
     for scenario in &report.scenarios {
+        if bounds != Some(scenario.scenario.bounds) {
+            bounds = Some(scenario.scenario.bounds);
+            output.line(format!("searched, {}:", scenario.scenario.bounds));
+        }
         let end = if scenario.complete { "" } else { ", CUT SHORT" };
         output.line(format!(
             "  {}: {} states, {} transitions, depth {}{end}",
             scenario.scenario.name, scenario.states, scenario.transitions, scenario.depth
         ));
-        output.line(format!("    {}", scenario.scenario.bounds));
     }
     let cut = report
         .scenarios

@@ -77,20 +77,25 @@ impl Drop for Bar {
 }
 
 fn show(bar: &ProgressBar, shown: Shown) {
-    let template = match shown {
+    // The style first: every setter may draw.
+    let style = |template| {
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+    };
+    match shown {
         Shown::Bytes { done, total, words } => {
+            style(
+                "{bar:30} {percent:>3} %  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta}  {msg}",
+            );
             bar.set_length(total);
             bar.set_position(done);
             bar.set_message(words);
-            "{bar:30} {percent:>3} %  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta}  {msg}"
         }
         Shown::Words(words) => {
+            style("{elapsed}  {msg}");
             bar.set_message(words);
-            "{elapsed}  {msg}"
         }
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
     }
     bar.tick();
 }
