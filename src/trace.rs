@@ -129,6 +129,8 @@ pub struct EventDetail<'a> {
     pub speed_bytes_per_s: u64,
     /// The error's text, if the job failed.
     pub error: Option<&'a str>,
+    /// `read` or `write`, for an I/O error.
+    pub operation: Option<&'a str>,
 }
 
 /// A piece of I/O.

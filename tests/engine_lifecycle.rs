@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use blockjob::driver::{Driver, Errno, Flow, JobError, RunContext};
 use blockjob::engine::{CancelMode, EngineError, JobHandle, JobOptions, Manager, ManagerConfig};
-use blockjob::model::{Status, Verb};
+use blockjob::model::{ErrorAction, Status, Verb};
 
 use engine_support::{Bench, Puppet, Step, io_error, refusal};
 
@@ -911,6 +911,42 @@ fn without_its_main_loop_nobody_waits_and_bodies_end() {
     );
     // The body saw a forced cancel and returned.
     puppet.done();
+}
+
+#[test]
+fn a_stop_error_pauses_until_the_user_resumes() {
+    struct Failing(AtomicBool);
+    impl Driver for Failing {
+        fn job_type(&self) -> &'static str {
+            "failing"
+        }
+        fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
+            context.report_io_error("read", ErrorAction::Ignore);
+            context.report_io_error("write", ErrorAction::Stop);
+            let _ = context.pause_point();
+            self.0.store(true, Ordering::Release);
+            Ok(())
+        }
+    }
+    let mut bench = Bench::new();
+    let driver = Arc::new(Failing(AtomicBool::new(false)));
+    let job = bench
+        .manager
+        .create(plain(), Arc::clone(&driver))
+        .unwrap()
+        .start();
+    bench.until(&job, Status::Paused);
+    assert_eq!(
+        bench.log.take()[2..],
+        ["j0 BLOCK_JOB_ERROR", "j0 BLOCK_JOB_ERROR", "j0 s:paused"]
+    );
+    assert!(job.info().io_failed && job.info().user_paused);
+    assert_eq!(refusal(job.pause()), "Job is already paused");
+    assert!(!driver.0.load(Ordering::Acquire));
+    job.resume().unwrap();
+    assert!(!job.info().io_failed && !job.info().user_paused);
+    bench.finish();
+    assert_eq!(job.outcome(), Some(Ok(())));
 }
 
 #[test]

@@ -13,14 +13,15 @@
 //!    doubled (P20).
 //! 4. **Ready** { → ready, event }.
 //! 5. **Wait for finish** { forced? pause wanted? told to complete or to stop? otherwise park } .
-//! 6. **End** { result; ended; pauses cleared; hand over to the main loop } . The last thing a body
+//! 6. **I/O error** { event; a stop takes the user's pause } – the next pause point parks.
+//! 7. **End** { result; ended; pauses cleared; hand over to the main loop } . The last thing a body
 //!    does (P22).
 //!
 //! `resume` is called once for each `pause`, whatever happened in between (P17).
 
 use std::time::Duration;
 
-use blockjob_model::{Event, Status};
+use blockjob_model::{ErrorAction, Event, Status};
 
 use super::context::{Finish, Flow, RunContext};
 use super::control::ControlWord;
@@ -243,7 +244,22 @@ impl Body {
         }
     }
 
-    /// Protocol 6.
+    /// Protocol 6: { event; for a stop: the user's pause, and the error it stands for } . The pause and the
+    /// error share one slot (decision 8), so one resume releases both (decision 39).
+    pub(super) fn io_error(&self, operation: &str, action: ErrorAction) {
+        let mut guard = self.monitor.lock();
+        self.monitor
+            .announce_io_error(&self.core, action, operation);
+        if action == ErrorAction::Stop
+            && let Some(job) = guard.job_mut(self.core.key)
+        {
+            job.user_paused = true;
+            job.io_failed = true;
+            job.publish();
+        }
+    }
+
+    /// Protocol 7.
     fn end(mut self, result: JobOutcome) {
         if self.gate_used {
             self.core.gate.shut();

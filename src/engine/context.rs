@@ -16,6 +16,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use blockjob_model::ErrorAction;
+
 use super::body::Body;
 use super::gate::LaneGate;
 use super::monitor::JobCore;
@@ -153,6 +155,13 @@ impl<'job, S> RunContext<'job, S> {
         IoPermit {
             context: PhantomData,
         }
+    }
+
+    /// An I/O error, and what the driver's policy makes of it (SEMANTICS.md §8): announces
+    /// `BLOCK_JOB_ERROR`, and for [`ErrorAction::Stop`] takes the user's pause, which the next pause
+    /// point honours; after the user's resume the driver retries. `operation` is `read` or `write`.
+    pub fn report_io_error(&self, operation: &str, action: ErrorAction) {
+        self.body.io_error(operation, action);
     }
 
     /// Whether a cancel was requested, softly or by force. One load.

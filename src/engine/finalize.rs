@@ -8,7 +8,7 @@
 //! aborting ──▶ begin_abort ◀──────────────────────────────────── │ ──────────────┘
 //!                │ everybody else cancelled by force             ▼
 //!                ▼                                        commit each, newest first
-//!          pump_abort: unstarted members at once, then newest first;
+//!          pump_abort: newest first; unstarted members at once;
 //!          steps aside while the member whose turn it is still runs
 //! ```
 //!
@@ -216,11 +216,9 @@ fn pump_abort<'a>(
     group: GroupKey,
 ) -> MutexGuard<'a, State> {
     loop {
-        let members = guard.members_newest_first(group);
-        let unstarted = members
-            .iter()
-            .find(|key| guard.job(**key).is_some_and(|job| !job.started));
-        let Some(key) = unstarted.or(members.first()).copied() else {
+        // Members start together, so either all of them were started or none was; where none
+        // was, nothing is waited for (decision 1).
+        let Some(key) = guard.members_newest_first(group).first().copied() else {
             return guard;
         };
         let Some(job) = guard.job_mut(key) else {

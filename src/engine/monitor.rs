@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use blockjob_model::{Event, Refusal, Status, Verb};
+use blockjob_model::{ErrorAction, Event, Refusal, Status, Verb};
 
 use super::control::ControlWord;
 use super::error::EngineError;
@@ -107,6 +107,7 @@ impl JobCore {
             offset_bytes: self.progress.current(),
             speed_bytes_per_s: self.speed_bytes_per_s.get(),
             error,
+            operation: None,
         }
     }
 }
@@ -506,6 +507,17 @@ impl Monitor {
     pub(super) fn announce(&self, core: &JobCore, event: Event, error: Option<&str>) {
         if let Some(sink) = &self.trace {
             sink.record(&core.entry(TraceStep::Event(event, core.event_detail(error))));
+        }
+    }
+
+    /// Records `BLOCK_JOB_ERROR`, inside the section that makes it true.
+    pub(super) fn announce_io_error(&self, core: &JobCore, action: ErrorAction, operation: &str) {
+        if let Some(sink) = &self.trace {
+            let detail = EventDetail {
+                operation: Some(operation),
+                ..core.event_detail(None)
+            };
+            sink.record(&core.entry(TraceStep::Event(Event::Error { action }, detail)));
         }
     }
 

@@ -18,7 +18,7 @@
 //! | `call` | `verb`; for `create` also `type`, `auto_finalize`, `auto_dismiss`, `can_complete`, `completion`; for `cancel` also `force` |
 //! | `return` | `verb`, `ok`; when not ok also `class`, `error` |
 //! | `status` | `status` |
-//! | `event` | `event`, `type`, `len`, `offset`, `speed`; `error` when there is one; `action` for an I/O error |
+//! | `event` | `event`, `type`, `len`, `offset`, `speed`; `error` when there is one; `action` and `operation` for an I/O error |
 //! | `callback` | `callback`, `edge` (`begin`, `end`); at the end `ok`, and `error` when there is one |
 //! | `io` | `edge`, `op`, `offset`, `bytes`; at the end `ok` |
 //!
@@ -177,6 +177,7 @@ fn detail(line: &mut String, step: &TraceStep<'_>) {
             }
             if let Event::Error { action } = event {
                 text(line, "action", action.name());
+                optional_text(line, "operation", detail.operation);
             }
         }
         TraceStep::CallbackBegin(callback) => {
