@@ -2,18 +2,18 @@
 //!
 //! | file | concept |
 //! |---|---|
-//! | [`monitor`] | the lock, what it protects, the steps that change it |
-//! | [`control`] | the control word: "nothing to do" in one load |
-//! | [`body`] | the worker's side: begin, pause point, sleep, ready, end |
-//! | [`context`] | what a running driver holds |
-//! | [`gate`] | the other workers of a job, as I/O in flight |
+//! | `monitor` | the lock, what it protects, the steps that change it |
+//! | `control` | the control word: "nothing to do" in one load |
+//! | `body` | the worker's side: begin, pause point, sleep, ready, end |
+//! | `context` | what a running driver holds |
+//! | `gate` | the other workers of a job, as I/O in flight |
 //! | [`stage`] | the lifecycle as types |
-//! | [`verbs`] | what users ask |
-//! | [`main_loop`] | tasks, one after the other |
-//! | [`finalize`] | exit, decision, commit, abort |
-//! | [`transaction`], [`manager`], [`handle`] | the public faces |
-//! | [`timer`], [`rate`], [`progress`] | time, speed, bytes |
-//! | [`executor`] | threads for bodies |
+//! | `verbs` | what users ask |
+//! | `main_loop` | tasks, one after the other |
+//! | `finalize` | exit, decision, commit, abort |
+//! | `transaction`, `manager`, `handle` | the public faces |
+//! | `timer`, [`rate`], `progress` | time, speed, bytes |
+//! | `executor` | threads for bodies |
 //!
 //! # Protocol
 //!
@@ -21,7 +21,7 @@
 //! manager), and **callers** (any thread). They meet in the monitor.
 //!
 //! 1. One lock per manager; every field of a job is read and written with it held, except what
-//!    [`monitor`] lists as shared. A step under the lock is small, total, and does not block.
+//!    `monitor` lists as shared. A step under the lock is small, total, and does not block.
 //! 2. The lock is never held across a driver callback (P28). What was read before a callback is
 //!    read again after it.
 //! 3. A status changes in one function, which asserts the transition table and records the change
