@@ -1,8 +1,11 @@
 //! Speed of the copy beside the tools people use, in one run: `cargo bench --bench copy`.
 //!
 //! Method: each contender makes a new target from a source in the page cache, in turn, round after round, so that a
-//! noisy neighbour meets all of them; the median of the rounds counts. With `sync`, each ends with its data on the
-//! disk. Read the ratios, not the seconds. It never fails by time.
+//! noisy neighbour meets all of them. Times are medians with the fastest and the slowest; ratios are medians of the
+//! ratios within each round, and beside them the best round of one by the best of the other. With `sync`, each ends
+//! with its data on the disk. Read the ratios, not the seconds. It never fails by time.
+//!
+//! `cargo bench --bench copy -- dense` measures the cases with that word in their name.
 //!
 //! Environment: `BLOCKJOB_BENCH_MIB` (size of the source, 1024), `BLOCKJOB_BENCH_ROUNDS` (7), `BLOCKJOB_BENCH_DIR`
 //! (a folder on the file system to be measured; the system's temporary folder).
@@ -174,9 +177,10 @@ fn make_sources(folder: &Path, mib: usize) -> Outcome<()> {
     Ok(())
 }
 
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
 }
 
 fn main() -> Outcome<()> {
@@ -196,7 +200,14 @@ fn main() -> Outcome<()> {
     println!(
         "{mib} MiB, {rounds} rounds, interleaved, medians (fastest..slowest), new target each time"
     );
-    for case in cases() {
+    let wanted = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'))
+        .unwrap_or_default();
+    for case in cases()
+        .into_iter()
+        .filter(|case| case.name.contains(&wanted))
+    {
         let source = scratch.path().join(case.source);
         let mut times = vec![Vec::with_capacity(rounds); case.contenders.len()];
         // The first round warms up and does not count.
@@ -216,19 +227,23 @@ fn main() -> Outcome<()> {
             }
         }
         println!("\n{}", case.name);
-        let mut ours = None;
-        for (Contender(name, _), times) in case.contenders.iter().zip(&mut times) {
-            if times.is_empty() {
+        let ours = times[0].clone();
+        for (Contender(name, _), times) in case.contenders.iter().zip(&times) {
+            if times.len() < rounds || ours.len() < rounds {
                 continue;
             }
-            let middle = median(times);
-            let base = *ours.get_or_insert(middle);
+            let ratios = ours
+                .iter()
+                .zip(times)
+                .map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64());
+            let seconds = sorted(times.iter().map(Duration::as_secs_f64));
             println!(
-                "  {name:<26} {:>8.3} s ({:.3}..{:.3})   blockjob takes {:.2} of its time",
-                middle.as_secs_f64(),
-                times[0].as_secs_f64(),
-                times[times.len() - 1].as_secs_f64(),
-                base.as_secs_f64() / middle.as_secs_f64(),
+                "  {name:<26} {:>7.3} s ({:.3}..{:.3})   blockjob takes {:.2} of its time, best to best {:.2}",
+                seconds[rounds / 2],
+                seconds[0],
+                seconds[rounds - 1],
+                sorted(ratios)[rounds / 2],
+                sorted(ours.iter().map(Duration::as_secs_f64))[0] / seconds[0],
             );
         }
     }
