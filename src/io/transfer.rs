@@ -1,7 +1,7 @@
 //! Whole transfers at an offset: `pread` and `pwrite` repeated until the request is served.
 //!
 //! The kernel may serve part of a request (a signal, a page-cache limit, a nearly full disk, 2 GiB − 4 KiB at
-//! most) and may be interrupted before any of it. Both loops live in [`repeat`], which is tested with scripted
+//! most) and may be interrupted before any of it. Both loops live in `repeat`, which is tested with scripted
 //! answers, so that no caller ever sees a short transfer that is not the end of the file.
 
 use super::{check_long, offset};
