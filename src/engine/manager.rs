@@ -287,12 +287,21 @@ fn is_well_formed(id: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
+/// The transaction a job joins when it is created.
+pub(super) struct Membership {
+    pub(super) group: GroupKey,
+    pub(super) name: Arc<str>,
+    /// Nobody joined before: the group does not exist yet. Else it must still be there, and not
+    /// on its way down.
+    pub(super) first: bool,
+}
+
 /// Brings a job into being: `created`, member of its group, listed.
 pub(super) fn create(
     monitor: &Arc<Monitor>,
     options: JobOptions,
     driver: Box<dyn Driver>,
-    transaction: Option<(GroupKey, Arc<str>)>,
+    transaction: Option<Membership>,
 ) -> Result<Arc<JobCore>, EngineError> {
     if !is_well_formed(&options.id) {
         return Err(EngineError::InvalidId { id: options.id });
@@ -305,9 +314,17 @@ pub(super) fn create(
     if guard.ids.contains_key(&options.id) {
         return Err(EngineError::DuplicateId { id: options.id });
     }
+    // Tested in the section that joins: a cancel of a member cannot come between.
+    let over = transaction.as_ref().is_some_and(|joined| {
+        let group = guard.groups.get(&joined.group);
+        !joined.first && group.is_none_or(|group| group.aborting)
+    });
+    if over {
+        return Err(EngineError::TransactionOver);
+    }
     let key = JobKey(guard.fresh_key());
     let (group, group_name) = match transaction {
-        Some((group, name)) => (group, Some(name)),
+        Some(joined) => (joined.group, Some(joined.name)),
         None => (GroupKey(guard.fresh_key()), None),
     };
     let core = Arc::new(JobCore {

@@ -9,7 +9,7 @@ use std::fmt;
 use super::body;
 use super::error::EngineError;
 use super::handle::JobHandle;
-use super::manager::{JobOptions, create};
+use super::manager::{JobOptions, Membership, create};
 use super::monitor::{GroupKey, JobCore, Monitor};
 use crate::driver::Driver;
 use crate::sync::Arc;
@@ -103,18 +103,12 @@ impl Transaction {
         options: JobOptions,
         driver: impl Driver,
     ) -> Result<JobHandle, EngineError> {
-        let over = !self.members.is_empty()
-            && self
-                .monitor
-                .lock()
-                .groups
-                .get(&self.group)
-                .is_none_or(|group| group.aborting);
-        if over {
-            return Err(EngineError::TransactionOver);
-        }
-        let membership = Some((self.group, Arc::clone(&self.name)));
-        let core = create(&self.monitor, options, Box::new(driver), membership)?;
+        let membership = Membership {
+            group: self.group,
+            name: Arc::clone(&self.name),
+            first: self.members.is_empty(),
+        };
+        let core = create(&self.monitor, options, Box::new(driver), Some(membership))?;
         self.members.push(Arc::clone(&core));
         Ok(JobHandle::new(Arc::clone(&self.monitor), core))
     }

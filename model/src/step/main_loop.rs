@@ -1,0 +1,409 @@
+//! What the main loop does: it takes ended runs over, decides, and brings each member to its end.
+//!
+//! One thing at a time, newest member first; an abort steps aside while a member still runs.
+
+use super::body::{end_run, skips_run};
+use super::{Output, Relation, Step};
+use crate::state::{Body, Cancel, Job, Outcome, Owes, PeerCancel, Phase, Tail, World};
+use crate::status::Status;
+use crate::vocabulary::{Callback, Event};
+
+impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relation<'_, W, V> {
+    /// What the main loop may do. Keeps P8…P16, P36, P37.
+    pub(super) fn main_loop(&mut self) {
+        let world = self.world;
+        if world.in_request_callback() {
+            // P27: one callback of the main loop at a time.
+            return;
+        }
+        if !self.busy {
+            for (member, job) in world.jobs.iter().enumerate() {
+                let ended = match job.body {
+                    Body::Returned | Body::Ended => true,
+                    Body::AtPoint => skips_run(job, self.profile),
+                    _ => false,
+                };
+                if ended && !job.status.is_completed() {
+                    let mut ended = *job;
+                    end_run(&mut ended, self.profile);
+                    self.exit(Step::Exit(member), member, ended);
+                }
+            }
+        }
+        match world.group.phase {
+            Phase::Idle => {}
+            Phase::Announcing => self.announce(),
+            Phase::Preparing => self.prepare(),
+            Phase::Committing => self.commit(),
+            Phase::Aborting => self.abort(),
+        }
+        if world.group.open && world.group.phase == Phase::Idle && !self.busy {
+            self.decide_unseen();
+        }
+        for member in 0..world.jobs.len() {
+            self.tail(member);
+        }
+    }
+
+    /// Takes over an ended run; `ended` is the job as its end left it.
+    pub(super) fn exit(&mut self, step: Step, member: usize, ended: Job) {
+        let well =
+            ended.outcome == Outcome::Success && !ended.forced() && !self.world.group.aborting;
+        let status = if well {
+            Status::Waiting
+        } else {
+            Status::Aborting
+        };
+        self.offer(step, Some(Output::Status(member, status)), |world| {
+            world.jobs[member] = ended;
+            let job = &mut world.jobs[member];
+            job.status = status;
+            if well {
+                let all = world
+                    .jobs
+                    .iter()
+                    .all(|job| job.status == Status::Waiting || job.is_final());
+                if all && !world.group.open {
+                    world.group.phase = Phase::Announcing;
+                }
+            } else {
+                if job.outcome == Outcome::Success {
+                    // P24: a forced cancel before this moment always shows in the result (3).
+                    job.outcome = Outcome::Cancelled;
+                }
+                begin_abort(world, Some(member));
+            }
+        });
+    }
+
+    /// Every member waits: newest first to pending.
+    pub(super) fn announce(&mut self) {
+        match self
+            .world
+            .jobs
+            .iter()
+            .rposition(|job| job.status == Status::Waiting)
+        {
+            Some(member) => self.change(
+                Step::Announce(member),
+                member,
+                Some(Output::Status(member, Status::Pending)),
+                |job| {
+                    job.status = Status::Pending;
+                    if !job.spec.auto_finalize && job.spec.block {
+                        job.owes = Owes::Pending;
+                    }
+                },
+            ),
+            None => self.offer(Step::Announced, None, |world| {
+                let manual = |job: &Job| !job.spec.auto_finalize && !job.is_final();
+                let manual = world.jobs.iter().any(manual);
+                world.group.phase = if manual {
+                    Phase::Idle
+                } else {
+                    Phase::Preparing
+                };
+            }),
+        }
+    }
+
+    /// Members nobody told us of: the decision comes when it comes.
+    pub(super) fn decide_unseen(&mut self) {
+        for (member, job) in self.world.jobs.iter().enumerate() {
+            if job.status == Status::Waiting {
+                self.change(
+                    Step::Announce(member),
+                    member,
+                    Some(Output::Status(member, Status::Pending)),
+                    |job| {
+                        job.status = Status::Pending;
+                        if !job.spec.auto_finalize && job.spec.block {
+                            job.owes = Owes::Pending;
+                        }
+                    },
+                );
+            }
+        }
+        let world = self.world;
+        if world
+            .jobs
+            .iter()
+            .all(|job| job.status == Status::Pending || job.is_final())
+        {
+            self.offer(Step::Announced, None, |world| {
+                world.group.phase = Phase::Preparing;
+            });
+        }
+        if !world.group.aborting
+            && world
+                .jobs
+                .iter()
+                .any(|job| job.started() && !job.is_final())
+        {
+            // A member nobody told us of brings the group down.
+            self.offer(Step::Announced, None, |world| begin_abort(world, None));
+        }
+    }
+
+    /// `prepare`, newest first, stopping at the first failure (2).
+    pub(super) fn prepare(&mut self) {
+        let world = self.world;
+        if let Some(member) = world
+            .jobs
+            .iter()
+            .position(|job| job.tail == Tail::Preparing)
+        {
+            for well in [true, false] {
+                self.offer(
+                    Step::PrepareEnd(member, well),
+                    Some(Output::End(member, Callback::Prepare, well)),
+                    |world| end_prepare(world, member, well),
+                );
+            }
+            return;
+        }
+        let next = world
+            .jobs
+            .iter()
+            .rposition(|job| job.status == Status::Pending && job.tail == Tail::None);
+        match next {
+            Some(member) if self.view.callbacks => self.change(
+                Step::PrepareBegin(member),
+                member,
+                Some(Output::Begin(member, Callback::Prepare)),
+                |job| job.tail = Tail::Preparing,
+            ),
+            Some(member) => {
+                for well in [true, false] {
+                    self.offer(Step::PrepareEnd(member, well), None, |world| {
+                        end_prepare(world, member, well);
+                    });
+                }
+            }
+            None => self.offer(Step::Decide, None, |world| {
+                // A cancel that came in meanwhile folds into the result before the decision (3).
+                if world.jobs.iter().any(Job::forced) {
+                    begin_abort(world, None);
+                } else {
+                    world.group.phase = Phase::Committing;
+                }
+            }),
+        }
+    }
+
+    /// Commits and concludes member after member, newest first (§3.3).
+    pub(super) fn commit(&mut self) {
+        let world = self.world;
+        if world.jobs.iter().any(Job::in_tail) {
+            return;
+        }
+        match world
+            .jobs
+            .iter()
+            .rposition(|job| job.status == Status::Pending)
+        {
+            Some(member) => self.begin_decision(member, Callback::Commit, Tail::Committing),
+            None => self.offer(Step::Close, None, |world| world.group.phase = Phase::Idle),
+        }
+    }
+
+    /// Brings the members down, each at its turn; waits where a run has not ended.
+    pub(super) fn abort(&mut self) {
+        let world = self.world;
+        let due = |at| world.jobs.iter().rposition(|job| job.peer_cancel == at);
+        if let Some(member) = due(PeerCancel::In) {
+            self.change(
+                Step::PeerCancelEnd(member),
+                member,
+                Some(Output::End(member, Callback::Cancel, true)),
+                |job| job.peer_cancel = PeerCancel::No,
+            );
+            return;
+        }
+        if let Some(member) = due(PeerCancel::Due) {
+            if self.view.callbacks {
+                self.change(
+                    Step::PeerCancelBegin(member),
+                    member,
+                    Some(Output::Begin(member, Callback::Cancel)),
+                    |job| job.peer_cancel = PeerCancel::In,
+                );
+            } else {
+                self.change(Step::PeerCancelBegin(member), member, None, |job| {
+                    job.peer_cancel = PeerCancel::No;
+                });
+            }
+            return;
+        }
+        if world.jobs.iter().any(Job::in_tail) {
+            return;
+        }
+        let Some(turn) = world.abort_turn() else {
+            self.offer(Step::Close, None, |world| world.group.phase = Phase::Idle);
+            return;
+        };
+        let any_order = !self.profile.abort_newest_first;
+        for (member, job) in world.jobs.iter().enumerate() {
+            let ours = member == turn || (any_order && job.status != Status::Undefined);
+            if !ours || job.is_final() || !job.abort_may_go_on() {
+                continue;
+            }
+            if job.status == Status::Aborting {
+                self.begin_decision(member, Callback::Abort, Tail::Aborting);
+            } else {
+                self.change(
+                    Step::Turn(member),
+                    member,
+                    Some(Output::Status(member, Status::Aborting)),
+                    |job| {
+                        job.status = Status::Aborting;
+                        if matches!(job.outcome, Outcome::Open | Outcome::Success) {
+                            job.outcome = Outcome::Cancelled;
+                        }
+                    },
+                );
+            }
+        }
+    }
+
+    pub(super) fn begin_decision(&mut self, member: usize, callback: Callback, tail: Tail) {
+        if self.view.callbacks {
+            self.change(
+                Step::DecisionBegin(member),
+                member,
+                Some(Output::Begin(member, callback)),
+                |job| job.tail = tail,
+            );
+        } else {
+            self.change(Step::DecisionBegin(member), member, None, |job| {
+                job.tail = Tail::Completed;
+            });
+        }
+    }
+
+    /// The rest of one member's completion: clean, completion function, event, concluded, null.
+    pub(super) fn tail(&mut self, member: usize) {
+        let job = self.world.jobs[member];
+        let m = member;
+        let mut edge = |step, output, tail| {
+            self.change(step, m, Some(output), |job| job.tail = tail);
+        };
+        match job.tail {
+            Tail::None | Tail::Preparing | Tail::Prepared => {}
+            Tail::Committing => edge(
+                Step::DecisionEnd(m),
+                Output::End(m, Callback::Commit, true),
+                Tail::Decided,
+            ),
+            Tail::Aborting => edge(
+                Step::DecisionEnd(m),
+                Output::End(m, Callback::Abort, true),
+                Tail::Decided,
+            ),
+            Tail::Decided => edge(
+                Step::CleanBegin(m),
+                Output::Begin(m, Callback::Clean),
+                Tail::Cleaning,
+            ),
+            Tail::Cleaning => edge(
+                Step::CleanEnd(m),
+                Output::End(m, Callback::Clean, true),
+                if job.spec.completion {
+                    Tail::Cleaned
+                } else {
+                    Tail::Completed
+                },
+            ),
+            Tail::Cleaned => edge(
+                Step::CompletionBegin(m),
+                Output::Begin(m, Callback::Completion),
+                Tail::Completing,
+            ),
+            Tail::Completing => edge(
+                Step::CompletionEnd(m),
+                Output::End(m, Callback::Completion, true),
+                Tail::Completed,
+            ),
+            Tail::Completed => {
+                // P16: the event's kind follows the cancel flag, not the result (6).
+                let event = if job.forced() {
+                    Event::Cancelled
+                } else {
+                    Event::Completed {
+                        error: job.outcome != Outcome::Success,
+                    }
+                };
+                let due = job.spec.block && job.started();
+                self.change(
+                    Step::Terminal(m),
+                    m,
+                    due.then_some(Output::Event(m, event)),
+                    |job| job.tail = Tail::Announced,
+                );
+            }
+            Tail::Announced if !job.is_final() => {
+                self.change(
+                    Step::Conclude(m),
+                    m,
+                    Some(Output::Status(m, Status::Concluded)),
+                    |job| job.status = Status::Concluded,
+                );
+            }
+            Tail::Announced => {
+                if job.status == Status::Concluded && job.dismisses_itself() {
+                    self.change(
+                        Step::Vanish(m),
+                        m,
+                        Some(Output::Status(m, Status::Null)),
+                        |job| job.status = Status::Null,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The outcome of one `prepare`.
+pub(super) fn end_prepare(world: &mut World, member: usize, well: bool) {
+    let job = &mut world.jobs[member];
+    if well {
+        job.tail = Tail::Prepared;
+        return;
+    }
+    // The failing member keeps its own error; everybody else is brought down (2).
+    job.tail = Tail::None;
+    job.outcome = Outcome::Failure;
+    world.group.prepare_failed = true;
+    begin_abort(world, Some(member));
+}
+
+/// Brings the group down, once (P14): everybody but the initiator is cancelled by force (P15).
+pub(crate) fn begin_abort(world: &mut World, initiator: Option<usize>) {
+    if world.group.aborting {
+        return;
+    }
+    world.group.aborting = true;
+    world.group.phase = Phase::Aborting;
+    for (member, job) in world.jobs.iter_mut().enumerate() {
+        if job.status == Status::Undefined {
+            // It will never come into being.
+            job.starting = false;
+            continue;
+        }
+        if Some(member) == initiator || job.is_final() {
+            continue;
+        }
+        job.cancel = Cancel::Force;
+        job.user_paused = false;
+        job.io_failed = false;
+        job.peer_cancel = if job.started() {
+            PeerCancel::Due
+        } else {
+            PeerCancel::No
+        };
+        if !job.started() {
+            job.outcome = Outcome::Cancelled;
+            job.starting = false;
+        }
+    }
+}
