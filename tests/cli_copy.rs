@@ -475,7 +475,7 @@ fn ctrl_c_cancels_and_the_target_is_what_it_was() {
     let before = contents(folder.path());
     let ran = interrupted(&folder, &["-INT"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says(&["cancelling", "Operation canceled"]);
+    ran.says(&["cancelling", "cancelled; every target is what it was"]);
     assert!(
         ran.stdout
             .contains("cancelled  a -> b: the target is what it was"),

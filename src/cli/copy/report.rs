@@ -90,7 +90,7 @@ pub fn ending(jobs: &[CopyJob], json: bool, output: &mut Output) -> Verdict {
         } else {
             pair_text(job, &summary, failed, output);
         }
-        if !job.succeeded() && (failed_by_itself(job) || !failed) {
+        if failed_by_itself(job) {
             complain(&failure_text(job, &summary));
         }
         if let Some(path) = &summary.left_behind {
@@ -101,6 +101,14 @@ pub fn ending(jobs: &[CopyJob], json: bool, output: &mut Output) -> Verdict {
         }
     }
     let all = copied == jobs.len();
+    if !all && !failed {
+        let partly = |job: &CopyJob| job.summary().ending == Ending::PartlyWritten;
+        complain(&if jobs.iter().any(partly) {
+            "cancelled; a target that was written in place is partly new"
+        } else {
+            "cancelled; every target is what it was"
+        });
+    }
     if json {
         output.json(&SummaryLine {
             kind: "summary",
