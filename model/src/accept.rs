@@ -342,6 +342,10 @@ impl Acceptor {
             return Err(explain::no_call());
         };
         let slot = call.slot;
+        let listed: FastMap<u32, SightPattern> = sights
+            .iter()
+            .map(|&(job, pattern)| (job.0, pattern))
+            .collect();
         for group in call.groups.clone() {
             let Some(track) = self.groups.get(&group.0) else {
                 continue;
@@ -350,12 +354,7 @@ impl Acceptor {
             let listing: Vec<Option<SightPattern>> = track
                 .members
                 .iter()
-                .map(|member| {
-                    sights
-                        .iter()
-                        .find(|(job, _)| job == member)
-                        .map(|&(_, pattern)| pattern)
-                })
+                .map(|member| listed.get(&member.0).copied())
                 .collect();
             if !self.change(
                 group,

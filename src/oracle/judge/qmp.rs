@@ -5,7 +5,8 @@
 //! a command may be older than the command, which is no matter: a command takes effect somewhere
 //! between its line (or the previous reply) and its reply.
 
-use std::collections::{HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen, SightPattern};
 use blockjob_model::state::Group;
@@ -868,7 +869,7 @@ impl Session {
         };
         let mut sights: Vec<(JobKey, SightPattern)> = Vec::with_capacity(entries.len());
         let mut serials: Option<u64> = None;
-        let mut listed: Vec<String> = Vec::new();
+        let mut listed: HashSet<Cow<'_, str>> = HashSet::with_capacity(entries.len());
         for entry in &entries {
             let (member, piece) = if block {
                 ("device", entry.device)
@@ -892,7 +893,7 @@ impl Session {
                 what: &head.name,
                 id: &id,
             };
-            if listed.iter().any(|other| *other == id) {
+            if !listed.insert(id.clone()) {
                 return Err(place.fault(
                     "query-twice",
                     "2.3",
@@ -915,7 +916,6 @@ impl Session {
                 }
                 self.meet(place, Some(status));
             }
-            listed.push(id.clone().into_owned());
             let known = if leaving {
                 self.leaving.get_mut(id.as_ref())
             } else {
@@ -965,7 +965,7 @@ impl Session {
             let missing = self
                 .jobs
                 .iter()
-                .filter(|(id, known)| known.key.is_none() && !listed.contains(id))
+                .filter(|(id, known)| known.key.is_none() && !listed.contains(id.as_str()))
                 .filter(|(_, known)| known.last.is_some_and(|(_, seen)| seen < head.line))
                 .map(|(id, _)| id)
                 .min();
