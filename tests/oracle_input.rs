@@ -71,6 +71,8 @@ const STREAM: &str =
 const OK: &str = "< {\"return\":{}}\n";
 const COMPLETED: &str = "< {\"event\":\"BLOCK_JOB_COMPLETED\",\"data\":{\"device\":\"j0\",\"type\":\"stream\",\"len\":8,\"offset\":8,\"speed\":0}}\n";
 
+const ANSWERED: &str = "> {\"execute\":\"query-version\"}\n< {\"return\":{}}\n";
+
 /// A stream from its command to its reply.
 fn started() -> String {
     [
@@ -276,6 +278,7 @@ fn who_else_may_act_is_a_choice() {
             &started(),
             &status("j0", "aborting"),
             &COMPLETED.replace("COMPLETED", "CANCELLED"),
+            ANSWERED,
         ]
         .concat(),
     );
@@ -286,6 +289,44 @@ fn who_else_may_act_is_a_choice() {
     };
     let verdict = check_as(cancelled.as_bytes(), &shared);
     assert!(matches!(verdict.outcome, Outcome::Accept), "{verdict}");
+}
+
+#[test]
+fn a_daemon_stopped_by_a_signal_brings_its_jobs_down_and_answers_no_more() {
+    let pause = "> {\"execute\":\"job-pause\",\"arguments\":{\"id\":\"j0\"}}\n< {\"return\":{}}\n";
+    let down = [
+        status("j0", "running"),
+        status("j0", "aborting"),
+        COMPLETED.replace("COMPLETED", "CANCELLED"),
+        status("j0", "concluded"),
+        status("j0", "null"),
+    ]
+    .concat();
+    let talk = [
+        GREETING,
+        NO_JOBS,
+        &started(),
+        pause,
+        &status("j0", "paused"),
+        &down,
+    ]
+    .concat();
+    let verdict = accepted(&conversation(&talk));
+    assert!(
+        verdict.notes[0].contains("stopped from outside"),
+        "{verdict}"
+    );
+    let verdict = refused(&conversation(&[&talk, ANSWERED].concat()), "pause-in-force");
+    assert_eq!(verdict.fault().unwrap().line, 11);
+    // A job that goes on to succeed was not brought down.
+    let goes_on = talk.replace("\"aborting\"", "\"waiting\"");
+    refused(&conversation(&goes_on), "pause-in-force");
+    let sole = Options {
+        observer: Observer::Sole,
+        ..Options::default()
+    };
+    let verdict = check_as(conversation(&talk).as_bytes(), &sole);
+    assert_eq!(verdict.fault().unwrap().rule, "pause-in-force");
 }
 
 #[test]

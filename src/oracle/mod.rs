@@ -172,6 +172,12 @@ impl Run {
         self.widened = sentence.widened;
         result?;
         self.fits = sentence.fits;
+        if let Some(line) = sentence.stopped_at {
+            self.notes.push(format!(
+                "from line {line} on jobs are brought down that nobody here asked to, and nothing \
+                 is answered any more: the daemon was stopped from outside"
+            ));
+        }
         self.fault = sentence.fault;
         if self.events == 0 && self.fault.is_none() {
             return Err(TraceError::NothingToJudge { lines: read });

@@ -97,6 +97,8 @@ pub struct Session {
     greeted: bool,
     /// The daemon goes down, or devices do: requests come from inside.
     inside: bool,
+    /// A fault that is none if the daemon was stopped from outside there, and the job it is of.
+    suspended: Option<(Fault, String)>,
     /// The guest went on (`cont`).
     continued: bool,
     replies: u64,
@@ -123,6 +125,7 @@ impl Session {
             lost: 0,
             greeted: false,
             inside: false,
+            suspended: None,
             continued: false,
             replies: 0,
             events: 0,
@@ -153,6 +156,11 @@ impl Session {
     /// How often the belief had to be widened.
     pub fn widened(&self) -> u64 {
         self.acceptor.widened()
+    }
+
+    /// The line from which on jobs are brought down unasked: the daemon was stopped from outside.
+    pub fn stopped_at(&self) -> Option<u64> {
+        self.suspended.as_ref().map(|(fault, _)| fault.line)
     }
 
     /// Takes the next message.
@@ -246,6 +254,41 @@ impl Session {
         self.acceptor.others_everywhere();
     }
 
+    /// Something was seen of a job.
+    ///
+    /// A daemon that is stopped by a signal says nothing of it; it cancels every job and is gone.
+    /// So a job that is brought down unasked is no fault if nothing is answered after it.
+    fn observe(&mut self, line: u64, id: &str, key: JobKey, seen: Seen) -> Judged {
+        const BROUGHT_DOWN: [&str; 4] = [
+            "aborting-unasked",
+            "cancelled-unasked",
+            "dismiss-unasked",
+            "pause-in-force",
+        ];
+        let Err(rejection) = self.acceptor.observe(key, seen) else {
+            return Ok(());
+        };
+        let fault = at(line, rejection);
+        let may_be_stopped =
+            self.observer == Observer::Auto && !self.inside && BROUGHT_DOWN.contains(&fault.rule);
+        if !may_be_stopped {
+            return Err(fault);
+        }
+        self.requests_from_inside();
+        if self.acceptor.observe(key, seen).is_err() {
+            return Err(fault);
+        }
+        self.suspended = Some((fault, id.to_owned()));
+        Ok(())
+    }
+
+    /// The daemon goes on after all: what looked like its end was a fault.
+    fn goes_on(&mut self) -> Judged {
+        self.suspended
+            .take()
+            .map_or(Ok(()), |(fault, _)| Err(fault))
+    }
+
     fn received(&mut self, line: u64, message: &Message<'_>) -> Judged {
         let protocol = |rule, message: String| Fault {
             line,
@@ -259,6 +302,9 @@ impl Session {
                 "reply-return-and-error",
                 "because a reply has a `return` or an `error`, but this one has both".to_owned(),
             ));
+        }
+        if !message.event.is_present() {
+            self.goes_on()?;
         }
         let kinds = [
             message.greeting,
@@ -390,9 +436,12 @@ impl Session {
         }
         fields::success_after_report(known, place, status)?;
         if let Some(key) = known.key {
-            self.acceptor
-                .observe(key, Seen::Status(status))
-                .map_err(|rejection| at(line, rejection))?;
+            let revived = matches!(status, Status::Waiting | Status::Pending)
+                && matches!(&self.suspended, Some((_, brought_down)) if *brought_down == id);
+            if revived {
+                self.goes_on()?;
+            }
+            self.observe(line, &id, key, Seen::Status(status))?;
         } else if let Some((last, before)) = known.last
             && (last == status || !last.may_become(status))
         {
@@ -403,7 +452,9 @@ impl Session {
                 &format!("{status} is not reached from there"),
             ));
         }
-        known.last = Some((status, line));
+        if let Some(known) = self.jobs.get_mut(id.as_ref()) {
+            known.last = Some((status, line));
+        }
         if matches!(status, Status::Running | Status::Null)
             && let Some(made) = self
                 .queue
@@ -433,6 +484,7 @@ impl Session {
 
     /// A job comes into being.
     fn created(&mut self, place: Place<'_>) -> Judged {
+        self.goes_on()?;
         if !id_is_well_formed(place.id) {
             return Err(place.fault(
                 "id-malformed",
@@ -622,10 +674,7 @@ impl Session {
             }
         };
         match known.key {
-            Some(key) => self
-                .acceptor
-                .observe(key, Seen::Event(event))
-                .map_err(|rejection| at(line, rejection)),
+            Some(key) => self.observe(line, &id, key, Seen::Event(event)),
             None => Ok(()),
         }
     }

@@ -43,6 +43,8 @@ pub struct Sentence {
     pub replies: u64,
     /// How often the belief had to be widened.
     pub widened: u64,
+    /// The line from which on the daemon was being stopped from outside.
+    pub stopped_at: Option<u64>,
 }
 
 impl Trial {
@@ -123,6 +125,7 @@ impl Trial {
             jobs: best.session.jobs(),
             replies: best.session.replies(),
             widened: best.session.widened(),
+            stopped_at: best.session.stopped_at(),
         }
     }
 }
