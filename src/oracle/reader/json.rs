@@ -214,7 +214,7 @@ macro_rules! pieces {
 }
 pub(crate) use pieces;
 
-/// What [`pieces!`] declares: where a member of that name goes.
+/// What `pieces!` declares: where a member of that name goes.
 pub trait Members<'a>: Default {
     /// The place for the member `key`, if it is asked for.
     fn place(&mut self, key: &str) -> Option<&mut Piece<'a>>;
