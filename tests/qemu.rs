@@ -58,7 +58,7 @@ impl Daemon {
             lines: Vec::new(),
         };
         assert!(daemon.read()["QMP"].is_object());
-        assert!(daemon.ask("qmp_capabilities", json!({}))["return"].is_object());
+        assert!(daemon.ask("qmp_capabilities", &json!({}))["return"].is_object());
         Some(daemon)
     }
 
@@ -82,7 +82,7 @@ impl Daemon {
     }
 
     /// Asks, and returns the answer; events on the way are kept.
-    fn ask(&mut self, command: &str, arguments: Value) -> Value {
+    fn ask(&mut self, command: &str, arguments: &Value) -> Value {
         let message = json!({"execute": command, "arguments": arguments});
         self.keep(">", &message);
         writeln!(self.to, "{message}").unwrap();
@@ -110,7 +110,7 @@ impl Daemon {
     fn backup(&mut self, id: &str, manual: bool) {
         let answer = self.ask(
             "blockdev-backup",
-            json!({"job-id": id, "device": "source", "target": "target", "sync": "full",
+            &json!({"job-id": id, "device": "source", "target": "target", "sync": "full",
                    "speed": 1 << 20, "auto-finalize": !manual, "auto-dismiss": !manual}),
         );
         assert!(answer["return"].is_object(), "{answer}");
@@ -118,7 +118,7 @@ impl Daemon {
 
     /// Ends the daemon; the whole conversation.
     fn quit(mut self) -> Vec<String> {
-        self.ask("quit", json!({}));
+        self.ask("quit", &json!({}));
         assert!(self.child.wait().unwrap().success());
         std::mem::take(&mut self.lines)
     }
@@ -148,15 +148,15 @@ fn a_live_backup_paused_resumed_finalized_and_dismissed_is_accepted() {
         return;
     };
     daemon.backup("j0", true);
-    assert!(daemon.ask("job-pause", json!({"id": "j0"}))["return"].is_object());
-    assert!(daemon.ask("job-pause", json!({"id": "j0"}))["error"].is_object());
-    assert!(daemon.ask("job-finalize", json!({"id": "j0"}))["error"].is_object());
-    assert!(daemon.ask("job-resume", json!({"id": "j0"}))["return"].is_object());
-    let speed = daemon.ask("block-job-set-speed", json!({"device": "j0", "speed": 0}));
+    assert!(daemon.ask("job-pause", &json!({"id": "j0"}))["return"].is_object());
+    assert!(daemon.ask("job-pause", &json!({"id": "j0"}))["error"].is_object());
+    assert!(daemon.ask("job-finalize", &json!({"id": "j0"}))["error"].is_object());
+    assert!(daemon.ask("job-resume", &json!({"id": "j0"}))["return"].is_object());
+    let speed = daemon.ask("block-job-set-speed", &json!({"device": "j0", "speed": 0}));
     assert!(speed["return"].is_object(), "{speed}");
     daemon.until("j0", "pending");
-    assert!(daemon.ask("query-jobs", json!({}))["return"].is_array());
-    assert!(daemon.ask("job-finalize", json!({"id": "j0"}))["return"].is_object());
+    assert!(daemon.ask("query-jobs", &json!({}))["return"].is_array());
+    assert!(daemon.ask("job-finalize", &json!({"id": "j0"}))["return"].is_object());
     if !daemon
         .lines
         .iter()
@@ -164,7 +164,7 @@ fn a_live_backup_paused_resumed_finalized_and_dismissed_is_accepted() {
     {
         daemon.until("j0", "concluded");
     }
-    assert!(daemon.ask("job-dismiss", json!({"id": "j0"}))["return"].is_object());
+    assert!(daemon.ask("job-dismiss", &json!({"id": "j0"}))["return"].is_object());
     let lines = daemon.quit();
     let verdict = judge(&lines);
     assert_eq!(verdict.word(), "accept", "{verdict}\n{}", lines.join("\n"));
@@ -186,11 +186,11 @@ fn a_live_backup_cancelled_on_the_way_is_accepted() {
         return;
     };
     daemon.backup("j0", false);
-    assert!(daemon.ask("job-cancel", json!({"id": "j0"}))["return"].is_object());
+    assert!(daemon.ask("job-cancel", &json!({"id": "j0"}))["return"].is_object());
     if !daemon.lines.iter().any(|line| line.contains("\"null\"")) {
         daemon.until("j0", "null");
     }
-    assert!(daemon.ask("job-resume", json!({"id": "j0"}))["error"].is_object());
+    assert!(daemon.ask("job-resume", &json!({"id": "j0"}))["error"].is_object());
     let lines = daemon.quit();
     let verdict = judge(&lines);
     assert_eq!(verdict.word(), "accept", "{verdict}\n{}", lines.join("\n"));
