@@ -428,7 +428,10 @@ fn writes_something(folder: &Path) -> bool {
 
 /// Starts a copy of `a` to `b` at `speed` and waits until its job runs.
 fn slow_copy(folder: &TempDir, speed: &str) -> Child {
-    let mut child = Command::new(snapbox::cmd::cargo_bin!("blockjob"))
+    // Whoever runs the tests may have them ignore some signals.
+    let mut child = Command::new("env")
+        .arg("--default-signal=INT,TERM,HUP,USR1")
+        .arg(snapbox::cmd::cargo_bin!("blockjob"))
         .current_dir(folder)
         .args(["copy", "--speed", speed, "--chunk", "4K", "a", "b"])
         .stdin(Stdio::null())
@@ -481,6 +484,15 @@ fn ctrl_c_cancels_and_the_target_is_what_it_was() {
             .contains("cancelled  a -> b: the target is what it was"),
         "{ran:?}"
     );
+    assert_eq!(contents(folder.path()), before);
+}
+
+#[test]
+fn a_terminal_that_goes_away_cancels_too() {
+    let folder = scratch(&[("a", &vec![1; 10_000_000]), ("b", b"old")]);
+    let before = contents(folder.path());
+    let ran = interrupted(&folder, &["-HUP"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
     assert_eq!(contents(folder.path()), before);
 }
 

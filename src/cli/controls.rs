@@ -2,7 +2,7 @@
 //!
 //! | signal | what it asks for |
 //! |---|---|
-//! | `SIGINT` (Ctrl-C), `SIGTERM` | a cancel; the second one a forced cancel |
+//! | `SIGINT` (Ctrl-C), `SIGTERM`, `SIGHUP` | a cancel; the second one a forced cancel |
 //! | `SIGTSTP` (Ctrl-Z), then `SIGCONT` (`fg`) | pause, stop this process; resume |
 //! | `SIGUSR1` | print the state of every job |
 
@@ -95,7 +95,7 @@ fn listen(signals: &Signals, manager: &RecordingManager, asked: &Asked) {
     let mut held: Option<PauseAllToken> = None;
     while let Ok(Some(signal)) = signals.next() {
         match signal {
-            Signal::Interrupt | Signal::Terminate => {
+            Signal::Interrupt | Signal::Terminate | Signal::Hangup => {
                 let before = asked.cancels.fetch_add(1, Ordering::AcqRel);
                 if before == 0 {
                     complain(&"cancelling; once more to cancel by force");

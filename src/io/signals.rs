@@ -1,7 +1,7 @@
-//! Signals as a stream of values: `SIGINT`, `SIGTERM`, `SIGUSR1`, `SIGTSTP` and `SIGCONT`.
+//! Signals as a stream of values: `SIGINT`, `SIGTERM`, `SIGHUP`, `SIGUSR1`, `SIGTSTP` and `SIGCONT`.
 //!
 //! A handler may do next to nothing, so ours writes one byte, the signal's number, into a pipe; whoever holds
-//! [`Signals`] reads it on a thread of its own and acts there. While it lives the five signals do nothing else:
+//! [`Signals`] reads it on a thread of its own and acts there. While it lives these signals do nothing else:
 //! Ctrl-Z in particular does not stop the process until the holder says so ([`stop_process`]). Dropping it puts the
 //! former actions back.
 //!
@@ -38,6 +38,8 @@ pub enum Signal {
     Interrupt,
     /// `SIGTERM`.
     Terminate,
+    /// `SIGHUP`: the terminal is gone.
+    Hangup,
     /// `SIGUSR1`.
     User1,
     /// `SIGTSTP`: Ctrl-Z.
@@ -48,9 +50,10 @@ pub enum Signal {
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Interrupt,
         Self::Terminate,
+        Self::Hangup,
         Self::User1,
         Self::Stop,
         Self::Continue,
@@ -61,6 +64,7 @@ impl Signal {
         match self {
             Self::Interrupt => libc::SIGINT,
             Self::Terminate => libc::SIGTERM,
+            Self::Hangup => libc::SIGHUP,
             Self::User1 => libc::SIGUSR1,
             Self::Stop => libc::SIGTSTP,
             Self::Continue => libc::SIGCONT,
@@ -142,6 +146,10 @@ impl Signals {
         };
         for signal in Signal::ALL {
             let action = set_action(signal.number(), handler as *const () as libc::sighandler_t)?;
+            // What was ignored stays ignored: that is how `nohup` and a shell's background jobs ask to be left alone.
+            if action.sa_sigaction == libc::SIG_IGN {
+                set_action(signal.number(), libc::SIG_IGN)?;
+            }
             signals.former.push(Former { signal, action });
         }
         Ok(signals)
@@ -272,6 +280,10 @@ mod tests {
     /// One test, because the actions are the process's.
     #[test]
     fn signals_arrive_as_values_the_waker_ends_the_stream_and_drop_restores() {
+        // Whoever runs the tests may have them ignore some.
+        for signal in Signal::ALL {
+            set_action(signal.number(), libc::SIG_DFL).unwrap();
+        }
         let signals = Signals::install().unwrap();
         assert_eq!(
             Signals::install().unwrap_err().raw_os_error(),
@@ -286,6 +298,13 @@ mod tests {
         drop(signals);
         let now = set_action(libc::SIGUSR1, libc::SIG_DFL).unwrap();
         assert_eq!(now.sa_sigaction, libc::SIG_DFL);
-        drop(Signals::install().unwrap());
+        set_action(libc::SIGHUP, libc::SIG_IGN).unwrap();
+        let signals = Signals::install().unwrap();
+        send(Signal::Hangup);
+        send(Signal::User1);
+        assert_eq!(signals.next().unwrap(), Some(Signal::User1));
+        drop(signals);
+        let former = set_action(libc::SIGHUP, libc::SIG_DFL).unwrap();
+        assert_eq!(former.sa_sigaction, libc::SIG_IGN);
     }
 }
