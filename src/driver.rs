@@ -63,12 +63,12 @@ pub trait Driver: Send + Sync + 'static {
     /// The user, or the failure of a group member, asks the job to stop. Main loop.
     ///
     /// `force` is the kind of request, `ready` whether the job was ready (or in standby) when it
-    /// was made. Returns whether this job treats the request as forced. The engine takes a forced
-    /// request, and any request for a job whose run has not begun or is over, as forced whatever
-    /// is returned.
+    /// was made. Returns whether this job treats the request as forced: unless overridden, every
+    /// request but a soft one of a ready job that can be completed, which finishes where it stands
+    /// (SEMANTICS.md §5.4). The engine takes a forced request, and any request for a job whose run
+    /// has not begun or is over, as forced whatever is returned.
     fn cancel(&self, force: bool, ready: bool) -> bool {
-        let _ = (force, ready);
-        true
+        force || !(ready && self.supports_complete())
     }
 
     /// The speed limit changed, in bytes per second, 0 for none. Main loop.

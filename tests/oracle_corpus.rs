@@ -6,6 +6,7 @@
 //! lines at which each may be found out). The rule that finds a mutant is pinned here, so that a
 //! change of mind is visible.
 
+#![cfg(feature = "cli")]
 // A failed unwrap in a test is the test failing.
 #![allow(clippy::unwrap_used)]
 

@@ -2,6 +2,7 @@
 //!
 //! Method: small conversations written by hand, and files that are none.
 
+#![cfg(feature = "cli")]
 // A failed unwrap in a test is the test failing.
 #![allow(clippy::unwrap_used)]
 

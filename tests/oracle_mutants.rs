@@ -6,6 +6,7 @@
 //! its schema, whatever the recording. Every mutant must be refused, no earlier than its first
 //! altered line; how many there are, and which rules find them, is pinned.
 
+#![cfg(feature = "cli")]
 // A failed unwrap in a test is the test failing.
 #![allow(clippy::unwrap_used)]
 

@@ -4,6 +4,7 @@
 //! the oracle as a file would. Then single lines are altered, each into something that must not
 //! be, and the rule that finds it is pinned.
 
+#![cfg(feature = "cli")]
 // A failed unwrap in a test is the test failing.
 #![allow(clippy::unwrap_used)]
 
