@@ -110,10 +110,12 @@ pub fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// The root of the workspace.
+/// The root of the workspace: the one `cargo xtask` was called in, whoever built this program (two
+/// checkouts may share a target folder).
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
+    let built_in = || env!("CARGO_MANIFEST_DIR").into();
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(built_in));
+    here.parent().unwrap_or(&here).to_owned()
 }
 
 /// The first program called `name` on the search path.

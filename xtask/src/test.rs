@@ -38,7 +38,10 @@ pub fn run() -> ExitCode {
         "documentation",
         cargo(&["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
     );
-    steps.run("tests", &mut cargo(&["test", "--locked", "--workspace"]));
+    steps.run(
+        "tests",
+        &mut cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]),
+    );
     qemu(&mut steps);
     steps.finish()
 }
