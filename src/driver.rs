@@ -65,8 +65,10 @@ pub trait Driver: Send + Sync + 'static {
     /// `force` is the kind of request, `ready` whether the job was ready (or in standby) when it
     /// was made. Returns whether this job treats the request as forced: unless overridden, every
     /// request but a soft one of a ready job that can be completed, which finishes where it stands
-    /// (SEMANTICS.md §5.4). The engine takes a forced request, and any request for a job whose run
-    /// has not begun or is over, as forced whatever is returned.
+    /// (SEMANTICS.md §5.4). A driver that overrides this keeps to it: a job that can be completed and
+    /// gives up on a soft cancel while ready is one the specification does not know. The engine
+    /// takes a forced request, and any request for a job whose run has not begun or is over, as
+    /// forced whatever is returned.
     fn cancel(&self, force: bool, ready: bool) -> bool {
         force || !(ready && self.supports_complete())
     }

@@ -42,19 +42,12 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
             &CallState::InCallback { forced } => {
                 let member = usize::from(call.member.unwrap_or_default());
                 let callback = request::callback(call.request);
-                let soft = call.request == Request::Cancel { force: false } && !forced;
-                let mut end = |well, forced| {
-                    self.offer(
-                        Step::RequestCallbackEnd(place),
-                        callback.map(|callback| Output::End(member, callback, well)),
-                        |world| world.calls[place].state = CallState::Told { forced },
-                    );
-                };
-                end(!soft, forced);
-                if soft {
-                    // A driver may take a soft cancel for a forced one (§5.2).
-                    end(true, true);
-                }
+                let well = call.request != (Request::Cancel { force: false }) || forced;
+                self.offer(
+                    Step::RequestCallbackEnd(place),
+                    callback.map(|callback| Output::End(member, callback, well)),
+                    |world| world.calls[place].state = CallState::Told { forced },
+                );
             }
             &CallState::Told { forced } => {
                 let member = usize::from(call.member.unwrap_or_default());
