@@ -31,7 +31,8 @@ pub use crate::engine::context::{Finish, Flow, Ready, RunContext, Running};
 
 /// What a job does. See the [module](self) for threads and multiplicity.
 pub trait Driver: Send + Sync + 'static {
-    /// The job type as QMP spells it: `backup`, `mirror`, `commit`, `stream`, `create` …
+    /// The job type as QMP spells it: `backup`, `mirror`, `commit`, `stream`, `create` … Asked
+    /// for when the job is created, by the thread that creates it.
     fn job_type(&self) -> &'static str;
 
     /// The work itself. Body thread, at most once.
@@ -51,7 +52,8 @@ pub trait Driver: Send + Sync + 'static {
     /// meanwhile or ended by a cancel. Body thread.
     fn resume(&self) {}
 
-    /// Whether the job has something to complete: jobs that become ready answer `true`.
+    /// Whether the job has something to complete: jobs that become ready answer `true`. Asked for
+    /// when the job is created, by the thread that creates it.
     fn supports_complete(&self) -> bool {
         false
     }
@@ -67,8 +69,8 @@ pub trait Driver: Send + Sync + 'static {
     /// request but a soft one of a ready job that can be completed, which finishes where it stands
     /// (SEMANTICS.md §5.4). A driver that overrides this keeps to it: a job that can be completed and
     /// gives up on a soft cancel while ready is one the specification does not know. The engine
-    /// takes a forced request, and any request for a job whose run has not begun or is over, as
-    /// forced whatever is returned.
+    /// takes a forced request, and any request for a job that is not ready, cannot be completed, or
+    /// whose run is over, as forced whatever is returned.
     fn cancel(&self, force: bool, ready: bool) -> bool {
         force || !(ready && self.supports_complete())
     }

@@ -177,9 +177,12 @@ impl<T> Deref for CachePadded<T> {
 pub(crate) struct Statistic(std::sync::atomic::AtomicU64);
 
 impl Statistic {
+    /// Adds, and stays at the top rather than wrap: what is counted never becomes less (P46).
     pub(crate) fn add(&self, amount: u64) {
-        self.0
-            .fetch_add(amount, std::sync::atomic::Ordering::Relaxed);
+        use std::sync::atomic::Ordering::Relaxed;
+        let add = |value: u64| Some(value.saturating_add(amount));
+        // Never fails: `add` always has an answer.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, add);
     }
 
     pub(crate) fn set(&self, value: u64) {

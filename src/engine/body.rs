@@ -117,7 +117,12 @@ impl Body {
         if self.gate_used {
             self.core.gate.close();
         }
-        self.core.driver.pause();
+        if let Err(words) = catch_panic(|| self.core.driver.pause()) {
+            // The run is over. Lanes wait at the closed gate, and the run may wait for them while
+            // it unwinds.
+            self.core.gate.refuse();
+            std::panic::resume_unwind(Box::new(words));
+        }
         if self.gate_used {
             self.core.gate.drain();
         }
@@ -236,6 +241,8 @@ impl Body {
                 if job.cancel == CancelLevel::Soft {
                     return Finish::SoftCancel;
                 }
+                // Whoever entered was heard: the conditions are tested. Now it waits again.
+                job.enter_pending = false;
                 job.parked = Parked::Waiting;
                 guard = self.core.wake.wait(guard);
             }

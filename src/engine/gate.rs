@@ -63,6 +63,14 @@ impl Gate {
         drop(guard);
     }
 
+    /// Nobody enters any more; does not wait for who is inside.
+    pub(super) fn refuse(&self) {
+        self.close();
+        let mut guard = self.shut_for_good.lock();
+        *guard = true;
+        self.changed.notify_all();
+    }
+
     /// The run is over: nobody enters any more, and nothing is in flight afterwards (P27).
     pub(super) fn shut(&self) {
         self.close();

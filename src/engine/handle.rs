@@ -23,10 +23,12 @@ pub enum CancelMode {
 /// A job, for everybody: cheap to clone, any thread. Misuse is answered with errors that name the
 /// job, its state and the verb; nothing changes then (P2).
 ///
-/// [`cancel`](Self::cancel), [`complete`](Self::complete), [`finalize`](Self::finalize) and
-/// [`set_speed`](Self::set_speed) are carried out by the main loop; the caller waits for the
-/// answer, so somebody must be running it. On the main loop's own thread they are carried out at
-/// once, except inside a driver callback, where they answer [`EngineError::WouldDeadlock`].
+/// [`cancel`](Self::cancel), [`complete`](Self::complete), [`finalize`](Self::finalize),
+/// [`set_speed`](Self::set_speed) and, while it is in the middle of a task,
+/// [`dismiss`](Self::dismiss) are carried out by the main loop; the caller waits for the answer, so
+/// somebody must be running it. On the main loop's own thread they are carried out at once, except
+/// inside a driver callback, where they answer [`EngineError::WouldDeadlock`]. Once the main loop
+/// was dropped they answer [`EngineError::MainLoopGone`].
 #[derive(Clone)]
 pub struct JobHandle {
     monitor: Arc<Monitor>,
@@ -91,7 +93,7 @@ impl JobHandle {
         let core = &self.core;
         JobInfo {
             id: core.id.clone(),
-            job_type: core.driver.job_type(),
+            job_type: core.job_type,
             group: core.group_name.as_deref().map(str::to_owned),
             status: job.map_or(Status::Null, |job| job.status),
             busy: job.is_some_and(super::monitor::Job::is_busy),
@@ -203,9 +205,9 @@ impl JobHandle {
         })
     }
 
-    /// Waits until the job is in one of `statuses`, and says in which. A status that the job
-    /// only passes through can be missed, so name those that it stays in. Not on the main loop's
-    /// thread.
+    /// Waits until the job is in one of `statuses`, or can come to none of them any more (a job
+    /// that failed never becomes ready), and says which status it has. A status that the job only
+    /// passes through can be missed, so name those that it stays in. Not on the main loop's thread.
     ///
     /// # Errors
     ///
@@ -215,7 +217,9 @@ impl JobHandle {
             let status = state
                 .job(self.core.key)
                 .map_or(Status::Null, |job| job.status);
-            statuses.contains(&status).then_some(status)
+            // A job that ends otherwise must not leave its waiters waiting.
+            let answers = statuses.contains(&status) || !may_still_reach(status, statuses);
+            answers.then_some(status)
         })
     }
 
@@ -258,6 +262,24 @@ impl JobHandle {
     fn request(&self, request: Request) -> Result<(), EngineError> {
         verbs::request(&self.monitor, &self.core, request)
     }
+}
+
+/// Whether the transition table leads from `from`, by one step or more, to one of `statuses`.
+fn may_still_reach(from: Status, statuses: &[Status]) -> bool {
+    let mut reached = vec![from];
+    let mut next = 0;
+    while let Some(&status) = reached.get(next) {
+        next += 1;
+        for to in Status::ALL {
+            if status.may_become(to) && !reached.contains(&to) {
+                if statuses.contains(&to) {
+                    return true;
+                }
+                reached.push(to);
+            }
+        }
+    }
+    false
 }
 
 impl fmt::Debug for JobHandle {

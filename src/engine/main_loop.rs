@@ -77,9 +77,10 @@ impl MainLoop {
         guard.main_watches = true;
         let answer = loop {
             let version = guard.version;
-            drop(guard);
+            Monitor::unlock(guard);
             let said_so = done();
             guard = monitor.lock();
+            fire_due(&monitor, &mut guard);
             if said_so {
                 break true;
             }
@@ -92,18 +93,22 @@ impl MainLoop {
             }
         };
         guard.main_watches = false;
+        Monitor::unlock(guard);
         answer
     }
 
-    /// Does what there is to do now, without waiting; returns how many tasks that were.
+    /// Does what there is to do now, without waiting; returns how many tasks that were. Wakes
+    /// sleepers whose time has come; virtual time stands still meanwhile.
     pub fn run_pending(&mut self) -> usize {
         let monitor = Arc::clone(&self.monitor);
         let mut guard = monitor.lock();
         let mut count = 0;
+        fire_due(&monitor, &mut guard);
         while let Some(task) = guard.tasks.pop_front() {
             guard = execute(&monitor, guard, task);
             count += 1;
         }
+        Monitor::unlock(guard);
         count
     }
 
@@ -111,9 +116,11 @@ impl MainLoop {
         let monitor = Arc::clone(&self.monitor);
         let mut guard = monitor.lock();
         loop {
+            fire_due(&monitor, &mut guard);
             if let Some(task) = guard.tasks.pop_front() {
                 guard = execute(&monitor, guard, task);
             } else if done(&guard) {
+                Monitor::unlock(guard);
                 return;
             } else {
                 guard = idle(&monitor, guard);
@@ -150,11 +157,28 @@ impl Drop for MainLoop {
     }
 }
 
+/// Fires the timers that have fallen due while there were tasks: a stream of requests must not keep
+/// sleepers asleep. Virtual time moves only when nothing else does.
+fn fire_due(monitor: &Monitor, state: &mut State) {
+    if !monitor.clock.is_real() || state.timers.earliest().is_none() {
+        return;
+    }
+    let now = monitor.now();
+    while let Some(job) = state.timers.take_due(now) {
+        if let Some(job) = state.job_mut(job) {
+            job.enter();
+        }
+    }
+}
+
 /// There is no task: fires a due timer, or waits for a task, a status change or a deadline.
 fn idle<'a>(monitor: &'a Monitor, mut guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    if !guard.buried.is_empty() {
+        Monitor::unlock(guard);
+        return monitor.lock();
+    }
     if let Some(timer) = guard.timers.earliest() {
-        monitor.clock.jump_to(timer.deadline);
-        let now = monitor.now();
+        let now = monitor.clock.jump_to(timer.deadline);
         if let Some(job) = guard.timers.take_due(now) {
             // A timer that fires is an enter.
             if let Some(job) = guard.job_mut(job) {

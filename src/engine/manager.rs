@@ -307,6 +307,7 @@ pub(super) fn create(
         return Err(EngineError::InvalidId { id: options.id });
     }
     let can_complete = driver.supports_complete();
+    let job_type = driver.job_type();
     let mut guard = monitor.lock();
     if guard.main_gone {
         return Err(EngineError::MainLoopGone);
@@ -332,6 +333,7 @@ pub(super) fn create(
         id: options.id,
         group_name,
         driver,
+        job_type,
         can_complete,
         auto_finalize: options.auto_finalize,
         auto_dismiss: options.auto_dismiss,

@@ -68,6 +68,8 @@ pub(super) struct JobCore {
     /// The transaction's name; none for a job that was created by itself.
     pub(super) group_name: Option<Arc<str>>,
     pub(super) driver: Box<dyn Driver>,
+    /// Asked for once, so that no driver code runs under the lock (P28).
+    pub(super) job_type: &'static str,
     pub(super) can_complete: bool,
     pub(super) auto_finalize: bool,
     pub(super) auto_dismiss: bool,
@@ -101,10 +103,12 @@ impl JobCore {
     }
 
     fn event_detail<'a>(&'a self, error: Option<&'a str>) -> EventDetail<'a> {
+        // What is done first: it only grows towards what there is.
+        let offset_bytes = self.progress.current();
         EventDetail {
-            job_type: self.driver.job_type(),
+            job_type: self.job_type,
             len_bytes: self.progress.total(),
-            offset_bytes: self.progress.current(),
+            offset_bytes,
             speed_bytes_per_s: self.speed_bytes_per_s.get(),
             error,
             operation: None,
@@ -275,6 +279,9 @@ pub(super) struct State {
     /// Answers to tickets, until whoever waits has taken them.
     pub(super) answers: BTreeMap<u64, Result<(), EngineError>>,
     pub(super) timers: Timers,
+    /// Jobs that are gone. Their drivers and completion functions are other people's code, to be
+    /// dropped without the lock (P28): by [`Monitor::unlock`], or before the main loop sleeps.
+    pub(super) buried: Vec<Job>,
     next_key: u64,
     transactions: u64,
     /// Jobs that are neither concluded nor gone.
@@ -302,6 +309,7 @@ impl State {
             tasks: VecDeque::new(),
             answers: BTreeMap::new(),
             timers: Timers::default(),
+            buried: Vec::new(),
             next_key: 0,
             transactions: 0,
             live: 0,
@@ -414,6 +422,7 @@ impl State {
         self.transition(monitor, key, Status::Null);
         if let Some(job) = self.jobs.remove(&key) {
             self.ids.remove(&job.core.id);
+            self.buried.push(job);
         }
     }
 
@@ -432,19 +441,23 @@ impl State {
         }
     }
 
-    /// Starts a created job and reports whether it was one: its creation pause goes (SEMANTICS.md
-    /// §2.2), its body may run.
-    pub(super) fn start(&mut self, monitor: &Monitor, key: JobKey) -> bool {
+    /// Whether the job waits for its creator to start it.
+    pub(super) fn is_created(&self, key: JobKey) -> bool {
+        self.job(key)
+            .is_some_and(|job| matches!(job.stage, Stage::Created(_)))
+    }
+
+    /// Starts a created job: its creation pause goes (SEMANTICS.md §2.2), its body may run.
+    pub(super) fn start(&mut self, monitor: &Monitor, key: JobKey) {
         let Some(job) = self.job_mut(key) else {
-            return false;
+            return;
         };
         let Some(token) = job.stage.take_created() else {
-            return false;
+            return;
         };
         job.stage = Stage::Queued(token.start());
         job.started = true;
         self.transition(monitor, key, Status::Running);
-        true
     }
 }
 
@@ -552,11 +565,20 @@ impl Monitor {
         callback: impl FnOnce() -> R,
     ) -> (MutexGuard<'a, State>, R) {
         guard.in_callback = true;
-        drop(guard);
+        Monitor::unlock(guard);
         let result = callback();
         let mut guard = self.lock();
         guard.in_callback = false;
         (guard, result)
+    }
+
+    /// Gives the lock up, then drops what became of jobs that are gone.
+    pub(super) fn unlock(mut guard: MutexGuard<'_, State>) {
+        let buried = std::mem::take(&mut guard.buried);
+        drop(guard);
+        for job in buried {
+            super::stage::infallible("drop", || drop(job));
+        }
     }
 
     /// Hands `task` to the main loop and waits for its answer.

@@ -13,7 +13,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// `bytes` more are done. What is done never becomes less.
+    /// `bytes` more are done. What is done never becomes less; beyond `u64::MAX` it stays there.
     pub fn advance(&self, bytes: u64) {
         self.current.add(bytes);
     }

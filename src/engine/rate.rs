@@ -42,7 +42,7 @@ impl RateLimit {
         }
         if self.slice_end < now {
             self.slice_start = now;
-            self.slice_end = now + SLICE;
+            self.slice_end = now.saturating_add(SLICE);
             self.dispatched_bytes = 0;
         }
         self.dispatched_bytes = self.dispatched_bytes.saturating_add(bytes);
@@ -105,6 +105,18 @@ mod tests {
         limit.set_speed(10_000);
         let later = now + Duration::from_secs(5);
         assert_eq!(limit.charge(later, 900), Duration::ZERO);
+    }
+
+    #[test]
+    fn extremes_of_time_and_bytes_do_not_overflow() {
+        let mut limit = RateLimit::new(1);
+        assert_eq!(limit.charge(Duration::MAX, u64::MAX), Duration::ZERO);
+        let mut limit = RateLimit::new(1);
+        let longest = Duration::from_nanos(u64::MAX);
+        let now = Duration::from_secs(1);
+        assert_eq!(limit.charge(now, u64::MAX), longest);
+        assert_eq!(limit.charge(now, u64::MAX), longest);
+        assert_eq!(RateLimit::new(u64::MAX).charge(now, 1), Duration::ZERO);
     }
 
     #[test]

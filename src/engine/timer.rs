@@ -84,11 +84,22 @@ impl Clock {
         }
     }
 
-    /// Virtual time jumps forward to `deadline`; real time does not.
-    pub(super) fn jump_to(&self, deadline: Duration) {
-        if let Clock::Virtual(nanoseconds) = self {
-            let target = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
-            nanoseconds.raise_to(target);
+    /// Virtual time jumps forward to `deadline`; real time does not. Returns the moment up to which
+    /// timers are due: in virtual time the deadline itself, also where the clock has come to its
+    /// end (after 584 years) and cannot say so.
+    pub(super) fn jump_to(&self, deadline: Duration) -> Duration {
+        match self {
+            Clock::Real(_) => self.now(),
+            Clock::Virtual(nanoseconds) => {
+                let target = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+                nanoseconds.raise_to(target);
+                deadline
+            }
         }
+    }
+
+    /// Time passes by itself, so timers fall due while the main loop has other work.
+    pub(super) fn is_real(&self) -> bool {
+        matches!(self, Clock::Real(_))
     }
 }

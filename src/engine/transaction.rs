@@ -37,7 +37,7 @@ impl CreatedJob {
     }
 
     /// Starts the job. If somebody cancelled it before, nothing happens: the handle says how it
-    /// ended.
+    /// ended. Once the main loop was dropped the job is given up instead.
     pub fn start(mut self) -> JobHandle {
         self.given_away = true;
         start(&self.monitor, std::slice::from_ref(&self.core));
@@ -114,7 +114,8 @@ impl Transaction {
     }
 
     /// Starts every member, oldest first, in one step: no cancel comes between. Returns the
-    /// handles in the order of creation. If somebody cancelled a member before, nobody starts.
+    /// handles in the order of creation. If somebody cancelled a member before, nobody starts; once
+    /// the main loop was dropped they are given up instead.
     pub fn start(mut self) -> Vec<JobHandle> {
         let members = std::mem::take(&mut self.members);
         start(&self.monitor, &members);
@@ -154,18 +155,26 @@ impl fmt::Debug for Transaction {
     }
 }
 
-/// Starts those that are still created, in one section, then hands their bodies out.
+/// Starts them, in one section, then hands their bodies out. Nobody starts if a cancel has one of
+/// them in hand: the abort it is about to begin takes the others, and finds either all of them
+/// started or none. Once the main loop is gone there is nobody to finish or to cancel a run, so
+/// they are given up.
 fn start(monitor: &Arc<Monitor>, members: &[Arc<JobCore>]) {
-    let started: Vec<_> = {
-        let mut guard = monitor.lock();
-        members
-            .iter()
-            .filter(|core| guard.start(monitor, core.key))
-            .cloned()
-            .collect()
-    };
-    for core in started {
-        let owner = Arc::clone(monitor);
+    let mut guard = monitor.lock();
+    if guard.main_gone {
+        drop(guard);
+        give_up(monitor, members);
+        return;
+    }
+    if !members.iter().all(|core| guard.is_created(core.key)) {
+        return;
+    }
+    for core in members {
+        guard.start(monitor, core.key);
+    }
+    drop(guard);
+    for core in members {
+        let (owner, core) = (Arc::clone(monitor), Arc::clone(core));
         monitor.executor.spawn(move || body::run(owner, &core));
     }
 }
@@ -178,4 +187,5 @@ fn give_up(monitor: &Monitor, members: &[Arc<JobCore>]) {
     for core in members.iter().rev() {
         guard.early_fail(monitor, core.key);
     }
+    Monitor::unlock(guard);
 }

@@ -106,10 +106,14 @@ pub(super) fn request(monitor: &Monitor, core: &Arc<JobCore>, request: Request) 
         if guard.main_gone && request != Request::Dismiss {
             return Err(EngineError::MainLoopGone);
         }
-        return carry_out(monitor, guard, core, request).1;
+        let (guard, answer) = carry_out(monitor, guard, core, request);
+        Monitor::unlock(guard);
+        return answer;
     }
     if request == Request::Dismiss && !guard.in_callback {
-        return carry_out(monitor, guard, core, request).1;
+        let (guard, answer) = carry_out(monitor, guard, core, request);
+        Monitor::unlock(guard);
+        return answer;
     }
     monitor.await_task(guard, |ticket| {
         Task::Verb(Arc::clone(core), request, ticket)
@@ -255,16 +259,17 @@ fn set_speed<'a>(
     };
     if !decreased
         && let Some(job) = guard.job_mut(core.key)
-        && is_asleep(job)
+        && may_be_about_to_sleep(job)
     {
         job.enter();
     }
     guard
 }
 
-/// Its timer is pending: the one state that a change of speed may end (P34).
-fn is_asleep(job: &Job) -> bool {
-    matches!(job.parked, Parked::Sleeping(_))
+/// It sleeps, or is busy and may be on its way to a sleep that the old limit made it reckon:
+/// decision 11. A change of speed ends nothing else, no pause in particular (P34).
+fn may_be_about_to_sleep(job: &Job) -> bool {
+    matches!(job.parked, Parked::Sleeping(_) | Parked::No)
 }
 
 /// Holds every job that can still pause; returns which (decision 12).
