@@ -15,6 +15,7 @@
 //!    and the latter are written under the lock.
 //! 5. [`Statistic`] is std's atomic in every build: it is for numbers that are reported and never
 //!    decide anything, and each modelled atomic multiplies the executions to explore.
+//! 6. Whoever notifies holds the lock that the waiters use: under loom this is asserted.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -73,28 +74,47 @@ pub(crate) mod thread {
 pub(crate) const REAL_TIME: bool = cfg!(not(any(blockjob_loom, blockjob_shuttle)));
 
 /// A lock without poison (rule 1).
-pub(crate) struct Mutex<T>(backend::Mutex<T>);
+pub(crate) struct Mutex<T> {
+    inner: backend::Mutex<T>,
+    /// Who holds it, for the rule that notifying takes the lock (rule 6).
+    #[cfg(blockjob_loom)]
+    holder: Arc<std::sync::Mutex<Option<thread::ThreadId>>>,
+}
 
 /// A held [`Mutex`].
-pub(crate) struct MutexGuard<'a, T>(backend::MutexGuard<'a, T>);
+pub(crate) struct MutexGuard<'a, T> {
+    inner: backend::MutexGuard<'a, T>,
+    #[cfg(blockjob_loom)]
+    mutex: &'a Mutex<T>,
+}
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Mutex<T> {
-        Mutex(backend::Mutex::new(value))
+        Mutex {
+            inner: backend::Mutex::new(value),
+            #[cfg(blockjob_loom)]
+            holder: Arc::default(),
+        }
     }
 
     pub(crate) fn into_inner(self) -> T {
-        self.0
+        self.inner
             .into_inner()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        MutexGuard(
-            self.0
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+        let inner = self
+            .inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        #[cfg(blockjob_loom)]
+        waiting::take(&self.holder);
+        MutexGuard {
+            inner,
+            #[cfg(blockjob_loom)]
+            mutex: self,
+        }
     }
 }
 
@@ -107,19 +127,22 @@ impl<T> fmt::Debug for Mutex<T> {
 impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
-        &self.0
+        &self.inner
     }
 }
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
+        &mut self.inner
     }
 }
 
-/// A condition variable: `wait(guard) -> guard`, and only `notify_all` (rule 2).
+/// A condition variable: `wait(guard) -> guard`, and only `notify_all` (rule 2), with the lock held
+/// (rule 6).
+#[cfg(not(blockjob_loom))]
 pub(crate) struct Condvar(backend::Condvar);
 
+#[cfg(not(blockjob_loom))]
 impl Condvar {
     pub(crate) fn new() -> Condvar {
         Condvar(backend::Condvar::new())
@@ -127,11 +150,11 @@ impl Condvar {
 
     /// Gives up the lock and waits in one step; the caller tests its condition again afterwards.
     pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        MutexGuard(
-            self.0
-                .wait(guard.0)
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+        let inner = self
+            .0
+            .wait(guard.inner)
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        MutexGuard { inner }
     }
 
     /// As [`wait`](Self::wait), but no longer than `timeout` (rule 3).
@@ -141,11 +164,11 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         timeout: std::time::Duration,
     ) -> MutexGuard<'a, T> {
-        let (guard, _) = self
+        let (inner, _) = self
             .0
-            .wait_timeout(guard.0, timeout)
+            .wait_timeout(guard.inner, timeout)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        MutexGuard(guard)
+        MutexGuard { inner }
     }
 
     pub(crate) fn notify_all(&self) {
@@ -153,6 +176,84 @@ impl Condvar {
     }
 }
 
+#[cfg(blockjob_loom)]
+pub(crate) use waiting::Condvar;
+
+#[cfg(blockjob_loom)]
+mod waiting {
+    //! The condition variable under loom.
+    //!
+    //! loom's own one makes each notification and each wait a point of its own where another
+    //! thread may be scheduled, and takes those two for racing although the lock orders them; one
+    //! handshake costs a factor of several hundred executions that differ in nothing. Here the
+    //! queue of waiters belongs to the lock: whoever waits holds it, whoever notifies holds it
+    //! (rule 6, asserted), so the order of lock sections is the order of both, and that is what
+    //! loom explores.
+
+    use super::{Arc, MutexGuard, thread};
+    use std::fmt;
+    use std::sync::PoisonError;
+
+    type Holder = Arc<std::sync::Mutex<Option<thread::ThreadId>>>;
+
+    fn with<T, R>(cell: &std::sync::Mutex<T>, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut cell.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn take(holder: &Holder) {
+        with(holder, |holder| *holder = Some(thread::current_id()));
+    }
+
+    impl<T> Drop for MutexGuard<'_, T> {
+        fn drop(&mut self) {
+            with(&self.mutex.holder, |holder| *holder = None);
+        }
+    }
+
+    #[derive(Default)]
+    pub(crate) struct Condvar {
+        /// Who waits, and the lock that everybody here uses.
+        queue: std::sync::Mutex<(Vec<loom::thread::Thread>, Option<Holder>)>,
+    }
+
+    impl Condvar {
+        pub(crate) fn new() -> Condvar {
+            Condvar::default()
+        }
+
+        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            let mutex = guard.mutex;
+            with(&self.queue, |(waiters, holder)| {
+                waiters.push(loom::thread::current());
+                *holder = Some(Arc::clone(&mutex.holder));
+            });
+            // loom schedules nobody between the two.
+            drop(guard);
+            loom::thread::park();
+            mutex.lock()
+        }
+
+        pub(crate) fn notify_all(&self) {
+            with(&self.queue, |(waiters, holder)| {
+                if let Some(holder) = holder {
+                    let held = with(holder, |holder| *holder == Some(thread::current_id()));
+                    assert!(held, "notified without the lock that the waiters use");
+                }
+                for waiter in waiters.drain(..) {
+                    waiter.unpark();
+                }
+            });
+        }
+    }
+
+    impl fmt::Debug for Condvar {
+        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("Condvar")
+        }
+    }
+}
+
+#[cfg(not(blockjob_loom))]
 impl fmt::Debug for Condvar {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Condvar")
