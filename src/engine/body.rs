@@ -6,8 +6,8 @@
 //!    unless the job was cancelled before its first step (decision 24).
 //! 2. **Pause point**: one load of the control word. Nothing to do: return (P23 explains why a
 //!    stale zero is legal). Otherwise { is a pause wanted? } – close the gate – `pause` – drain the
-//!    gate – { still wanted? → paused or standby; park while it is; back } – open the gate –
-//!    `resume` – and from the top: a pause point is a loop (decision 7).
+//!    gate – { still wanted? → paused or standby; park while it is; back } –
+//!    `resume` – open the gate – and from the top: a pause point is a loop (decision 7).
 //! 3. **Sleep**, **wait**: { forced? pause wanted? entered meanwhile? otherwise arm, park, disarm }
 //!    – then a pause point. Test and park are one section, so no wake is lost (P25) and none is
 //!    doubled (P20).
@@ -127,10 +127,12 @@ impl Body {
             self.core.gate.drain();
         }
         self.park_paused();
+        self.core.driver.resume();
+        // After `resume`, not before: until it began nothing may be in flight (P18, P19), and what
+        // it wrote is there for whoever enters.
         if self.gate_used {
             self.core.gate.open();
         }
-        self.core.driver.resume();
     }
 
     /// { still wanted? → paused or standby; park while it is; back }
