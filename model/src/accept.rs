@@ -134,6 +134,19 @@ impl Acceptor {
         }
     }
 
+    /// Begins another trace. What was found out about the specification on the way stays, so that
+    /// judging many short traces of the same jobs costs one look-up an observation.
+    pub fn restart(&mut self) {
+        self.groups.clear();
+        self.jobs.clear();
+        self.calls.clear();
+        self.slots.clear();
+        self.next_group = 0;
+        self.next_job = 0;
+        self.main_in = None;
+        self.widened = 0;
+    }
+
     /// The profile it judges by.
     pub fn profile(&self) -> &'static Profile {
         self.profile
