@@ -1,1 +1,29 @@
-//! Proofs.
+//! Why engine and specification agree: harnesses under loom and shuttle, judged by the
+//! specification's acceptor.
+//!
+//! | module | concept |
+//! |---|---|
+//! | [`tool`] | plain threads, loom or shuttle |
+//! | [`record`] | what one execution did, written down outside the tools' sight |
+//! | [`actor`] | the driver that follows a script and records what it sees |
+//! | [`scenario`] | jobs, groups, controllers, and how they are played |
+//! | [`lockfree`] | the same for what the engine does without its lock |
+//! | [`generate`] | worlds at random, for shuttle |
+//! | [`judge`] | the acceptor, one record after the other |
+//! | [`harness`] | the list: names, bounds, claims |
+//! | [`explore`] | running one harness under the tool of this build |
+//!
+//! What is claimed, and what the tools leave out, stands in `proofs/README.md`. `cargo xtask prove`
+//! builds this crate once for each tool and runs the list. A build without `--cfg blockjob_loom` or
+//! `--cfg blockjob_shuttle` plays every scenario on plain threads, which checks no interleaving but
+//! the one that happens, and its binary refuses to call that a check.
+
+pub mod actor;
+pub mod explore;
+pub mod generate;
+pub mod harness;
+pub mod judge;
+pub mod lockfree;
+pub mod record;
+pub mod scenario;
+pub mod tool;

@@ -1,6 +1,8 @@
-//! Chores of the project, one file each: `cargo xtask test`, `cargo xtask bench`.
+//! Chores of the project, one file each: `cargo xtask test`, `cargo xtask prove`, `cargo xtask
+//! bench`.
 
 mod bench;
+mod prove;
 mod steps;
 mod test;
 
@@ -25,6 +27,9 @@ enum Chore {
     /// Everything a change must pass: format, lints, documentation, all tests, the build without
     /// the command, and QEMU where it is installed.
     Test,
+    /// The harnesses in proofs/ under loom and shuttle, each execution judged by the
+    /// specification.
+    Prove(prove::Options),
     /// The benchmarks in benches/: ratios beside an empty loop and beside other tools. Never
     /// fails by time.
     Bench {
@@ -36,6 +41,7 @@ enum Chore {
 fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Test => test::run(),
+        Chore::Prove(options) => prove::run(&options),
         Chore::Bench { name } => bench::run(name.as_deref()),
     }
 }

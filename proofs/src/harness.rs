@@ -1,0 +1,333 @@
+//! The list of harnesses: what is explored, under which tool, with which bound.
+
+use crate::actor::{Act, Role};
+use crate::lockfree::LockFree;
+use crate::scenario::{Ask, Controller, Scenario};
+
+/// One thing to play again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Case {
+    /// Jobs and controllers.
+    Scenario(Scenario),
+    /// What happens without the lock.
+    LockFree(LockFree),
+}
+
+/// How a harness chooses its executions.
+#[derive(Clone, Copy, Debug)]
+pub enum Method {
+    /// loom: every execution, or every one with at most so many preemptions.
+    Loom {
+        /// The bound; `None` is none.
+        preemptions: Option<usize>,
+        /// What is explored.
+        cases: fn() -> Vec<Case>,
+    },
+    /// shuttle: a world and a schedule at random, so many times.
+    Random {
+        /// Where the random numbers begin.
+        seed: u64,
+        /// How many.
+        executions: usize,
+    },
+    /// shuttle: a world at random and a schedule with few, well-placed priority changes (PCT).
+    Pct {
+        /// Where the random numbers begin.
+        seed: u64,
+        /// One more than the priority changes.
+        depth: usize,
+        /// How many.
+        executions: usize,
+    },
+}
+
+/// A named part of the proof.
+#[derive(Clone, Copy, Debug)]
+pub struct Harness {
+    /// Its name in tables and on the command line.
+    pub name: &'static str,
+    /// How.
+    pub method: Method,
+    /// Only with `--full`.
+    pub full: bool,
+}
+
+impl Harness {
+    /// The tool it needs.
+    pub fn tool(&self) -> &'static str {
+        match self.method {
+            Method::Loom { .. } => "loom",
+            Method::Random { .. } | Method::Pct { .. } => "shuttle",
+        }
+    }
+
+    /// The bound on preemptions; none where there is none, and for schedules at random.
+    pub fn bound(&self) -> Option<usize> {
+        match self.method {
+            Method::Loom { preemptions, .. } => preemptions,
+            Method::Random { .. } | Method::Pct { .. } => None,
+        }
+    }
+}
+
+const fn unbounded(name: &'static str, cases: fn() -> Vec<Case>) -> Harness {
+    Harness {
+        name,
+        method: Method::Loom {
+            preemptions: None,
+            cases,
+        },
+        full: false,
+    }
+}
+
+const fn bounded(name: &'static str, cases: fn() -> Vec<Case>) -> Harness {
+    Harness {
+        name,
+        method: Method::Loom {
+            preemptions: Some(2),
+            cases,
+        },
+        full: false,
+    }
+}
+
+/// Every harness, in the order of the table.
+pub const HARNESSES: &[Harness] = &[
+    unbounded("one-controller-no-point", || pairs(Role::plain(NO_POINT))),
+    unbounded("one-controller-one-point", || pairs(Role::plain(ONE_POINT))),
+    unbounded("one-controller-two-points", || {
+        pairs(Role::plain(TWO_POINTS))
+    }),
+    unbounded("one-controller-mirror-verb", || {
+        verbs(Role::mirror(&[], &[]))
+    }),
+    unbounded("one-controller-manual-verb", || {
+        verbs(Role::plain(ONE_POINT).manual_finalize().manual_dismiss())
+    }),
+    unbounded("one-controller-failing", failing),
+    unbounded("transaction-cancelled-first", transaction_cancelled_first),
+    unbounded("pause-is-seen", || {
+        vec![Case::LockFree(LockFree::PauseIsSeen)]
+    }),
+    unbounded("cancel-is-seen", || {
+        vec![Case::LockFree(LockFree::CancelIsSeen)]
+    }),
+    bounded("gate", || {
+        vec![
+            Case::LockFree(LockFree::GateQuiesces),
+            Case::LockFree(LockFree::GateLetsGo),
+        ]
+    }),
+    bounded("one-controller-mirror", || {
+        pairs(Role::mirror(ONE_POINT, &[]))
+    }),
+    bounded("one-controller-manual", || {
+        pairs(Role::plain(ONE_POINT).manual_finalize().manual_dismiss())
+    }),
+    bounded("one-controller-sleeper", || {
+        pairs(Role::plain(&[Act::Sleep]))
+    }),
+    bounded("woken-without-cause", woken),
+    bounded("start", start),
+    bounded("two-controllers-two-points", || {
+        two_controllers(Role::plain(TWO_POINTS))
+    }),
+    bounded("two-controllers-mirror", || {
+        two_controllers(Role::mirror(&[], &[]))
+    }),
+    bounded("two-controllers-manual", || {
+        two_controllers(Role::plain(ONE_POINT).manual_finalize().manual_dismiss())
+    }),
+    bounded("pause-all", pause_all),
+    bounded("transaction-controller", transaction_controller),
+    Harness {
+        full: true,
+        ..unbounded("one-controller-mirror-unbounded", || {
+            pairs(Role::mirror(&[], &[]))
+        })
+    },
+    Harness {
+        full: true,
+        ..unbounded("one-controller-manual-unbounded", || {
+            pairs(Role::plain(ONE_POINT).manual_finalize().manual_dismiss())
+        })
+    },
+    Harness {
+        name: "worlds-random",
+        method: Method::Random {
+            seed: 1,
+            executions: 20_000,
+        },
+        full: false,
+    },
+    Harness {
+        name: "worlds-pct",
+        method: Method::Pct {
+            seed: 2,
+            depth: 4,
+            executions: 20_000,
+        },
+        full: false,
+    },
+    Harness {
+        name: "worlds-random-many",
+        method: Method::Random {
+            seed: 3,
+            executions: 500_000,
+        },
+        full: true,
+    },
+];
+
+const NO_POINT: &[Act] = &[Act::Io];
+const ONE_POINT: &[Act] = &[Act::Io, Act::Point, Act::Io];
+const TWO_POINTS: &[Act] = &[Act::Io, Act::Point, Act::Io, Act::Point, Act::Io];
+const FAILURE: &[Act] = &[Act::Point, Act::Fail];
+
+/// One controller, every pair of verbs.
+fn pairs(role: Role) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for first in Ask::VERBS {
+        for second in Ask::VERBS {
+            cases.push(Case::Scenario(Scenario::single(
+                role,
+                vec![vec![first, second]],
+            )));
+        }
+    }
+    cases
+}
+
+/// One controller, every verb.
+fn verbs(role: Role) -> Vec<Case> {
+    Ask::VERBS
+        .into_iter()
+        .map(|ask| Case::Scenario(Scenario::single(role, vec![vec![ask]])))
+        .collect()
+}
+
+/// One controller and jobs that do not end well by themselves.
+fn failing() -> Vec<Case> {
+    let roles = [
+        Role::plain(FAILURE),
+        Role::plain(ONE_POINT).failing_prepare(),
+        Role::plain(NO_POINT).failing_prepare().manual_finalize(),
+        Role::plain(ONE_POINT).reporting_cancel(),
+    ];
+    roles.into_iter().flat_map(verbs).collect()
+}
+
+/// A second controller wakes a body that has no reason to wake: the tools know no spurious wakes.
+fn woken() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for role in [
+        Role::plain(&[Act::Sleep, Act::Io]),
+        Role::mirror(&[], &[]),
+        Role::plain(ONE_POINT),
+    ] {
+        for ask in Ask::VERBS {
+            cases.push(Case::Scenario(Scenario::single(
+                role,
+                vec![vec![Ask::Enter, ask, Ask::Enter]],
+            )));
+        }
+    }
+    cases
+}
+
+/// Verbs on a job that is about to start.
+fn start() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for role in [Role::plain(ONE_POINT), Role::mirror(&[], &[])] {
+        for ask in Ask::VERBS {
+            cases.push(Case::Scenario(Scenario {
+                early: true,
+                ..Scenario::single(role, vec![vec![ask]])
+            }));
+        }
+    }
+    cases
+}
+
+/// The members of the transactions below.
+fn couples() -> Vec<[Role; 2]> {
+    let plain = Role::plain(ONE_POINT);
+    vec![
+        [plain, plain],
+        [plain, Role::mirror(&[], &[])],
+        [plain, Role::plain(FAILURE)],
+        [Role::plain(FAILURE), plain],
+        [plain.failing_prepare(), plain],
+        [plain, plain.manual_finalize().manual_dismiss()],
+    ]
+}
+
+/// A transaction of two, one of whose members is cancelled by the thread that then becomes the
+/// main loop: before the start or after it.
+fn transaction_cancelled_first() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for couple in couples() {
+        for member in 0..2 {
+            // Only for a job that can converge is a soft cancel another thing than a forced one.
+            let soft = couple[usize::from(member)].ready.map(|_| Ask::CancelSoft);
+            for ask in soft.into_iter().chain([Ask::CancelForce]) {
+                for started in [false, true] {
+                    let mut scenario = Scenario::transaction(&couple);
+                    if started {
+                        scenario.before_loop = vec![(member, ask)];
+                    } else {
+                        scenario.before_start = vec![(member, ask)];
+                    }
+                    cases.push(Case::Scenario(scenario));
+                }
+            }
+        }
+    }
+    cases
+}
+
+/// Two controllers, every pair of verbs; which of the two is the first makes no difference.
+fn two_controllers(role: Role) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (place, first) in Ask::VERBS.into_iter().enumerate() {
+        for second in &Ask::VERBS[place..] {
+            cases.push(Case::Scenario(Scenario::single(
+                role,
+                vec![vec![first], vec![*second]],
+            )));
+        }
+    }
+    cases
+}
+
+/// Two controllers that hold everything, or one that does and one that asks something else.
+fn pause_all() -> Vec<Case> {
+    let hold = vec![Ask::HoldAll, Ask::ReleaseAll];
+    let others = Ask::VERBS.into_iter().map(|ask| vec![ask]);
+    let scenario = |role, other| {
+        let asks = vec![hold.clone(), other];
+        Case::Scenario(Scenario::single(role, asks))
+    };
+    let mut cases: Vec<Case> = others
+        .chain([hold.clone()])
+        .map(|other| scenario(Role::plain(ONE_POINT), other))
+        .collect();
+    cases.push(scenario(Role::mirror(&[], &[]), vec![Ask::CancelForce]));
+    cases
+}
+
+/// A transaction of two and a controller that asks one thing of one member.
+fn transaction_controller() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for couple in couples() {
+        for member in 0..2 {
+            for ask in Ask::VERBS {
+                let mut scenario = Scenario::transaction(&couple);
+                scenario.controllers = vec![Controller(vec![(member, ask)])];
+                cases.push(Case::Scenario(scenario));
+            }
+        }
+    }
+    cases
+}

@@ -1,0 +1,136 @@
+//! The judge of recorded executions: the specification's acceptor, one trace after the other.
+//!
+//! What it holds against an engine: every entry must be explained by the step relation, and at the
+//! end nothing may be left undone (no job that is not final, no call without an answer, no callback
+//! without its end). A record seen before is not judged again; records are told apart by 64 bits.
+
+use std::collections::HashSet;
+
+use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Rejection};
+use blockjob_model::profile::REFERENCE;
+use blockjob_model::state::{Group, JobSpec};
+use blockjob_model::step::View;
+
+use crate::record::{self, Entry, Target};
+use crate::tool;
+
+/// What the judge must know of a scenario: its groups and their members, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Cast {
+    /// The group and the specification of each job, in the order of their numbers.
+    pub jobs: Vec<(u8, JobSpec)>,
+}
+
+/// Judges executions.
+pub struct Judge {
+    acceptor: Acceptor,
+    known: HashSet<u64>,
+    executions: u64,
+    widened: u64,
+}
+
+impl Default for Judge {
+    fn default() -> Judge {
+        Judge::new()
+    }
+}
+
+impl Judge {
+    /// A judge by profile `reference`, as strict as the tool's memory model permits.
+    pub fn new() -> Judge {
+        let view = if tool::WEAK_MEMORY {
+            View::WEAK
+        } else {
+            View::FULL
+        };
+        Judge {
+            acceptor: Acceptor::new(&REFERENCE, view),
+            known: HashSet::new(),
+            executions: 0,
+            widened: 0,
+        }
+    }
+
+    /// How many executions were given to it.
+    pub fn executions(&self) -> u64 {
+        self.executions
+    }
+
+    /// How many of them were judged less strictly, because too many worlds explained them.
+    pub fn widened(&self) -> u64 {
+        self.widened
+    }
+
+    /// How many of them differed.
+    pub fn distinct(&self) -> u64 {
+        self.known.len() as u64
+    }
+
+    /// Judges the record of one whole execution.
+    ///
+    /// # Panics
+    ///
+    /// When the specification does not allow it, with the story so far and what was allowed.
+    pub fn judge(&mut self, cast: &Cast, entries: &[Entry]) {
+        self.executions += 1;
+        assert!(!entries.is_empty(), "an execution that recorded nothing");
+        if !self.known.insert(record::digest(&(cast, entries))) {
+            return;
+        }
+        if let Err((place, rejection)) = self.verdict(cast, entries) {
+            let story = record::story(&entries[..entries.len().min(place + 1)]);
+            let mut allowed = rejection.allowed.clone();
+            allowed.sort_unstable();
+            allowed.dedup();
+            panic!(
+                "the specification does not allow this execution\n{story}rule: {} (SEMANTICS {})\n{}\nallowed: {}",
+                rejection.rule,
+                rejection.section,
+                rejection.message,
+                allowed.join(" | "),
+            );
+        }
+        self.widened += u64::from(self.acceptor.widened() > 0);
+    }
+
+    fn verdict(&mut self, cast: &Cast, entries: &[Entry]) -> Result<(), (usize, Rejection)> {
+        let acceptor = &mut self.acceptor;
+        acceptor.restart();
+        let mut groups: Vec<GroupKey> = Vec::new();
+        let mut jobs: Vec<JobKey> = Vec::new();
+        for (place, &(group, spec)) in cast.jobs.iter().enumerate() {
+            while groups.len() <= usize::from(group) {
+                groups.push(acceptor.group(Group::CLOSED));
+            }
+            jobs.push(acceptor.job(groups[usize::from(group)], &[spec], &format!("j{place}")));
+        }
+        for (place, entry) in entries.iter().enumerate() {
+            match *entry {
+                Entry::Call {
+                    thread,
+                    target,
+                    request,
+                } => match target {
+                    Target::Job(job) => {
+                        acceptor.call(thread.into(), Some(jobs[usize::from(job)]), request, false);
+                    }
+                    Target::Group(group) => {
+                        acceptor.call_group(thread.into(), groups[usize::from(group)], request);
+                    }
+                    Target::All => {
+                        acceptor.call(thread.into(), None, request, false);
+                    }
+                },
+                Entry::Answer { thread, reply } => acceptor
+                    .answer(thread.into(), reply)
+                    .map_err(|rejection| (place, rejection))?,
+                Entry::Seen { job, seen } => acceptor
+                    .observe(jobs[usize::from(job)], seen)
+                    .map_err(|rejection| (place, rejection))?,
+            }
+        }
+        acceptor
+            .finish()
+            .map_err(|rejection| (entries.len(), rejection))
+    }
+}

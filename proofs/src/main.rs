@@ -1,0 +1,65 @@
+//! One harness under the tool this binary was built for; `cargo xtask prove` calls it.
+//!
+//! - `--list [--full]`: the harnesses for this build's tool, one name a line.
+//! - `--harness NAME [--cases]`: runs it and prints one line of JSON; and one for each case on stderr.
+//!
+//! Exit 0: every execution was allowed. 101: one was not; the story is on stderr. 2: usage, or a
+//! build without a tool, which checks nothing.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use blockjob_proofs::harness::HARNESSES;
+use blockjob_proofs::{explore, tool};
+
+fn main() -> ExitCode {
+    let Some(tool) = tool::TOOL else {
+        eprintln!(
+            "this build is for plain threads and checks nothing: run cargo xtask prove, or build with \
+             RUSTFLAGS='--cfg blockjob_loom' or '--cfg blockjob_shuttle'"
+        );
+        return ExitCode::from(2);
+    };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["--list", rest @ ..] if rest.is_empty() || rest == ["--full"] => {
+            for harness in HARNESSES {
+                if harness.tool() == tool && (!harness.full || !rest.is_empty()) {
+                    println!("{}", harness.name);
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        ["--harness", name] => run(tool, name, false),
+        ["--harness", name, "--cases"] => run(tool, name, true),
+        _ => {
+            eprintln!("usage: blockjob-proofs --list [--full] | --harness NAME [--cases]");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(tool: &str, name: &str, tell: bool) -> ExitCode {
+    let Some(harness) = HARNESSES
+        .iter()
+        .find(|harness| harness.name == name && harness.tool() == tool)
+    else {
+        eprintln!("no harness of {tool} is called '{name}'; --list names them");
+        return ExitCode::from(2);
+    };
+    let begun = Instant::now();
+    let count = explore::run(harness, tell);
+    assert!(count.executions > 0, "{name} ran nothing");
+    let bound = harness
+        .bound()
+        .map_or_else(|| "null".to_owned(), |bound| bound.to_string());
+    println!(
+        "{{\"harness\":\"{name}\",\"tool\":\"{tool}\",\"bound\":{bound},\"executions\":{},\"distinct\":{},\"widened\":{},\"seconds\":{:.3}}}",
+        count.executions,
+        count.distinct,
+        count.widened,
+        begun.elapsed().as_secs_f64()
+    );
+    ExitCode::SUCCESS
+}

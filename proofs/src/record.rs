@@ -1,0 +1,232 @@
+//! What one execution did, written down by the harness and its drivers.
+//!
+//! The record lies outside the tools' primitives (a plain lock of std): loom and shuttle run one
+//! thread at a time and switch only at their own primitives, so the order of entries is the order
+//! in which things happened, and recording adds neither executions nor synchronisation that could
+//! hide a race. The engine's own word is taken for statuses and events alone, which it reports
+//! inside the sections that make them true; everything else is what callers and drivers saw.
+
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use blockjob::engine::EngineError;
+use blockjob::trace::{TraceEntry, TraceSink, TraceStep};
+use blockjob_model::accept::Seen;
+use blockjob_model::{Reply, Request, Status};
+
+/// Whom a call concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// One job, by its number in the scenario.
+    Job(u8),
+    /// Every member of a group.
+    Group(u8),
+    /// Every job.
+    All,
+}
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entry {
+    /// A thread of the scenario asks for something.
+    Call {
+        /// Which thread; 0 is the one with the main loop.
+        thread: u8,
+        /// Of whom.
+        target: Target,
+        /// What.
+        request: Request,
+    },
+    /// It has its answer.
+    Answer {
+        /// Which thread.
+        thread: u8,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Something was seen of a job.
+    Seen {
+        /// Which job.
+        job: u8,
+        /// What.
+        seen: Seen,
+    },
+}
+
+/// The record of the execution that runs now.
+#[derive(Default)]
+pub struct Recorder {
+    entries: Mutex<Vec<Entry>>,
+}
+
+impl Recorder {
+    /// An empty record.
+    pub fn new() -> Arc<Recorder> {
+        Arc::new(Recorder::default())
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Vec<Entry>) -> T) -> T {
+        change(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes one entry.
+    pub fn note(&self, entry: Entry) {
+        self.with(|entries| entries.push(entry));
+    }
+
+    /// Writes that something was seen of a job.
+    pub fn see(&self, job: u8, seen: Seen) {
+        self.note(Entry::Seen { job, seen });
+    }
+
+    /// Makes a call and writes down its beginning and its answer.
+    ///
+    /// # Panics
+    ///
+    /// On an answer outside the specification, such as a main loop that is gone.
+    pub fn call<T>(
+        &self,
+        thread: u8,
+        target: Target,
+        request: Request,
+        make: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Option<T> {
+        self.note(Entry::Call {
+            thread,
+            target,
+            request,
+        });
+        let answer = make();
+        let reply = match &answer {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error
+                .refusal()
+                .unwrap_or_else(|| panic!("{request} answers what no specification has: {error}"))),
+        };
+        self.note(Entry::Answer { thread, reply });
+        answer.ok()
+    }
+
+    /// The last status seen of a job.
+    pub fn status(&self, number: u8) -> Status {
+        let last = |entries: &mut Vec<Entry>| {
+            entries.iter().rev().find_map(|entry| match entry {
+                Entry::Seen {
+                    job,
+                    seen: Seen::Status(status),
+                } if *job == number => Some(*status),
+                _ => None,
+            })
+        };
+        self.with(last).unwrap_or(Status::Undefined)
+    }
+
+    /// Begins another execution.
+    pub fn clear(&self) {
+        self.with(Vec::clear);
+    }
+
+    /// Gives the entries so far to `read`.
+    pub fn read<T>(&self, read: impl FnOnce(&[Entry]) -> T) -> T {
+        self.with(|entries| read(entries))
+    }
+
+    /// The entries as a table of who did what, one line each; `None` while somebody has them in
+    /// hand.
+    pub fn try_story(&self) -> Option<String> {
+        self.entries.try_lock().ok().map(|entries| story(&entries))
+    }
+}
+
+/// The number of the job called `j0`, `j1` … in a scenario.
+fn number(id: &str) -> u8 {
+    id.strip_prefix('j')
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or_else(|| panic!("no job of a scenario is called '{id}'"))
+}
+
+/// What the engine's own word becomes.
+fn entry(entry: &TraceEntry<'_>) -> Entry {
+    let seen = match entry.step {
+        TraceStep::Status(status) => Seen::Status(status),
+        TraceStep::Event(event, _) => Seen::Event(event),
+        step => panic!("the engine records statuses and events only, not {step:?}"),
+    };
+    Entry::Seen {
+        job: number(entry.job.unwrap_or_default()),
+        seen,
+    }
+}
+
+impl TraceSink for Recorder {
+    fn record(&self, step: &TraceEntry<'_>) {
+        self.note(entry(step));
+    }
+
+    fn record_together(&self, steps: &[TraceEntry<'_>]) {
+        self.with(|entries| entries.extend(steps.iter().map(entry)));
+    }
+}
+
+/// A number for a record and what belongs to it, to tell records apart.
+pub fn digest(record: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    record.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A record as people read it.
+pub fn story(entries: &[Entry]) -> String {
+    let mut text = String::new();
+    for (place, entry) in entries.iter().enumerate() {
+        let line = match entry {
+            Entry::Call {
+                thread,
+                target,
+                request,
+            } => {
+                let whom = match target {
+                    Target::Job(job) => format!("j{job}"),
+                    Target::Group(group) => format!("group {group}"),
+                    Target::All => "all".to_owned(),
+                };
+                format!("{:<12} asks {request} of {whom}", who(*thread))
+            }
+            Entry::Answer { thread, reply } => match reply {
+                Ok(()) => format!("{:<12} is answered: done", who(*thread)),
+                Err(refusal) => format!(
+                    "{:<12} is refused: {}",
+                    who(*thread),
+                    refusal.text("it", false)
+                ),
+            },
+            Entry::Seen { job, seen } => format!("{:<12} {}", format!("j{job}"), words(*seen)),
+        };
+        let _ = writeln!(text, "{place:>4}  {line}");
+    }
+    text
+}
+
+fn who(thread: u8) -> String {
+    if thread == 0 {
+        "main loop".to_owned()
+    } else {
+        format!("controller {thread}")
+    }
+}
+
+fn words(seen: Seen) -> String {
+    match seen {
+        Seen::Status(status) => format!("is {status}"),
+        Seen::Event(event) => event.to_string(),
+        Seen::Begin(callback) => format!("{callback} begins"),
+        Seen::End(callback, well) => {
+            format!("{callback} ends{}", if well { "" } else { " (false)" })
+        }
+        Seen::PointBegin => "comes to a pause point".to_owned(),
+        Seen::PointEnd => "leaves the pause point".to_owned(),
+        Seen::IoBegin => "I/O begins".to_owned(),
+        Seen::IoEnd => "I/O ends".to_owned(),
+    }
+}

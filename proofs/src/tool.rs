@@ -1,0 +1,37 @@
+//! Which tool runs the threads of a harness: plain threads, loom or shuttle.
+//!
+//! The counterpart of the library's `sync.rs`: the rest of this crate is the same text in all three
+//! builds. What a scenario records is no part of this: see [`crate::record`].
+
+/// The tool this build runs under; `None` for plain threads, which check nothing but themselves.
+pub const TOOL: Option<&str> = if cfg!(blockjob_loom) {
+    Some("loom")
+} else if cfg!(blockjob_shuttle) {
+    Some("shuttle")
+} else {
+    None
+};
+
+/// Whether the tool lets a body miss what it has not synchronised with. shuttle runs every atomic
+/// sequentially consistent; loom and real machines do not.
+pub const WEAK_MEMORY: bool = !cfg!(blockjob_shuttle);
+
+#[cfg(blockjob_loom)]
+use loom as backend;
+#[cfg(blockjob_shuttle)]
+use shuttle as backend;
+#[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
+use std as backend;
+
+pub use backend::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+pub use backend::thread::{JoinHandle, ThreadId};
+
+/// Starts a thread of the scenario.
+pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    backend::thread::spawn(body)
+}
+
+/// The calling thread.
+pub fn current_id() -> ThreadId {
+    backend::thread::current().id()
+}

@@ -1,0 +1,98 @@
+//! Goal: the scenarios of the proofs, and the judge, work on plain threads too.
+//!
+//! Method: every scenario of every loom harness once, and worlds at random, each judged by the
+//! specification. This checks the one interleaving that happens and no other: the check is
+//! `cargo xtask prove`. And the judge is shown a record that is wrong.
+#![cfg(not(any(blockjob_loom, blockjob_shuttle)))]
+
+use std::sync::{Arc, Mutex};
+
+use blockjob_model::accept::Seen;
+use blockjob_model::{Callback, Status};
+use blockjob_proofs::actor::{Act, Role};
+use blockjob_proofs::harness::{HARNESSES, Method};
+use blockjob_proofs::judge::Judge;
+use blockjob_proofs::record::{Entry, Recorder};
+use blockjob_proofs::scenario::{Ask, Scenario};
+use blockjob_proofs::{explore, generate, tool};
+
+#[test]
+fn every_scenario_plays_on_plain_threads() {
+    assert_eq!(
+        tool::TOOL,
+        None,
+        "this is no check, and must not look like one"
+    );
+    let mut played = 0;
+    for harness in HARNESSES {
+        if let Method::Loom { cases, .. } = harness.method {
+            for case in cases() {
+                explore::once(&case);
+                played += 1;
+            }
+        }
+    }
+    assert!(played > 500, "only {played} scenarios");
+}
+
+#[test]
+fn worlds_at_random_play_on_plain_threads() {
+    let mut state = 1_u64;
+    let mut choose = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..200 {
+        explore::once_world(generate::world(&mut choose));
+    }
+}
+
+/// One whole execution: its entries, and a judge for them.
+fn one_execution() -> (Scenario, Vec<Entry>) {
+    let scenario = Scenario::single(Role::plain(&[Act::Io, Act::Point]), vec![vec![Ask::Pause]]);
+    let recorder: Arc<Recorder> = Recorder::new();
+    scenario.play(&recorder);
+    let entries = recorder.read(<[Entry]>::to_vec);
+    (scenario, entries)
+}
+
+#[test]
+fn the_judge_refuses_a_record_with_something_missing() {
+    let (scenario, entries) = one_execution();
+    Judge::new().judge(&scenario.cast(), &entries);
+    // Whatever is taken out, the rest is no execution.
+    let refused = Mutex::new(0);
+    for place in 0..entries.len() {
+        let mut torn = entries.clone();
+        torn.remove(place);
+        let cast = scenario.cast();
+        let result = std::panic::catch_unwind(|| Judge::new().judge(&cast, &torn));
+        if result.is_err() {
+            *refused.lock().expect("nobody panics with it") += 1;
+        }
+    }
+    assert_eq!(
+        *refused.lock().expect("nobody panics with it"),
+        entries.len()
+    );
+}
+
+#[test]
+fn the_judge_refuses_a_commit_that_comes_twice() {
+    let (scenario, mut entries) = one_execution();
+    let commit = Entry::Seen {
+        job: 0,
+        seen: Seen::Begin(Callback::Commit),
+    };
+    let null = Entry::Seen {
+        job: 0,
+        seen: Seen::Status(Status::Null),
+    };
+    assert!(entries.contains(&commit) && entries.contains(&null));
+    entries.push(commit);
+    let cast = scenario.cast();
+    let verdict = std::panic::catch_unwind(|| Judge::new().judge(&cast, &entries));
+    assert!(verdict.is_err());
+}

@@ -1,0 +1,378 @@
+//! `cargo xtask prove`: the harnesses of `proofs/` under loom and shuttle.
+//!
+//! The proofs are built once for each tool, in a target folder of its own, and every harness runs
+//! in a process of its own, as many at a time as there are processors. What is printed: a line for
+//! each harness with its tool, its bound, how many executions were explored and judged, and how
+//! long that took.
+//!
+//! The executions are pinned in `proofs/executions.txt`: loom's number is a property of the code,
+//! so another number means that something else was explored. That may be right (the engine or a
+//! scenario changed) and then is a visible change of the file (`--pin`), but it never goes
+//! unnoticed: a harness that loses its executions checks nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+use std::{env, fs};
+
+use serde::{Deserialize, Serialize};
+
+use crate::steps::{cargo, root};
+
+/// What to prove and how to say so.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The part that fits into a check of every change; the default.
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// Everything.
+    #[arg(long)]
+    full: bool,
+    /// One line of JSON for each harness instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Only part I of N of the harnesses: `--shard 1/2`.
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<(usize, usize)>,
+    /// Only this harness; may be given again.
+    #[arg(long, value_name = "NAME")]
+    harness: Vec<String>,
+    /// Writes the executions to proofs/executions.txt instead of comparing them.
+    #[arg(long)]
+    pin: bool,
+}
+
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('/').and_then(|(part, parts)| {
+        let (part, parts) = (part.parse().ok()?, parts.parse().ok()?);
+        (1 <= part && part <= parts).then_some((part, parts))
+    });
+    parts.ok_or_else(|| "expected I/N with 1 <= I <= N, for example 1/2".to_owned())
+}
+
+/// One of the two builds.
+struct Build {
+    tool: &'static str,
+    cfg: &'static str,
+}
+
+const BUILDS: [Build; 2] = [
+    Build {
+        tool: "loom",
+        cfg: "blockjob_loom",
+    },
+    Build {
+        tool: "shuttle",
+        cfg: "blockjob_shuttle",
+    },
+];
+
+/// What a harness says of itself when every execution was allowed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Proved {
+    harness: String,
+    tool: String,
+    /// On preemptions; none where every execution was explored, or where they are drawn at random.
+    bound: Option<u64>,
+    executions: u64,
+    /// Histories among them that differ.
+    distinct: u64,
+    /// Of those, how many were judged less strictly.
+    widened: u64,
+    seconds: f64,
+}
+
+/// A harness to run.
+struct Job {
+    binary: PathBuf,
+    tool: &'static str,
+    name: String,
+}
+
+/// Builds, runs, compares.
+pub fn run(options: &Options) -> ExitCode {
+    let begun = Instant::now();
+    match prove(options) {
+        Ok((proved, mut faults)) => {
+            let pins = root().join("proofs/executions.txt");
+            if options.pin {
+                faults.extend(pin(&pins, &proved).err());
+            } else {
+                faults.extend(compare(&pins, &proved));
+            }
+            let executions: u64 = proved.iter().map(|proved| proved.executions).sum();
+            let seconds = begun.elapsed().as_secs_f64();
+            if !options.json {
+                println!(
+                    "prove: {} harnesses, {executions} executions, {} faults, {seconds:.1} s",
+                    proved.len(),
+                    faults.len()
+                );
+            }
+            for fault in &faults {
+                eprintln!("prove: {fault}");
+            }
+            if faults.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(reason) => {
+            eprintln!("prove: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn prove(options: &Options) -> Result<(Vec<Proved>, Vec<String>), String> {
+    let mut jobs = Vec::new();
+    for build in &BUILDS {
+        let binary = build.make()?;
+        for name in list(&binary, options.full || !options.harness.is_empty())? {
+            if options.harness.is_empty() || options.harness.contains(&name) {
+                jobs.push(Job {
+                    binary: binary.clone(),
+                    tool: build.tool,
+                    name,
+                });
+            }
+        }
+    }
+    if let Some(unknown) = options
+        .harness
+        .iter()
+        .find(|name| jobs.iter().all(|job| job.name != **name))
+    {
+        return Err(format!("no harness is called '{unknown}'"));
+    }
+    if let Some((part, parts)) = options.shard {
+        let mut place = 0;
+        jobs.retain(|_| {
+            place += 1;
+            place % parts == part % parts
+        });
+    }
+    if jobs.is_empty() {
+        return Err("no harness is left to run".to_owned());
+    }
+    Ok(run_all(jobs, options.json))
+}
+
+impl Build {
+    /// Builds the proofs for the tool; the path of the binary.
+    fn make(&self) -> Result<PathBuf, String> {
+        let folder = target().join(format!("prove-{}", self.tool));
+        let flags = match env::var("RUSTFLAGS") {
+            Ok(flags) if !flags.is_empty() => format!("{flags} --cfg {}", self.cfg),
+            _ => format!("--cfg {}", self.cfg),
+        };
+        let status = cargo(&[
+            "build",
+            "--locked",
+            "--quiet",
+            "--profile",
+            "prove",
+            "--package",
+            "blockjob-proofs",
+        ])
+        .env("CARGO_TARGET_DIR", &folder)
+        .env("RUSTFLAGS", flags)
+        // It would take the place of RUSTFLAGS.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .status();
+        match status {
+            Ok(status) if status.success() => Ok(folder.join("prove/blockjob-proofs")),
+            Ok(status) => Err(format!("the build for {} failed: {status}", self.tool)),
+            Err(error) => Err(format!("cannot start cargo: {error}")),
+        }
+    }
+}
+
+/// The workspace's target folder.
+fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), |folder| root().join(folder))
+}
+
+fn list(binary: &Path, full: bool) -> Result<Vec<String>, String> {
+    let mut command = Command::new(binary);
+    command.arg("--list");
+    if full {
+        command.arg("--full");
+    }
+    let output = command
+        .output()
+        .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{} lists nothing: {reason}", binary.display()));
+    }
+    let names = String::from_utf8_lossy(&output.stdout);
+    Ok(names.lines().map(str::to_owned).collect())
+}
+
+/// Runs the harnesses, so many at a time as there are processors; results in the order of the list.
+fn run_all(jobs: Vec<Job>, json: bool) -> (Vec<Proved>, Vec<String>) {
+    let width = jobs.iter().map(|job| job.name.len()).max().unwrap_or(0);
+    if !json {
+        println!(
+            "{:<width$}  {:<7}  {:>5}  {:>10}  {:>9}  {:>8}",
+            "harness", "tool", "bound", "executions", "distinct", "seconds"
+        );
+    }
+    let queue = Mutex::new(jobs.into_iter().enumerate());
+    let results = Mutex::new(BTreeMap::new());
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((place, job)) = next else { return };
+                    let result = job.run();
+                    if let Ok(proved) = &result {
+                        say(proved, width, json);
+                    }
+                    results
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(place, result);
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut proved = Vec::new();
+    let mut faults = Vec::new();
+    for result in results.into_values() {
+        match result {
+            Ok(result) => proved.push(result),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    (proved, faults)
+}
+
+impl Job {
+    fn run(&self) -> Result<Proved, String> {
+        let fault = |why: &str| format!("{} under {}: {why}", self.name, self.tool);
+        // The schedule of a failing execution is saved beside the binary, not in the project.
+        let folder = self.binary.parent().unwrap_or(Path::new("."));
+        let output = Command::new(&self.binary)
+            .args(["--harness", &self.name])
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| fault(&error.to_string()))?;
+        if !output.status.success() {
+            let story = String::from_utf8_lossy(&output.stderr);
+            return Err(fault(&format!("{}\n{story}", output.status)));
+        }
+        let line = String::from_utf8_lossy(&output.stdout);
+        let last = line.lines().last().unwrap_or_default();
+        let proved: Proved =
+            serde_json::from_str(last).map_err(|error| fault(&format!("{error}: {last}")))?;
+        // A build without the tool must not pass as checked.
+        if proved.tool != self.tool || proved.harness != self.name || proved.executions == 0 {
+            return Err(fault(&format!("ran something else: {last}")));
+        }
+        Ok(proved)
+    }
+}
+
+fn say(proved: &Proved, width: usize, json: bool) {
+    if json {
+        if let Ok(line) = serde_json::to_string(proved) {
+            println!("{line}");
+        }
+        return;
+    }
+    let bound = match (proved.bound, proved.tool.as_str()) {
+        (Some(bound), _) => bound.to_string(),
+        (None, "loom") => "none".to_owned(),
+        (None, _) => "-".to_owned(),
+    };
+    println!(
+        "{:<width$}  {:<7}  {bound:>5}  {:>10}  {:>9}  {:>8.1}",
+        proved.harness, proved.tool, proved.executions, proved.distinct, proved.seconds
+    );
+}
+
+/// The pinned executions by harness.
+fn pins(path: &Path) -> Result<BTreeMap<String, u64>, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut pins = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split_whitespace();
+        let (Some(name), Some(number)) = (words.next(), words.next_back()) else {
+            continue;
+        };
+        let number = number
+            .parse()
+            .map_err(|_| format!("{}: no number in '{line}'", path.display()))?;
+        pins.insert(name.to_owned(), number);
+    }
+    Ok(pins)
+}
+
+/// What differs from the pinned executions.
+fn compare(path: &Path, proved: &[Proved]) -> Vec<String> {
+    let pins = match pins(path) {
+        Ok(pins) => pins,
+        Err(reason) => return vec![format!("{reason}; cargo xtask prove --pin writes it")],
+    };
+    proved
+        .iter()
+        .filter_map(|proved| {
+            let name = &proved.harness;
+            let again = format!(
+                "if that is what the change meant, cargo xtask prove --pin --harness {name} pins it"
+            );
+            match pins.get(name) {
+                None => Some(format!("{name} has no pinned executions; {again}")),
+                Some(pinned) if *pinned != proved.executions => Some(format!(
+                    "{name} explored {} executions, {pinned} are pinned; {again}",
+                    proved.executions
+                )),
+                Some(_) => None,
+            }
+        })
+        .collect()
+}
+
+/// Writes the executions; those of harnesses that did not run stay.
+fn pin(path: &Path, proved: &[Proved]) -> Result<(), String> {
+    let mut lines: BTreeMap<String, String> = BTreeMap::new();
+    if let Ok(text) = fs::read_to_string(path) {
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            if let Some(name) = line.split_whitespace().next() {
+                lines.insert(name.to_owned(), line.to_owned());
+            }
+        }
+    }
+    for proved in proved {
+        let bound = proved
+            .bound
+            .map_or_else(|| "none".to_owned(), |bound| bound.to_string());
+        lines.insert(
+            proved.harness.clone(),
+            format!(
+                "{:<30} {:<8} {bound:<5} {}",
+                proved.harness, proved.tool, proved.executions
+            ),
+        );
+    }
+    let mut text = String::from(
+        "# Executions of each harness: name, tool, bound on preemptions, executions.\n\
+         # Written by `cargo xtask prove --pin`, compared by `cargo xtask prove`.\n",
+    );
+    for line in lines.values() {
+        let _ = writeln!(text, "{line}");
+    }
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
