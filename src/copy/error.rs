@@ -250,6 +250,24 @@ fn limit_text(limit: Option<u64>) -> String {
 impl CopyError {
     /// What the user can do about it, as a short imperative sentence.
     pub fn way_out(&self) -> &'static str {
+        if let Self::Folder { cause, .. }
+        | Self::Unopenable { cause, .. }
+        | Self::Temporary { cause, .. }
+        | Self::Metadata { cause, .. } = self
+        {
+            match cause.raw_os_error() {
+                Some(libc::EMFILE) => {
+                    return "raise the limit of open files (ulimit -n), or copy fewer pairs at once";
+                }
+                Some(libc::ENFILE) => return "close programs that hold many files open",
+                Some(libc::ELOOP) => return "a symbolic link leads back to itself: mend it",
+                Some(libc::ENAMETOOLONG) => return "choose a shorter name",
+                Some(libc::ENOSPC | libc::EDQUOT) => {
+                    return "free some room, or name a target elsewhere";
+                }
+                _ => {}
+            }
+        }
         match self {
             Self::Missing {
                 side: Side::Source, ..

@@ -69,6 +69,28 @@ pub fn file_size_limit() -> io::Result<Option<u64>> {
     Ok((answer.rlim_cur != libc::RLIM64_INFINITY).then_some(answer.rlim_cur))
 }
 
+/// `getrlimit(RLIMIT_NOFILE, …)` and `setrlimit(RLIMIT_NOFILE, …)`.
+///
+/// Raises the number of files this process may have open to the most it may give itself. The lower number is there
+/// for programs that use `select(2)`, which cannot name higher descriptors.
+///
+/// # References
+/// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html),
+/// [select(2)](https://man7.org/linux/man-pages/man2/select.2.html)
+pub fn raise_open_files() -> io::Result<()> {
+    let mut limit = MaybeUninit::<libc::rlimit64>::zeroed();
+    // SAFETY: `limit` is writable and of the right size.
+    check(unsafe { libc::getrlimit64(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) })?;
+    // SAFETY: all-zero bytes are a valid `rlimit64` (integers only), and the call has filled it.
+    let mut limit = unsafe { limit.assume_init() };
+    if limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: `limit` is a live, filled `rlimit64` that the kernel only reads.
+        check(unsafe { libc::setrlimit64(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
