@@ -497,6 +497,68 @@ fn a_terminal_that_goes_away_cancels_too() {
 }
 
 #[test]
+fn what_a_killed_copy_left_is_removed_by_the_next_which_says_so() {
+    let folder = scratch(&[("a", &vec![7; 100_000]), ("b", b"old")]);
+    let mut child = slow_copy(&folder, "64K");
+    // While it lives its file is left alone, also by a copy to the same target that gets there first.
+    assert_eq!(copy(&folder, &["a", "b"]).code, 0);
+    assert!(writes_something(folder.path()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        writes_something(folder.path()),
+        "a killed process cleans nothing"
+    );
+    assert_eq!(copy(&folder, &["--dry-run", "a", "b"]).code, 0);
+    assert!(writes_something(folder.path()), "a dry run changes nothing");
+    let ran = copy(&folder, &["--json", "a", "b"]);
+    let copies = schema("copy");
+    let lines = ran.json();
+    for line in &lines {
+        assert_valid(&copies, line);
+    }
+    assert_eq!(
+        lines[0]["removed_leftovers"].as_array().map(Vec::len),
+        Some(1)
+    );
+    ran.says(&[
+        "note: removed ",
+        ".b.blockjob-",
+        "which a copy that died had left",
+    ]);
+    assert_eq!(contents(folder.path()).len(), 2);
+}
+
+#[test]
+fn a_group_needs_many_open_files_and_says_so_where_it_cannot_have_them() {
+    let folder = scratch(&[("a", b"new")]);
+    let lines: Vec<_> = (0..40)
+        .map(|number| format!("{{\"source\":\"a\",\"target\":\"t{number}\"}}"))
+        .collect();
+    fs::write(folder.path().join("pairs"), lines.join("\n")).unwrap();
+    let limited = |limit: &str| {
+        let output = Command::new("sh")
+            .current_dir(&folder)
+            .args([
+                "-c",
+                &format!("ulimit {limit} 32; exec \"$0\" copy --group pairs"),
+            ])
+            .arg(snapbox::cmd::cargo_bin!("blockjob"))
+            .output()
+            .unwrap();
+        Ran::from(output)
+    };
+    limited("-n").refused(&["Too many open files", "ulimit -n"]);
+    assert_eq!(contents(folder.path()).len(), 2, "nothing is left");
+    let ran = limited("-Sn");
+    assert_eq!(
+        (ran.code, contents(folder.path()).len()),
+        (0, 42),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn sigusr1_prints_the_state_and_changes_nothing() {
     let folder = scratch(&[("a", &vec![1; 10_000_000]), ("b", b"old")]);
     let ran = interrupted(&folder, &["-USR1", "-TERM"]);

@@ -12,6 +12,7 @@ use blockjob::copy::{
     WORKERS_MAX,
 };
 use blockjob::engine::JobOptions;
+use blockjob::io::process::raise_open_files;
 use blockjob::io::signals::ignore_file_size;
 use blockjob::trace::TraceSink;
 use clap::{ArgGroup, Args, ValueEnum};
@@ -43,7 +44,8 @@ prints the state.";
 const LIMITS: &str = "\
 Limits: a source that changes meanwhile is an error where it can be seen; a change within one tick of \
 the file system's clock, or through a memory mapping, cannot be. A process that is killed leaves its \
-temporary files, named .TARGET.blockjob-*, beside the targets. Targets written in place (--in-place; \
+temporary files, named .TARGET.blockjob-*, beside the targets, until the next copy to the same target \
+removes them. Targets written in place (--in-place; \
 block devices always are) keep what was written when the copy fails or is cancelled.
 
 Exit codes: 0 every pair was copied; 1 the copy failed or was cancelled; 2 it was refused before \
@@ -154,6 +156,8 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         .into_iter()
         .map(|(source, target)| Pair::new(source, target))
         .collect();
+    // Each pair keeps several files open. Where the limit stays as it is, a large group meets it and says so.
+    let _ = raise_open_files();
     let plan = CopyPlan::check(&pairs, &options(arguments)).map_err(|error| refusal(&error))?;
     if arguments.dry_run {
         report::plan(plan.copies(), arguments.json, output);

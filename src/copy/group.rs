@@ -50,15 +50,15 @@ impl CommitGroup {
     pub fn commit(&self) {
         let members = std::mem::take(&mut *self.members());
         for (index, member) in members.iter().enumerate() {
-            if let Err(error) = member.replacement.publish() {
-                undo(&members, index, &error);
+            if let Err(error) = member.replacement.publish(members.len() == 1) {
+                undo(&members, index, &error, self.durability);
                 return;
             }
         }
         let unsynced = if self.durability == Durability::None {
             Vec::new()
         } else {
-            sync_folders(&members)
+            sync_folders(&members, "committed")
         };
         for member in &members {
             let ending = match unsynced
@@ -79,19 +79,35 @@ impl CommitGroup {
     }
 }
 
-/// Takes back what the members before `failed` published, newest first, and removes all new files.
-fn undo(members: &[Member], failed: usize, error: &JobError) {
-    for (index, member) in members.iter().enumerate().rev() {
-        let ending = if index < failed {
-            match member.replacement.take_back() {
-                Ok(()) => Ending::Undone(error.clone()),
-                Err(stuck) => Ending::Stuck(stuck),
+/// Takes back what the members before `failed` published, newest first, and removes all new files. The old names are
+/// durable before the new files go: a power cut may have kept the exchange and not its undoing.
+fn undo(members: &[Member], failed: usize, error: &JobError, durability: Durability) {
+    let mut stuck = vec![false; members.len()];
+    for (index, member) in members[..failed].iter().enumerate().rev() {
+        let ending = match member.replacement.take_back() {
+            Ok(()) => Ending::Undone(error.clone()),
+            Err(error) => {
+                stuck[index] = true;
+                Ending::Stuck(error)
             }
-        } else {
-            Ending::Undone(error.clone())
         };
-        let stuck = matches!(ending, Ending::Stuck(_));
         member.report.set_ending(ending);
+    }
+    for member in &members[failed..] {
+        member.report.set_ending(Ending::Undone(error.clone()));
+    }
+    if durability != Durability::None {
+        for (folder, error) in sync_folders(&members[..failed], "put back") {
+            for (member, _) in members[..failed]
+                .iter()
+                .zip(&stuck)
+                .filter(|(member, stuck)| !**stuck && folder_of(member) == Some(folder))
+            {
+                member.report.set_ending(Ending::Undone(error.clone()));
+            }
+        }
+    }
+    for (member, stuck) in members.iter().zip(stuck) {
         if stuck || member.replacement.discard().is_err() {
             member
                 .report
@@ -111,7 +127,7 @@ fn folder_of(member: &Member) -> Option<Identity> {
 }
 
 /// Syncs each folder once; returns those that failed.
-fn sync_folders(members: &[Member]) -> Vec<(Identity, JobError)> {
+fn sync_folders(members: &[Member], done: &str) -> Vec<(Identity, JobError)> {
     let (mut synced, mut failed) = (Vec::new(), Vec::new());
     for member in members {
         let folder = folder_of(member);
@@ -122,7 +138,7 @@ fn sync_folders(members: &[Member]) -> Vec<(Identity, JobError)> {
         let Some(folder) = folder else { continue };
         synced.push(folder);
         if let Err(cause) = answer {
-            failed.push((folder, member.replacement.folder_not_synced(&cause)));
+            failed.push((folder, member.replacement.folder_not_synced(done, &cause)));
         }
     }
     failed

@@ -8,6 +8,7 @@
 //! | `replace` | the new file beside its target, and the exchange of their names |
 //! | `group` | the exchange of all names of a transaction, or of none |
 //! | `metadata` | what the new file inherits |
+//! | `leftover` | what a copy that died left beside its target |
 //! | `piece`, `zero` | cutting the work; finding zeros |
 //! | [`report`](CopyReport), [`error`](CopyError) | what was done; why it was not |
 //!
@@ -25,7 +26,9 @@
 //!
 //! The group is not atomic at every instant: between the first exchange and the last, some targets are new and some
 //! old. A process killed in that moment, or before, leaves that state and its temporary files behind; a journal to
-//! finish or undo it does not exist yet. Targets written in place are outside the promise: an abort leaves what was
+//! finish or undo it does not exist yet. The next copy to the same target removes them, old contents under a temporary
+//! name included, and says so ([`Summary::removed_leftovers`]); those of a copy that lives are locked and left alone.
+//! Targets written in place are outside the promise: an abort leaves what was
 //! written.
 //!
 //! ```
@@ -49,6 +52,7 @@
 mod backup;
 mod error;
 mod group;
+mod leftover;
 mod metadata;
 mod options;
 mod piece;

@@ -3,6 +3,7 @@
 use super::backup::{Backup, Writing};
 use super::error::CopyError;
 use super::group::CommitGroup;
+use super::leftover::{Leftover, Search};
 use super::options::CopyOptions;
 use super::replace::Replacement;
 use super::report::{CopyReport, Method, Summary};
@@ -48,6 +49,8 @@ struct Checked {
     planned: PlannedCopy,
     source: Source,
     target: Target,
+    /// Of copies that died; removed when this one starts.
+    leftovers: Vec<Leftover>,
 }
 
 impl std::fmt::Debug for CopyPlan {
@@ -118,11 +121,21 @@ impl CopyPlan {
                 planned,
                 source,
                 target,
+                leftovers: Vec::new(),
             });
         }
         check_apart(&checked)?;
+        let mut search = Search::default();
+        for one in &mut checked {
+            if let Target::Replace(place) = &one.target {
+                one.leftovers = search.at(place);
+            }
+        }
         check_room(
-            checked.iter().map(|one| (&one.source, &one.target)),
+            checked.iter().map(|one| {
+                let freed = one.leftovers.iter().map(|leftover| leftover.stored).sum();
+                (&one.source, &one.target, freed)
+            }),
             options,
         )?;
         Ok(Self {
@@ -220,8 +233,16 @@ impl CopyPlan {
             planned,
             source,
             target,
+            leftovers,
         } in self.checked
         {
+            let mut removed = Vec::new();
+            if let Target::Replace(place) = &target {
+                for leftover in leftovers {
+                    // One that cannot be removed harms nobody but the disk.
+                    removed.extend(leftover.remove(place).ok().flatten());
+                }
+            }
             let target = match target {
                 Target::InPlace(target) => Writing::InPlace(target),
                 Target::Replace(place) => {
@@ -248,7 +269,8 @@ impl CopyPlan {
                 &planned.pair.target,
                 planned.method,
                 planned.size_bytes,
-            );
+            )
+            .removed_leftovers(removed);
             let options = self.options.clone();
             drivers.push(Backup::new(
                 source,
@@ -285,7 +307,8 @@ fn check_apart(checked: &[Checked]) -> Result<(), CopyError> {
                 by_name
                     && place
                         .existing
-                        .is_none_or(|existing| written.insert(existing))
+                        .as_ref()
+                        .is_none_or(|existing| written.insert(existing.identity))
             }
             Target::InPlace(target) => written.insert(target.identity),
         };

@@ -17,6 +17,7 @@ use super::error::CopyError;
 use super::target::Place;
 use crate::driver::{Errno, JobError};
 use crate::io::folder::{NAME_BYTES_MAX, Name};
+use crate::io::lock::try_lock;
 use crate::io::stat::Identity;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -46,6 +47,9 @@ enum State {
     Exchanged,
     /// The new file has the target's name, the old one this name (file systems that cannot exchange).
     Backed(Name),
+    /// The new file has the target's name, and a file somebody put there meanwhile the temporary one: giving it back
+    /// failed.
+    Theirs,
     /// Nothing is left to be done, or could be.
     Done,
 }
@@ -80,78 +84,101 @@ impl Replacement {
             return Err(self.failed(libc::ENOENT, "its folder was removed"));
         }
         let now = place.folder.stat(&place.name)?.map(|stat| stat.identity);
-        if now == place.existing {
+        let before = place.existing.as_ref().map(|existing| existing.identity);
+        if now == before {
             return Ok(());
         }
-        Err(match (now, place.existing) {
+        Err(match (now, before) {
             (None, _) => self.failed(libc::ENOENT, "it was removed while it was copied to"),
             (Some(_), None) => self.failed(
                 libc::EEXIST,
                 "it was made by somebody else while it was copied to",
             ),
-            (Some(_), Some(_)) => self.failed(
-                libc::EBUSY,
-                "it was replaced by somebody else while it was copied to",
-            ),
+            (Some(_), Some(_)) => self.replaced_by_another(),
         })
     }
 
-    /// Gives the new file the target's name.
-    pub fn publish(&self) -> Result<(), JobError> {
+    /// Gives the new file the target's name. With `alone`, nothing else is published with it, so that it will never
+    /// be taken back.
+    pub fn publish(&self, alone: bool) -> Result<(), JobError> {
         let mut state = self.state();
         debug_assert_eq!(*state, State::Beside, "a replacement is published once");
-        *state = match self.place.existing {
-            None => self.publish_new()?,
-            Some(old) => self.publish_over(old)?,
+        let (now, answer) = match &self.place.existing {
+            None => self.publish_new(),
+            Some(old) => self.publish_over(old.identity, alone),
         };
-        Ok(())
+        *state = now;
+        answer
     }
 
-    fn publish_new(&self) -> Result<State, JobError> {
+    fn publish_new(&self) -> (State, Result<(), JobError>) {
         let Place { folder, name, .. } = &self.place;
         let answer = match folder.rename_new(&self.temporary, name) {
-            Err(error) if cannot(&error) => folder
-                .link(&self.temporary, name)
-                .and_then(|()| folder.unlink(&self.temporary)),
+            Err(error) if cannot(&error) => match folder.link(&self.temporary, name) {
+                // With both names it would be published, although this says that it is not.
+                Ok(()) => folder
+                    .unlink(&self.temporary)
+                    .inspect_err(|_| drop(folder.unlink(name))),
+                Err(error) if cannot_link(&error) && matches!(folder.stat(name), Ok(None)) => {
+                    folder.rename(&self.temporary, name)
+                }
+                answer => answer,
+            },
             answer => answer,
         };
-        answer.map_err(|cause| self.not_named(&cause))?;
-        Ok(State::New)
+        match answer {
+            Ok(()) => (State::New, Ok(())),
+            Err(cause) => (State::Beside, Err(self.not_named(&cause))),
+        }
     }
 
-    fn publish_over(&self, old: Identity) -> Result<State, JobError> {
+    fn publish_over(&self, old: Identity, alone: bool) -> (State, Result<(), JobError>) {
         let Place { folder, name, .. } = &self.place;
         match folder.exchange(&self.temporary, name) {
-            Err(error) if cannot(&error) => return self.publish_backed(),
-            answer => answer.map_err(|cause| self.not_named(&cause))?,
+            Ok(()) => {}
+            Err(error) if cannot(&error) => return self.publish_backed(old, alone),
+            Err(cause) => return (State::Beside, Err(self.not_named(&cause))),
         }
         // What came back is what was to be replaced; anything else is somebody's and goes back to its name.
-        match folder.stat(&self.temporary) {
-            Ok(Some(stat)) if stat.identity == old => Ok(State::Exchanged),
-            _ => {
-                folder
-                    .exchange(&self.temporary, name)
-                    .map_err(|cause| self.not_named(&cause))?;
-                Err(self.failed(
-                    libc::EBUSY,
-                    "it was replaced by somebody else while it was copied to",
-                ))
-            }
+        if matches!(folder.stat(&self.temporary), Ok(Some(stat)) if stat.identity == old) {
+            return (State::Exchanged, Ok(()));
+        }
+        match folder.exchange(&self.temporary, name) {
+            Ok(()) => (State::Beside, Err(self.replaced_by_another())),
+            // The temporary name is that of somebody's file now: it is kept, whatever becomes of the group.
+            Err(_) => (State::Theirs, Err(self.replaced_by_another())),
         }
     }
 
     /// Without an exchange: keep the old file under a further name, then rename over it.
-    fn publish_backed(&self) -> Result<State, JobError> {
+    fn publish_backed(&self, old: Identity, alone: bool) -> (State, Result<(), JobError>) {
         let Place { folder, name, .. } = &self.place;
-        let backup = temporary_name(name).map_err(|cause| self.not_named(&cause))?;
-        folder
-            .link(name, &backup)
-            .map_err(|cause| self.not_named(&cause))?;
-        if let Err(cause) = folder.rename(&self.temporary, name) {
-            let _ = folder.unlink(&backup);
-            return Err(self.not_named(&cause));
+        let unpublished = |error| (State::Beside, Err(error));
+        if !matches!(folder.stat(name), Ok(Some(stat)) if stat.identity == old) {
+            return unpublished(self.replaced_by_another());
         }
-        Ok(State::Backed(backup))
+        let backup = match temporary_name(name) {
+            Ok(backup) => backup,
+            Err(cause) => return unpublished(self.not_named(&cause)),
+        };
+        let kept = match folder.link(name, &backup) {
+            Ok(()) => true,
+            // Not even a second name: an old file that nobody will ask back needs none.
+            Err(error) if cannot_link(&error) && alone => false,
+            Err(cause) => return unpublished(self.not_named(&cause)),
+        };
+        if let Err(cause) = folder.rename(&self.temporary, name) {
+            if kept {
+                let _ = folder.unlink(&backup);
+            }
+            return unpublished(self.not_named(&cause));
+        }
+        let state = if kept {
+            State::Backed(backup)
+        } else {
+            State::Done
+        };
+        (state, Ok(()))
     }
 
     /// Undoes [`publish`](Self::publish): the target is the old file again, or absent again. Nothing to undo is fine.
@@ -159,7 +186,7 @@ impl Replacement {
         let Place { folder, name, .. } = &self.place;
         let mut state = self.state();
         match &*state {
-            State::Beside | State::Done => return Ok(()),
+            State::Beside | State::Theirs | State::Done => return Ok(()),
             State::New => match folder.rename_new(name, &self.temporary) {
                 Err(error) if cannot(&error) => folder.rename(name, &self.temporary),
                 answer => answer,
@@ -189,7 +216,7 @@ impl Replacement {
         let answer = match &*state {
             State::Exchanged => self.place.folder.unlink(&self.temporary),
             State::Backed(backup) => self.place.folder.unlink(backup),
-            State::Beside | State::New | State::Done => Ok(()),
+            State::Beside | State::New | State::Theirs | State::Done => Ok(()),
         };
         *state = State::Done;
         answer
@@ -198,8 +225,11 @@ impl Replacement {
     /// Removes the new file, which was not published. Removed already is fine.
     pub fn discard(&self) -> io::Result<()> {
         let mut state = self.state();
-        if *state != State::Beside {
-            return Ok(());
+        match *state {
+            State::Beside => {}
+            // Not ours to remove, and to be told of.
+            State::Theirs => return Err(io::Error::from_raw_os_error(libc::EBUSY)),
+            _ => return Ok(()),
         }
         *state = State::Done;
         match self.place.folder.unlink(&self.temporary) {
@@ -217,13 +247,13 @@ impl Replacement {
         self.place.path.with_file_name(name)
     }
 
-    /// The error of a folder sync that failed after the exchange.
-    pub fn folder_not_synced(&self, cause: &io::Error) -> JobError {
+    /// The error of a folder sync that failed after names were exchanged; `done` says to what end they were.
+    pub fn folder_not_synced(&self, done: &str, cause: &io::Error) -> JobError {
         let errno = cause.raw_os_error().unwrap_or(libc::EIO);
         let text = super::error::cause_text(cause);
         self.failed(
             errno,
-            &format!("committed, durability unknown: its folder could not be synced: {text}"),
+            &format!("{done}, durability unknown: its folder could not be synced: {text}"),
         )
     }
 
@@ -235,6 +265,13 @@ impl Replacement {
                 "the new file could not take its name: {}",
                 super::error::cause_text(cause)
             ),
+        )
+    }
+
+    fn replaced_by_another(&self) -> JobError {
+        self.failed(
+            libc::EBUSY,
+            "it was replaced by somebody else while it was copied to",
         )
     }
 
@@ -262,14 +299,25 @@ fn cannot(error: &io::Error) -> bool {
     )
 }
 
+/// Whether the file system has no second names for files (FAT and its like say `EPERM`).
+fn cannot_link(error: &io::Error) -> bool {
+    cannot(error) || error.raw_os_error() == Some(libc::EPERM)
+}
+
 fn create_beside(place: &Place) -> io::Result<(Name, File)> {
     // Names are random; a second collision would be no accident.
     for _ in 0..16 {
         let name = temporary_name(&place.name)?;
-        match place.folder.create_exclusive(&name) {
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-            answer => return answer.map(|file| (name, file)),
+        let file = match place.folder.create_exclusive(&name) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => continue,
+            answer => answer?,
+        };
+        // The lock says that somebody lives who works on it. Whoever had it first took the file for a leftover.
+        if matches!(try_lock(&file), Ok(false)) {
+            let _ = place.folder.unlink(&name);
+            continue;
         }
+        return Ok((name, file));
     }
     Err(io::Error::from_raw_os_error(libc::EEXIST))
 }
@@ -280,19 +328,42 @@ fn temporary_name(target: &Name) -> io::Result<Name> {
     let random = std::collections::hash_map::RandomState::new()
         .build_hasher()
         .finish();
-    let tail = format!(".blockjob-{random:016x}");
+    let mut name = temporary_prefix(target);
+    name.push(format!("{random:0RANDOM_DIGITS$x}"));
+    Name::new(&name)
+}
+
+/// Hexadecimal digits at the end of a temporary name.
+const RANDOM_DIGITS: usize = 16;
+
+fn temporary_prefix(target: &Name) -> OsString {
+    let tail = ".blockjob-";
     let mut name = OsString::from(".");
     let stem = target.to_os_string().into_vec();
-    let room = NAME_BYTES_MAX - tail.len() - 1;
+    let room = NAME_BYTES_MAX - RANDOM_DIGITS - tail.len() - 1;
     name.push(OsStr::from_bytes(&stem[..stem.len().min(room)]));
     name.push(tail);
-    Name::new(&name)
+    name
+}
+
+/// Whether a copy to `target` may have given its temporary file this name.
+pub(super) fn is_temporary_of(name: &OsStr, target: &Name) -> bool {
+    let digits = name
+        .as_bytes()
+        .strip_prefix(temporary_prefix(target).as_bytes());
+    digits.is_some_and(|digits| {
+        digits.len() == RANDOM_DIGITS
+            && digits
+                .iter()
+                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::copy::metadata::Metadata;
+    use crate::copy::target::Existing;
     use crate::io::folder::Folder;
     use crate::io::stat::stat_path;
     use std::io::Write as _;
@@ -302,14 +373,16 @@ mod tests {
     fn place(folder: &Path, name: &str) -> Place {
         let path = folder.join(name);
         let existing = stat_path(&path).ok();
+        let folder_of = Arc::new(Folder::open(folder).unwrap());
+        let name_of = Name::new(OsStr::new(name)).unwrap();
         Place {
-            folder: Arc::new(Folder::open(folder).unwrap()),
-            name: Name::new(OsStr::new(name)).unwrap(),
             metadata: match &existing {
                 Some(stat) => Metadata::of_replaced(&File::open(&path).unwrap(), stat).unwrap(),
                 None => Metadata::for_new(&stat_path(folder).unwrap()),
             },
-            existing: existing.map(|stat| stat.identity),
+            existing: existing.map(|_| Existing::hold(&folder_of, &name_of).unwrap()),
+            folder: folder_of,
+            name: name_of,
             path,
         }
     }
@@ -337,11 +410,11 @@ mod tests {
     fn a_new_name_is_given_taken_back_and_given_for_good() {
         let scratch = tempfile::tempdir().unwrap();
         let replacement = written(scratch.path(), "target");
-        replacement.publish().unwrap();
+        replacement.publish(false).unwrap();
         assert_eq!(names(scratch.path()), ["target"]);
         replacement.take_back().unwrap();
         assert!(!scratch.path().join("target").exists());
-        replacement.publish().unwrap();
+        replacement.publish(false).unwrap();
         replacement.settle().unwrap();
         drop(replacement);
         assert_eq!(
@@ -356,7 +429,7 @@ mod tests {
         std::fs::write(scratch.path().join("target"), "old").unwrap();
         let inode = stat_path(&scratch.path().join("target")).unwrap().identity;
         let replacement = written(scratch.path(), "target");
-        replacement.publish().unwrap();
+        replacement.publish(false).unwrap();
         assert_eq!(
             (names(scratch.path()).len(), read(scratch.path()).as_str()),
             (2, "new")
@@ -368,7 +441,7 @@ mod tests {
             inode,
             "the very same file"
         );
-        replacement.publish().unwrap();
+        replacement.publish(false).unwrap();
         replacement.settle().unwrap();
         assert_eq!(
             (names(scratch.path()).len(), read(scratch.path()).as_str()),
@@ -382,7 +455,9 @@ mod tests {
         std::fs::write(scratch.path().join("target"), "old").unwrap();
         for keep in [false, true] {
             let replacement = written(scratch.path(), "target");
-            let state = replacement.publish_backed().unwrap();
+            let old = replacement.place.existing.as_ref().unwrap().identity;
+            let (state, answer) = replacement.publish_backed(old, false);
+            answer.unwrap();
             *replacement.state() = state;
             assert_eq!(
                 (names(scratch.path()).len(), read(scratch.path()).as_str()),
@@ -408,7 +483,10 @@ mod tests {
         let replacement = written(scratch.path(), "target");
         std::fs::write(&target, "theirs").unwrap();
         assert_eq!(replacement.check().unwrap_err().errno.get(), libc::EEXIST);
-        assert_eq!(replacement.publish().unwrap_err().errno.get(), libc::EEXIST);
+        assert_eq!(
+            replacement.publish(false).unwrap_err().errno.get(),
+            libc::EEXIST
+        );
         drop(replacement);
         assert_eq!(
             (names(scratch.path()).len(), read(scratch.path()).as_str()),
@@ -420,12 +498,54 @@ mod tests {
         assert_eq!(replacement.check().unwrap_err().errno.get(), libc::ENOENT);
         std::fs::write(&target, "theirs too").unwrap();
         assert_eq!(replacement.check().unwrap_err().errno.get(), libc::EBUSY);
-        assert_eq!(replacement.publish().unwrap_err().errno.get(), libc::EBUSY);
+        assert_eq!(
+            replacement.publish(false).unwrap_err().errno.get(),
+            libc::EBUSY
+        );
         drop(replacement);
         assert_eq!(
             (names(scratch.path()), read(scratch.path()).as_str()),
             (vec!["moved".into(), "target".into()], "theirs too")
         );
+    }
+
+    #[test]
+    fn a_file_removed_and_made_anew_is_another_even_where_inode_numbers_are_used_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let target = scratch.path().join("target");
+        std::fs::write(&target, "old").unwrap();
+        let replacement = written(scratch.path(), "target");
+        std::fs::remove_file(&target).unwrap();
+        std::fs::write(&target, "theirs").unwrap();
+        assert_eq!(replacement.check().unwrap_err().errno.get(), libc::EBUSY);
+        assert_eq!(
+            replacement.publish(false).unwrap_err().errno.get(),
+            libc::EBUSY
+        );
+        let (state, answer) =
+            replacement.publish_backed(replacement.place.existing.as_ref().unwrap().identity, true);
+        assert_eq!(
+            (state, answer.unwrap_err().errno.get()),
+            (State::Beside, libc::EBUSY)
+        );
+        drop(replacement);
+        assert_eq!(
+            (names(scratch.path()), read(scratch.path()).as_str()),
+            (vec!["target".to_owned()], "theirs")
+        );
+    }
+
+    #[test]
+    fn somebodys_file_under_the_temporary_name_is_never_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join("target"), "old").unwrap();
+        let replacement = written(scratch.path(), "target");
+        *replacement.state() = State::Theirs;
+        assert!(replacement.discard().is_err(), "to be told of");
+        replacement.take_back().unwrap();
+        let kept = replacement.temporary_path();
+        drop(replacement);
+        assert!(kept.exists());
     }
 
     #[test]

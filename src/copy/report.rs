@@ -89,6 +89,7 @@ pub struct CopyReport {
     copied_bytes: AtomicU64,
     hole_bytes: AtomicU64,
     zero_bytes: AtomicU64,
+    removed_leftovers: Vec<PathBuf>,
     end: Mutex<End>,
 }
 
@@ -124,6 +125,8 @@ pub struct Summary {
     pub ending: Ending,
     /// A temporary file that could not be removed.
     pub left_behind: Option<PathBuf>,
+    /// Temporary files that earlier copies to this target, which died, had left; removed before this one began.
+    pub removed_leftovers: Vec<PathBuf>,
 }
 
 impl CopyReport {
@@ -136,6 +139,7 @@ impl CopyReport {
             copied_bytes: AtomicU64::new(0),
             hole_bytes: AtomicU64::new(0),
             zero_bytes: AtomicU64::new(0),
+            removed_leftovers: Vec::new(),
             end: Mutex::new(End {
                 began: None,
                 took: None,
@@ -143,6 +147,11 @@ impl CopyReport {
                 left_behind: None,
             }),
         }
+    }
+
+    pub(super) fn removed_leftovers(mut self, removed: Vec<PathBuf>) -> Self {
+        self.removed_leftovers = removed;
+        self
     }
 
     fn end(&self) -> MutexGuard<'_, End> {
@@ -203,6 +212,7 @@ impl CopyReport {
                 .unwrap_or_default(),
             ending: end.ending.clone(),
             left_behind: end.left_behind.clone(),
+            removed_leftovers: self.removed_leftovers.clone(),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::io::stat::{FileKind, Identity, Stat, stat, stat_link, stat_path};
 use crate::io::{device, lock, process};
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,9 +35,27 @@ pub(super) struct Place {
     /// For messages: the file the user's path led to.
     pub path: PathBuf,
     /// The file that has the name now.
-    pub existing: Option<Identity>,
+    pub existing: Option<Existing>,
     /// What the new file will be given.
     pub metadata: Metadata,
+}
+
+/// The file a name has when the copy is planned. Held until the copy ends: if it is removed meanwhile, its inode
+/// number must not come back as somebody else's new file, which would then be taken for it and replaced.
+#[derive(Debug)]
+pub(super) struct Existing {
+    pub identity: Identity,
+    _held: OwnedFd,
+}
+
+impl Existing {
+    pub fn hold(folder: &Folder, name: &Name) -> io::Result<Self> {
+        let held = folder.hold(name)?;
+        Ok(Self {
+            identity: stat(&held)?.identity,
+            _held: held,
+        })
+    }
 }
 
 /// An existing file or device, opened for writing.
@@ -192,18 +211,15 @@ fn replace(path: &Path, found: &Found) -> Result<Place, CopyError> {
         return Err(CopyError::Sticky { path: own() });
     }
     let file = open_writable(&folder, &name, path)?;
-    let now = stat(&file).map_err(|cause| CopyError::Unopenable {
+    let unopenable = |cause| CopyError::Unopenable {
         side: Side::Target,
         path: own(),
         cause,
-    })?;
-    if now.identity != was.identity {
-        let cause = io::Error::from_raw_os_error(libc::EAGAIN);
-        return Err(CopyError::Unopenable {
-            side: Side::Target,
-            path: own(),
-            cause,
-        });
+    };
+    let now = stat(&file).map_err(unopenable)?;
+    let existing = Existing::hold(&folder, &name).map_err(unopenable)?;
+    if now.identity != was.identity || existing.identity != now.identity {
+        return Err(unopenable(io::Error::from_raw_os_error(libc::EAGAIN)));
     }
     check_lock(&file, path)?;
     let metadata = Metadata::of_replaced(&file, &now).map_err(|not_kept| not_kept.refuse(path))?;
@@ -211,7 +227,7 @@ fn replace(path: &Path, found: &Found) -> Result<Place, CopyError> {
         folder,
         name,
         path: own(),
-        existing: Some(now.identity),
+        existing: Some(existing),
         metadata,
     })
 }
@@ -339,14 +355,15 @@ fn overlap(one: u64, other: u64) -> bool {
 }
 
 /// Refuses what cannot fit: the process's limit on file sizes, and room on the file systems of all targets together.
+/// With each pair come the bytes of leftovers that will be removed before it begins.
 pub(super) fn check_room<'a>(
-    pairs: impl Iterator<Item = (&'a Source, &'a Target)>,
+    pairs: impl Iterator<Item = (&'a Source, &'a Target, u64)>,
     options: &CopyOptions,
 ) -> Result<(), CopyError> {
     let limit = process::file_size_limit().unwrap_or(None);
-    // Bytes needed per file system; a group has few of them.
-    let mut needed: Vec<(u64, u64)> = Vec::new();
-    for (source, target) in pairs {
+    // Bytes needed and bytes that become free, per file system; a group has few of them.
+    let mut needed: Vec<(u64, u64, u64)> = Vec::new();
+    for (source, target, freed) in pairs {
         let Target::Replace(place) = target else {
             continue;
         };
@@ -368,19 +385,21 @@ pub(super) fn check_room<'a>(
             cause,
         };
         let device = place.folder.stat_self().map_err(refuse)?.identity.device;
-        let known = needed.iter().position(|(known, _)| *known == device);
+        let known = needed.iter().position(|(known, ..)| *known == device);
         let known = known.unwrap_or_else(|| {
-            needed.push((device, 0));
+            needed.push((device, 0, 0));
             needed.len() - 1
         });
-        let sum = &mut needed[known].1;
+        let (_, sum, free) = &mut needed[known];
         *sum = sum.saturating_add(bytes);
+        *free = free.saturating_add(freed);
         let space = place.folder.space().map_err(refuse)?;
-        if *sum > space.available {
+        let available = space.available.saturating_add(*free);
+        if *sum > available {
             return Err(CopyError::NoRoom {
                 path: place.path.clone(),
                 needed: *sum,
-                available: space.available,
+                available,
             });
         }
     }

@@ -145,6 +145,18 @@ impl Folder {
         self.openat(name, access.flags() | libc::O_NONBLOCK, 0)
     }
 
+    /// `openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC)`.
+    ///
+    /// Holds on to the file without opening it: needs no permission on it and keeps nobody from executing it. While
+    /// it is held its inode number is given to no other file, so that [`Identity`](super::stat::Identity) can be
+    /// compared later.
+    ///
+    /// # References
+    /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html), "`O_PATH`"
+    pub fn hold(&self, name: &Name) -> io::Result<OwnedFd> {
+        self.openat(name, libc::O_PATH, 0).map(OwnedFd::from)
+    }
+
     fn openat(&self, name: &Name, flags: libc::c_int, mode: libc::mode_t) -> io::Result<File> {
         let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
         let fd = retry(|| {
@@ -153,6 +165,20 @@ impl Folder {
         })?;
         // SAFETY: `openat` returned a new descriptor that nobody else owns.
         Ok(unsafe { File::from_raw_fd(fd) })
+    }
+
+    /// `opendir("/proc/self/fd/N")` and `readdir`.
+    ///
+    /// The names in the folder, without `.` and `..`, in no order.
+    ///
+    /// # References
+    /// [readdir(3)](https://man7.org/linux/man-pages/man3/readdir.3.html),
+    /// [proc_pid_fd(5)](https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html)
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        // Through the descriptor: the path may lead elsewhere by now.
+        std::fs::read_dir(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect()
     }
 
     /// `statx(folder, name, AT_SYMLINK_NOFOLLOW, …)`.

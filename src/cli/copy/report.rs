@@ -60,6 +60,7 @@ struct PairLine<'a> {
     zero_bytes: u64,
     seconds: f64,
     left_behind: Option<String>,
+    removed_leftovers: Vec<String>,
 }
 
 /// All pairs, for machines.
@@ -92,6 +93,12 @@ pub fn ending(jobs: &[CopyJob], json: bool, output: &mut Output) -> Verdict {
         }
         if failed_by_itself(job) {
             complain(&failure_text(job, &summary));
+        }
+        for path in &summary.removed_leftovers {
+            complain(&format!(
+                "note: removed {}, which a copy that died had left",
+                path.display()
+            ));
         }
         if let Some(path) = &summary.left_behind {
             complain(&format!(
@@ -160,6 +167,11 @@ fn pair_line(job: &CopyJob, summary: &Summary, output: &mut Output) {
             .left_behind
             .as_ref()
             .map(|path| path.to_string_lossy().into_owned()),
+        removed_leftovers: summary
+            .removed_leftovers
+            .iter()
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect(),
     });
 }
 
