@@ -201,3 +201,20 @@ fn the_profile_and_the_format_can_be_chosen() {
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(Path::new(GOOD).exists());
 }
+
+#[test]
+fn a_name_neither_forges_a_verdict_nor_commands_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "x\naccept \u{1b}[31my.jsonl";
+    std::fs::write(folder.path().join(name), "{}").unwrap();
+    let output = blockjob()
+        .current_dir(&folder)
+        .args(["check", name])
+        .output()
+        .unwrap();
+    let ran = Ran::from(output);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    let line = "error x\\naccept \\u{1b}[31my.jsonl line 1: ";
+    assert!(ran.stdout.starts_with(line), "{ran:?}");
+    assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
+}

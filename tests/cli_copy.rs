@@ -559,6 +559,27 @@ fn a_group_needs_many_open_files_and_says_so_where_it_cannot_have_them() {
 }
 
 #[test]
+fn a_name_neither_forges_a_line_nor_commands_the_terminal() {
+    let forged = "x\ncopied     \u{1b}[31my";
+    let folder = scratch(&[(forged, b"new")]);
+    let ran = copy(&folder, &[forged, "b"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
+    assert!(
+        ran.stdout
+            .starts_with("copied     x\\ncopied     \\u{1b}[31my -> b: "),
+        "{ran:?}"
+    );
+    let plan = copy(&folder, &["--dry-run", forged, "c"]);
+    assert_eq!(plan.stdout.lines().count(), 1, "{plan:?}");
+    let refusal = copy(&folder, &["no\u{1b}[31m", "c"]);
+    refusal.refused(&["no\\u{1b}[31m does not exist"]);
+    // Machines get the name itself.
+    let ran = copy(&folder, &["--json", forged, "b"]);
+    assert_eq!(ran.json()[0]["source"], forged);
+}
+
+#[test]
 fn sigusr1_prints_the_state_and_changes_nothing() {
     let folder = scratch(&[("a", &vec![1; 10_000_000]), ("b", b"old")]);
     let ran = interrupted(&folder, &["-USR1", "-TERM"]);

@@ -9,7 +9,9 @@ use blockjob::oracle::{self, Format, Observer, Options};
 use clap::{Args, ValueEnum};
 
 use super::args;
-use super::output::{Answer, Failure, Output, Verdict, complain, sentence};
+use super::output::{
+    Answer, Failure, Output, Verdict, complain, printable, printable_lines, sentence,
+};
 use super::progress::{Bar, Shown};
 
 /// The long help.
@@ -116,7 +118,8 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     });
     let mut tally = Tally::default();
     let mut say = |path: &Path| {
-        *current.lock().unwrap_or_else(PoisonError::into_inner) = path.display().to_string();
+        *current.lock().unwrap_or_else(PoisonError::into_inner) =
+            printable(&path.to_string_lossy());
         let verdict = judge(path, &options);
         match verdict.exit_code() {
             0 => tally.accepted += 1,
@@ -126,7 +129,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         if arguments.json {
             output.line(verdict.to_json());
         } else {
-            text(&verdict, output);
+            text(verdict, output);
         }
         // Whoever follows along sees each verdict as it falls.
         output.flush();
@@ -210,8 +213,9 @@ fn judge(path: &Path, options: &Options) -> oracle::Verdict {
     oracle::check(path, options)
 }
 
-fn text(verdict: &oracle::Verdict, output: &mut Output) {
-    let text = verdict.to_string();
+fn text(mut verdict: oracle::Verdict, output: &mut Output) {
+    verdict.path = printable(&verdict.path);
+    let text = printable_lines(&verdict.to_string());
     let word = verdict.word();
     let painted = match verdict.exit_code() {
         0 => output.good(word),

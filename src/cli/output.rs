@@ -170,7 +170,36 @@ impl Output {
 
 /// One message on standard error; nobody left to read it is no reason to fail.
 pub fn complain(message: &impl fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{message}");
+    let _ = writeln!(
+        io::stderr().lock(),
+        "{}",
+        printable_lines(&message.to_string())
+    );
+}
+
+/// A name as text of one line. File names may hold any character but NUL: a line break would forge a line of our
+/// output, and an escape sequence would command the terminal.
+pub fn printable(name: &str) -> String {
+    escaped(name, char::is_control)
+}
+
+/// As [`printable`], for text of several lines.
+pub fn printable_lines(text: &str) -> String {
+    escaped(text, |character| {
+        character.is_control() && character != '\n'
+    })
+}
+
+fn escaped(text: &str, unfit: impl Fn(char) -> bool) -> String {
+    let mut fit = String::with_capacity(text.len());
+    for character in text.chars() {
+        if unfit(character) {
+            fit.extend(character.escape_default());
+        } else {
+            fit.push(character);
+        }
+    }
+    fit
 }
 
 /// What the system said, without Rust's "(os error N)".

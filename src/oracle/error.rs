@@ -1,5 +1,6 @@
 //! Why a file could not be judged: each error names the place and the way out.
 
+use crate::driver::Errno;
 use std::io;
 
 /// What makes a file no trace, or an unreadable one.
@@ -7,7 +8,10 @@ use std::io;
 #[non_exhaustive]
 pub enum TraceError {
     /// It cannot be opened.
-    #[error("cannot open it: {source}; name a file that exists and may be read")]
+    #[error(
+        "cannot open it: {}; name a file that exists and may be read",
+        sentence(source)
+    )]
     Open {
         /// The system's reason.
         source: io::Error,
@@ -16,7 +20,7 @@ pub enum TraceError {
     #[error("it is a folder; name a trace in it")]
     Folder,
     /// Reading failed on the way.
-    #[error("line {line}: cannot read on: {source}")]
+    #[error("line {line}: cannot read on: {}", sentence(source))]
     Read {
         /// The line that was being read, from 1.
         line: u64,
@@ -76,6 +80,14 @@ pub enum TraceError {
         /// How many lines were read.
         lines: u64,
     },
+}
+
+/// What the system said, without Rust's "(os error N)".
+fn sentence(error: &io::Error) -> String {
+    error
+        .raw_os_error()
+        .and_then(Errno::new)
+        .map_or_else(|| error.to_string(), Errno::text)
 }
 
 impl TraceError {

@@ -7,7 +7,7 @@ use blockjob::driver::Errno;
 use serde::Serialize;
 
 use crate::cli::args::human_size;
-use crate::cli::output::{Output, Verdict, complain};
+use crate::cli::output::{Output, Verdict, complain, printable};
 
 /// One pair of a dry run, for machines.
 #[derive(Serialize)]
@@ -37,6 +37,7 @@ pub fn plan<'a>(copies: impl Iterator<Item = &'a PlannedCopy>, json: bool, outpu
                 workers: copy.workers,
             });
         } else {
+            let (source, target) = (printable(&source), printable(&target));
             let size = human_size(copy.size_bytes);
             let method = copy.method.name();
             output.line(format!("would {method} {target} from {source} ({size})"));
@@ -178,8 +179,8 @@ fn pair_line(job: &CopyJob, summary: &Summary, output: &mut Output) {
 fn pair_text(job: &CopyJob, summary: &Summary, group_failed: bool, output: &mut Output) {
     let pair = format!(
         "{} -> {}",
-        summary.source.display(),
-        summary.target.display()
+        printable(&summary.source.to_string_lossy()),
+        printable(&summary.target.to_string_lossy())
     );
     let line = if job.succeeded() {
         let word = output.good("copied");
