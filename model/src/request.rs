@@ -149,7 +149,10 @@ pub fn apply(world: &mut World, member: usize, request: Request) -> CallState {
     let job = &mut world.jobs[member];
     match request {
         Request::Create => job.status = Status::Created,
-        Request::Start => job.starting = true,
+        Request::Start => {
+            job.starting = true;
+            return CallState::Awaiting;
+        }
         Request::EarlyFail | Request::Dismiss => job.status = Status::Null,
         Request::Pause => {
             job.user_paused = true;
@@ -216,14 +219,17 @@ pub fn apply_to_all(world: &mut World, request: Request) -> CallState {
     if request == Request::Query {
         return CallState::Looked(look(world));
     }
-    for member in 0..world.jobs.len() {
-        let taken = in_hand(world, member);
-        let job = &mut world.jobs[member];
-        match request {
-            Request::Start if job.status == Status::Created && !taken => job.starting = true,
-            Request::Hold { .. } | Request::Release { .. } => hold(job, request),
-            _ => {}
+    if request == Request::Start {
+        // Together or not at all: a cancel that has a member in hand brings the others down too.
+        if !(0..world.jobs.len()).any(|member| in_hand(world, member)) {
+            for job in &mut world.jobs {
+                job.starting |= job.status == Status::Created;
+            }
         }
+        return CallState::Awaiting;
+    }
+    for job in &mut world.jobs {
+        hold(job, request);
     }
     CallState::Answered(Ok(()))
 }

@@ -353,7 +353,8 @@ pub enum CallState {
         /// For a cancel: the driver made it a forced one.
         forced: bool,
     },
-    /// Took effect; the answer comes when the main loop has done what follows at once.
+    /// Took effect; the answer comes when what follows at once is done: by the main loop, or, for a
+    /// start, when the jobs run.
     Awaiting,
     /// Took effect and has an answer.
     Answered(Reply),

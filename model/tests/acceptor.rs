@@ -243,6 +243,46 @@ fn finalize_decides_the_whole_group_before_it_returns() {
 }
 
 #[test]
+fn a_start_is_answered_once_the_jobs_run() {
+    let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);
+    let group = acceptor.group(Group::CLOSED);
+    let jobs = ["older", "newer"].map(|id| acceptor.job(group, &[JobSpec::PLAIN], id));
+    for job in jobs {
+        acceptor.call(0, Some(job), Request::Create, false);
+        acceptor.observe(job, Seen::Status(Created)).unwrap();
+        acceptor.answer(0, Ok(())).unwrap();
+    }
+    acceptor.call_group(0, group, Request::Start);
+    acceptor.observe(jobs[0], Seen::Status(Running)).unwrap();
+    assert_eq!(rule(acceptor.answer(0, Ok(()))), "reply-too-early");
+    acceptor.observe(jobs[1], Seen::Status(Running)).unwrap();
+    acceptor.answer(0, Ok(())).unwrap();
+}
+
+#[test]
+fn nobody_starts_while_a_member_is_being_cancelled() {
+    let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);
+    let group = acceptor.group(Group::CLOSED);
+    let jobs = ["older", "newer"].map(|id| acceptor.job(group, &[JobSpec::PLAIN], id));
+    for job in jobs {
+        acceptor.call(0, Some(job), Request::Create, false);
+        acceptor.observe(job, Seen::Status(Created)).unwrap();
+        acceptor.answer(0, Ok(())).unwrap();
+    }
+    let force = Request::Cancel { force: true };
+    acceptor.call(1, Some(jobs[0]), force, false);
+    let cancel = Callback::Cancel;
+    acceptor.observe(jobs[0], Seen::Begin(cancel)).unwrap();
+    acceptor.call_group(0, group, Request::Start);
+    for job in jobs {
+        assert!(acceptor.observe(job, Seen::Status(Running)).is_err());
+    }
+    acceptor.answer(0, Ok(())).unwrap();
+    acceptor.observe(jobs[0], Seen::End(cancel, true)).unwrap();
+    acceptor.observe(jobs[1], Seen::Status(Aborting)).unwrap();
+}
+
+#[test]
 fn the_engines_callbacks_come_in_order() {
     let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);
     let group = acceptor.group(Group::CLOSED);

@@ -61,7 +61,7 @@ fn the_reference_holds_for_two_jobs_and_takes_every_cell_of_the_tables() {
     let report = run(&options(&REFERENCE, 2), |_| {});
     assert_eq!(violated(&report), []);
     assert!(report.held());
-    assert_eq!(counts(&report), (1_095_470, 7_536_752, 50));
+    assert_eq!(counts(&report), (1_091_466, 7_514_872, 50));
     assert_eq!(report.coverage.transitions_missed(), []);
     assert_eq!(report.coverage.verbs_missed(&REFERENCE), []);
     assert_eq!(report.coverage.lifecycle_missed(), []);

@@ -14,6 +14,17 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
         let call = &world.calls[place];
         match &call.state {
             CallState::Answered(_) | CallState::Looked(_) => {}
+            CallState::Awaiting if call.request == Request::Start => {
+                // Its answer says that the job runs, or that a cancel was faster.
+                let starts = |member: u16| world.jobs[usize::from(member)].starting;
+                let waits = match call.member {
+                    Some(member) => starts(member),
+                    None => world.jobs.iter().any(|job| job.starting),
+                };
+                if !waits {
+                    self.answer(place, Step::Settle(place), Ok(()));
+                }
+            }
             CallState::Awaiting => {
                 if !self.busy {
                     let failed = world.group.prepare_failed
