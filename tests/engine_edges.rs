@@ -271,9 +271,10 @@ fn who_waits_for_ready_learns_that_the_job_failed() {
     );
 }
 
-/// Lanes that work until the gate turns them away, and a `pause` that panics.
+/// Lanes that work until the gate turns them away, and a `pause` or a `resume` that panics.
 struct Brittle {
     pieces: Arc<AtomicUsize>,
+    in_pause: bool,
 }
 
 impl Driver for Brittle {
@@ -296,16 +297,20 @@ impl Driver for Brittle {
     }
 
     fn pause(&self) {
-        panic!("no pause");
+        assert!(!self.in_pause, "no pause");
+    }
+
+    fn resume(&self) {
+        assert!(self.in_pause, "no resume");
     }
 }
 
-#[test]
-fn a_panic_in_pause_leaves_no_lane_at_the_gate() {
+fn panics_beside_lanes(in_pause: bool) -> String {
     let (manager, mut main_loop) = virtual_time();
     let pieces = Arc::new(AtomicUsize::new(0));
     let driver = Brittle {
         pieces: Arc::clone(&pieces),
+        in_pause,
     };
     let job = manager.create(JobOptions::new("j0"), driver).unwrap();
     let job = job.start();
@@ -313,9 +318,22 @@ fn a_panic_in_pause_leaves_no_lane_at_the_gate() {
         std::thread::yield_now();
     }
     job.pause().unwrap();
+    if !in_pause {
+        assert!(main_loop.run_until(|| job.status() == Status::Paused));
+        job.resume().unwrap();
+    }
     main_loop.run_until_idle();
-    let error = job.outcome().unwrap().unwrap_err();
-    assert_eq!(error.text(), "the driver panicked in run: no pause");
+    job.outcome().unwrap().unwrap_err().text()
+}
+
+#[test]
+fn a_panic_in_pause_or_resume_leaves_no_lane_at_the_gate() {
+    for (in_pause, words) in [(true, "no pause"), (false, "no resume")] {
+        assert_eq!(
+            panics_beside_lanes(in_pause),
+            format!("the driver panicked in run: {words}")
+        );
+    }
 }
 
 #[test]

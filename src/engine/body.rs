@@ -117,21 +117,25 @@ impl Body {
         if self.gate_used {
             self.core.gate.close();
         }
-        if let Err(words) = catch_panic(|| self.core.driver.pause()) {
-            // The run is over. Lanes wait at the closed gate, and the run may wait for them while
-            // it unwinds.
-            self.core.gate.refuse();
-            std::panic::resume_unwind(Box::new(words));
-        }
+        self.at_the_closed_gate(|| self.core.driver.pause());
         if self.gate_used {
             self.core.gate.drain();
         }
         self.park_paused();
-        self.core.driver.resume();
+        self.at_the_closed_gate(|| self.core.driver.resume());
         // After `resume`, not before: until it began nothing may be in flight (P18, P19), and what
         // it wrote is there for whoever enters.
         if self.gate_used {
             self.core.gate.open();
+        }
+    }
+
+    /// Calls `pause` or `resume`. If that panics the run is over; lanes wait at the gate, and the
+    /// run may wait for them while it unwinds, so the gate turns them away first.
+    fn at_the_closed_gate(&self, callback: impl FnOnce()) {
+        if let Err(words) = catch_panic(callback) {
+            self.core.gate.refuse();
+            std::panic::resume_unwind(Box::new(words));
         }
     }
 
