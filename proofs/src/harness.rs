@@ -133,9 +133,13 @@ pub const HARNESSES: &[Harness] = &[
     bounded("two-controllers-two-points", || {
         two_controllers(Role::plain(TWO_POINTS))
     }),
-    bounded("two-controllers-mirror", || {
-        two_controllers(Role::mirror(&[], &[]))
-    }),
+    Harness {
+        method: Method::Loom {
+            preemptions: Some(1),
+            cases: || two_controllers(Role::mirror(&[], &[])),
+        },
+        ..bounded("two-controllers-mirror", Vec::new)
+    },
     bounded("two-controllers-manual", || {
         two_controllers(Role::plain(ONE_POINT).manual_finalize().manual_dismiss())
     }),
@@ -143,14 +147,8 @@ pub const HARNESSES: &[Harness] = &[
     bounded("transaction-controller", transaction_controller),
     Harness {
         full: true,
-        ..unbounded("one-controller-mirror-unbounded", || {
-            pairs(Role::mirror(&[], &[]))
-        })
-    },
-    Harness {
-        full: true,
-        ..unbounded("one-controller-manual-unbounded", || {
-            pairs(Role::plain(ONE_POINT).manual_finalize().manual_dismiss())
+        ..bounded("two-controllers-mirror-two", || {
+            two_controllers(Role::mirror(&[], &[]))
         })
     },
     Harness {
@@ -174,7 +172,7 @@ pub const HARNESSES: &[Harness] = &[
         name: "worlds-random-many",
         method: Method::Random {
             seed: 3,
-            executions: 500_000,
+            executions: 100_000,
         },
         full: true,
     },
