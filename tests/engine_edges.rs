@@ -18,7 +18,7 @@ use blockjob::engine::{
     CancelMode, EngineError, JobHandle, JobOptions, MainLoop, Manager, ManagerConfig, Transaction,
 };
 use blockjob::model::Status;
-use blockjob::trace::{TraceEntry, TraceSink};
+use blockjob::trace::{Io, JobRecorder, TraceEntry, TraceSink, TraceStep};
 
 type Run = Box<dyn Fn(RunContext<'_>) -> Result<(), JobError> + Send + Sync>;
 
@@ -424,4 +424,35 @@ fn a_ready_job_that_was_entered_is_not_busy_for_ever() {
     job.complete().unwrap();
     main_loop.run_until_idle();
     assert_eq!(job.outcome(), Some(Ok(())));
+}
+
+/// Counts the pieces of I/O that have begun and not ended.
+struct Open(AtomicUsize);
+
+impl TraceSink for Open {
+    fn record(&self, entry: &TraceEntry<'_>) {
+        match entry.step {
+            TraceStep::IoBegin(_) => self.0.fetch_add(1, Ordering::SeqCst),
+            TraceStep::IoEnd { ok, .. } => {
+                assert!(!ok);
+                self.0.fetch_sub(1, Ordering::SeqCst)
+            }
+            _ => unreachable!("nothing else is recorded"),
+        };
+    }
+}
+
+#[test]
+fn recorded_io_that_panics_is_over() {
+    let open = Arc::new(Open(AtomicUsize::new(0)));
+    let recorder = JobRecorder::new(open.clone(), "j0", None);
+    let io = Io {
+        op: "read",
+        offset: 0,
+        bytes: 1,
+    };
+    let work = || -> Result<(), JobError> { panic!("no read") };
+    let attempt = std::panic::AssertUnwindSafe(|| recorder.io(io, work));
+    assert!(std::panic::catch_unwind(attempt).is_err());
+    assert_eq!(open.0.load(Ordering::SeqCst), 0);
 }

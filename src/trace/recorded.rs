@@ -46,14 +46,17 @@ impl JobRecorder {
         });
     }
 
-    /// Records a piece of I/O around `work`, whose result says whether it succeeded.
+    /// Records a piece of I/O around `work`, whose result says whether it succeeded. One that
+    /// panics is over as well, and has failed.
     ///
     /// # Errors
     ///
     /// Those of `work`.
     pub fn io<T, E>(&self, io: Io, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.record(TraceStep::IoBegin(io));
+        let open = OpenIo { recorder: self, io };
         let result = work();
+        std::mem::forget(open);
         self.record(TraceStep::IoEnd {
             io,
             ok: result.is_ok(),
@@ -111,6 +114,21 @@ impl Drop for OpenCallback<'_> {
             callback: self.callback,
             ok: false,
             error: Some("the driver panicked"),
+        });
+    }
+}
+
+/// A piece of I/O that has begun; dropped only when it panics.
+struct OpenIo<'a> {
+    recorder: &'a JobRecorder,
+    io: Io,
+}
+
+impl Drop for OpenIo<'_> {
+    fn drop(&mut self) {
+        self.recorder.record(TraceStep::IoEnd {
+            io: self.io,
+            ok: false,
         });
     }
 }
