@@ -75,6 +75,13 @@ fn sources_that_are_none() {
             .to_string()
             .contains("is a pipe")
     );
+    let made_up = refused(&scratch, Path::new("/proc/version"), &target, &plain());
+    assert!(
+        made_up
+            .to_string()
+            .contains("says that it has 0 bytes, but has more"),
+        "{made_up}"
+    );
     let inside = refused(
         &scratch,
         &scratch.text("file", "x").join("inside"),

@@ -67,6 +67,14 @@ pub enum CopyError {
         /// What it is.
         kind: FileKind,
     },
+    /// The file has more in it than its size says: one that a kernel interface makes up as it is read.
+    #[error("source {} says that it has {size} bytes, but has more", path.display())]
+    Unsized {
+        /// The source.
+        path: PathBuf,
+        /// The size it claims, in bytes.
+        size: u64,
+    },
     /// The target path ends in `/`, `.` or `..`: it names a folder, not a file in it.
     #[error("target {} names a folder, not a file", path.display())]
     NoFileName {
@@ -282,6 +290,7 @@ impl CopyError {
             Self::Kind { .. } | Self::NoFileName { .. } => {
                 "name a regular file or a block device; to copy into a folder, add the file's name"
             }
+            Self::Unsized { .. } => "read it into a file first (cat), and copy that",
             Self::SameFile { .. } => "name a different target",
             Self::TargetTwice { .. } => "name each target once",
             Self::SourceIsTarget { .. } => "copy the pairs one after the other",
@@ -325,6 +334,7 @@ impl CopyError {
             | Self::Unopenable { path, .. }
             | Self::Kind { path, .. }
             | Self::NoFileName { path }
+            | Self::Unsized { path, .. }
             | Self::SameFile { path, .. }
             | Self::TargetTwice { path }
             | Self::SourceIsTarget { path }

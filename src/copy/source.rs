@@ -4,6 +4,7 @@ use super::error::{CopyError, Side};
 use crate::driver::{Errno, JobError};
 use crate::io::folder::{Access, open_path};
 use crate::io::stat::{FileKind, Stat, stat, stat_path};
+use crate::io::transfer::pread_full;
 use crate::io::{attribute, device};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,16 @@ impl Source {
             FileKind::BlockDevice => device::size(&file).map_err(unopenable)?,
             _ => found.size,
         };
+        // Files of /proc and the like say 0 and have contents all the same; a copy of 0 bytes would look like success.
+        if found.kind == FileKind::Regular
+            && pread_full(&file, &mut [0], size).map_err(unopenable)? != 0
+            && stat(&file).map_err(unopenable)?.size == size
+        {
+            return Err(CopyError::Unsized {
+                path: path.to_owned(),
+                size,
+            });
+        }
         if size > i64::MAX as u64 {
             return Err(CopyError::TooLarge {
                 path: path.to_owned(),
