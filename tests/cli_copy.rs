@@ -559,6 +559,48 @@ fn a_group_needs_many_open_files_and_says_so_where_it_cannot_have_them() {
 }
 
 #[test]
+fn without_memory_for_a_buffer_the_copy_fails_and_leaves_nothing() {
+    let folder = scratch(&[("b", b"old")]);
+    let source = fs::File::create(folder.path().join("a")).unwrap();
+    source.set_len(128 << 20).unwrap();
+    let ran = Ran::from(
+        Command::new("sh")
+            .current_dir(&folder)
+            .args([
+                "-c",
+                "ulimit -v 65536; exec \"$0\" copy --chunk 64M --workers 1 --sparse never a b",
+            ])
+            .arg(snapbox::cmd::cargo_bin!("blockjob"))
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ran.code, 1, "{ran:?}");
+    ran.says(&["target b needs a buffer of 67108864 bytes: Cannot allocate memory"]);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    assert_eq!(fs::read(folder.path().join("b")).unwrap(), b"old");
+}
+
+#[test]
+fn a_target_in_place_whose_first_write_failed_halfway_is_not_what_it_was() {
+    let folder = scratch(&[("a", &vec![7; 300_000]), ("b", &vec![1; 300_000])]);
+    // The limit falls into the first piece: the kernel writes up to it, then refuses.
+    let ran = Ran::from(
+        Command::new("sh")
+            .current_dir(&folder)
+            .args([
+                "-c",
+                "ulimit -f 100; exec \"$0\" copy --in-place --workers 1 a b",
+            ])
+            .arg(snapbox::cmd::cargo_bin!("blockjob"))
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.contains("part of the target is new"), "{ran:?}");
+    assert_eq!(fs::read(folder.path().join("b")).unwrap()[0], 7);
+}
+
+#[test]
 fn a_name_neither_forges_a_line_nor_commands_the_terminal() {
     let forged = "x\ncopied     \u{1b}[31my";
     let folder = scratch(&[(forged, b"new")]);

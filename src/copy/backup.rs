@@ -171,7 +171,7 @@ impl Driver for Backup {
                     self.report.set_left_behind(replacement.temporary_path());
                 }
             }
-            Some(Writing::InPlace(_)) if self.report.has_written() => {
+            Some(Writing::InPlace(_)) if self.report.is_touched() => {
                 self.report.set_ending(Ending::PartlyWritten);
             }
             Some(Writing::InPlace(_)) | None => self.report.set_ending(Ending::Aborted),
@@ -333,7 +333,14 @@ impl<'run> Work<'run> {
 
     /// The body's part: pieces between pause points, until there is nothing left, or a failure, or a cancel.
     fn body(&self, context: &mut RunContext<'_>) -> Flow {
-        let mut buffer = AlignedBuffer::new(self.chunk_bytes);
+        let mut buffer = match AlignedBuffer::new(self.chunk_bytes) {
+            Ok(buffer) => buffer,
+            Err(cause) => {
+                let what = format!("needs a buffer of {} bytes", self.chunk_bytes);
+                self.fail(self.open.target.failed(&what, &cause));
+                return Flow::Continue;
+            }
+        };
         loop {
             if context.pause_point() == Flow::Cancelled {
                 return Flow::Cancelled;
@@ -362,7 +369,10 @@ impl<'run> Work<'run> {
 
     /// A lane's part: pieces with a permit each, until there is nothing left, or a failure, or a cancel.
     fn lane(&self, gate: &LaneGate) {
-        let mut buffer = AlignedBuffer::new(self.chunk_bytes);
+        // A lane there is no memory for is done without.
+        let Ok(mut buffer) = AlignedBuffer::new(self.chunk_bytes) else {
+            return;
+        };
         while self.wait_unlimited() {
             let Some(permit) = gate.enter() else { return };
             let done = self.step(&mut buffer, 0);
@@ -483,6 +493,7 @@ impl<'run> Work<'run> {
 
     fn write(&self, data: &[u8], at: u64) -> Result<(), JobError> {
         let target = &self.open.target;
+        self.report.touch();
         pwrite_all(target.file(), data, at)
             .map_err(|cause| target.failed(&format!("cannot be written at byte {at}"), &cause))?;
         self.report.copied(data.len() as u64);
@@ -501,6 +512,7 @@ impl<'run> Work<'run> {
         let Writing::InPlace(_) = target else {
             return Ok(());
         };
+        self.report.touch();
         let refuse =
             |cause: io::Error| target.failed(&format!("cannot be zeroed at byte {at}"), &cause);
         if punch_hole(target.file(), at, bytes).map_err(refuse)? {

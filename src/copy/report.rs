@@ -2,7 +2,7 @@
 
 use crate::driver::JobError;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -89,6 +89,7 @@ pub struct CopyReport {
     copied_bytes: AtomicU64,
     hole_bytes: AtomicU64,
     zero_bytes: AtomicU64,
+    touched: AtomicBool,
     removed_leftovers: Vec<PathBuf>,
     end: Mutex<End>,
 }
@@ -139,6 +140,7 @@ impl CopyReport {
             copied_bytes: AtomicU64::new(0),
             hole_bytes: AtomicU64::new(0),
             zero_bytes: AtomicU64::new(0),
+            touched: AtomicBool::new(false),
             removed_leftovers: Vec::new(),
             end: Mutex::new(End {
                 began: None,
@@ -187,12 +189,14 @@ impl CopyReport {
         self.end().left_behind = Some(path);
     }
 
-    /// Whether anything was written to the target's file.
-    pub(super) fn has_written(&self) -> bool {
-        self.copied_bytes.load(Ordering::Relaxed)
-            + self.zero_bytes.load(Ordering::Relaxed)
-            + self.hole_bytes.load(Ordering::Relaxed)
-            > 0
+    /// Before each write to the target's file: one that fails may have written a part.
+    pub(super) fn touch(&self) {
+        self.touched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the target's file may have been changed.
+    pub(super) fn is_touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
     }
 
     /// The account as it stands.

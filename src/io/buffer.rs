@@ -1,6 +1,7 @@
 //! Buffers aligned for direct I/O and for whole pages.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -17,27 +18,26 @@ pub struct AlignedBuffer {
 impl AlignedBuffer {
     /// A buffer of `length` zero bytes.
     ///
-    /// # Panics
-    /// When `length` exceeds `isize::MAX − 4095`, as every allocation of that size does; aborts, as the standard
-    /// library's collections do, when the allocator has no memory left.
-    pub fn new(length: usize) -> Self {
+    /// # Errors
+    /// `ENOMEM` when there is no room for it: buffers are large enough that a process under a limit meets it here,
+    /// and has files to tidy away.
+    pub fn new(length: usize) -> io::Result<Self> {
         if length == 0 {
-            return Self {
+            return Ok(Self {
                 start: NonNull::dangling(),
                 length,
-            };
+            });
         }
-        let layout = Self::layout(length);
+        let no_memory = || io::Error::from_raw_os_error(libc::ENOMEM);
+        let layout = Self::layout(length).ok_or_else(no_memory)?;
         // SAFETY: the layout has a non-zero size, just checked.
         let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else {
-            handle_alloc_error(layout)
-        };
-        Self { start, length }
+        let start = NonNull::new(start).ok_or_else(no_memory)?;
+        Ok(Self { start, length })
     }
 
-    fn layout(length: usize) -> Layout {
-        Layout::from_size_align(length, ALIGNMENT).expect("buffer length fits the address space")
+    fn layout(length: usize) -> Option<Layout> {
+        Layout::from_size_align(length, ALIGNMENT).ok()
     }
 }
 
@@ -60,9 +60,12 @@ impl DerefMut for AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
-        if self.length != 0 {
+        if self.length == 0 {
+            return;
+        }
+        if let Some(layout) = Self::layout(self.length) {
             // SAFETY: `start` came from the allocator with this very layout and is freed once.
-            unsafe { dealloc(self.start.as_ptr(), Self::layout(self.length)) }
+            unsafe { dealloc(self.start.as_ptr(), layout) }
         }
     }
 }
@@ -77,9 +80,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_buffer_there_is_no_room_for_is_an_error() {
+        for length in [usize::MAX, isize::MAX as usize / ALIGNMENT * ALIGNMENT] {
+            let error = AlignedBuffer::new(length).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
+        }
+    }
+
+    #[test]
     fn buffers_are_aligned_zeroed_and_writable() {
         for length in [0, 1, 4095, 4096, 512 << 10] {
-            let mut buffer = AlignedBuffer::new(length);
+            let mut buffer = AlignedBuffer::new(length).unwrap();
             assert_eq!(buffer.len(), length);
             assert!(buffer.iter().all(|byte| *byte == 0));
             if length > 0 {
