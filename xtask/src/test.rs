@@ -42,6 +42,20 @@ pub fn run() -> ExitCode {
         "tests",
         &mut cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]),
     );
+    // The interleavings: the same harnesses under loom and shuttle, each in a build of its own.
+    steps.run(
+        "proofs",
+        &mut cargo(&[
+            "run",
+            "--quiet",
+            "--locked",
+            "--package",
+            "xtask",
+            "--",
+            "prove",
+            "--quick",
+        ]),
+    );
     qemu(&mut steps);
     steps.finish()
 }
