@@ -149,22 +149,6 @@ pub fn punch_hole(fd: impl AsFd, at: u64, length: u64) -> io::Result<bool> {
     )
 }
 
-/// `fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length)`.
-///
-/// Takes room on the file system for `length` bytes at `at`, so that writing them cannot meet a full disk. The
-/// size does not change. `Ok(false)` when the file system cannot promise that.
-///
-/// # References
-/// [fallocate(2)](https://man7.org/linux/man-pages/man2/fallocate.2.html)
-pub fn preallocate(fd: impl AsFd, at: u64, length: u64) -> io::Result<bool> {
-    fallocate(
-        fd.as_fd().as_raw_fd(),
-        libc::FALLOC_FL_KEEP_SIZE,
-        at,
-        length,
-    )
-}
-
 fn fallocate(fd: RawFd, mode: libc::c_int, at: u64, length: u64) -> io::Result<bool> {
     if length == 0 {
         return Ok(true);

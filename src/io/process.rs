@@ -15,17 +15,6 @@ pub fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// `getegid()`.
-///
-/// The group whose rights this process has.
-///
-/// # References
-/// [getegid(2)](https://man7.org/linux/man-pages/man2/getegid.2.html)
-pub fn effective_group() -> u32 {
-    // SAFETY: takes nothing, cannot fail.
-    unsafe { libc::getegid() }
-}
-
 /// Whether this process is the superuser. Capabilities may allow less or more; what this decides is only what is
 /// refused early, the kernel has the last word.
 pub fn is_privileged() -> bool {
