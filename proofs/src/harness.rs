@@ -107,6 +107,7 @@ pub const HARNESSES: &[Harness] = &[
     }),
     unbounded("one-controller-failing", failing),
     unbounded("transaction-cancelled-first", transaction_cancelled_first),
+    unbounded("told-once", told_once),
     unbounded("pause-is-seen", || {
         vec![Case::LockFree(LockFree::PauseIsSeen)]
     }),
@@ -172,7 +173,7 @@ pub const HARNESSES: &[Harness] = &[
         name: "worlds-random-many",
         method: Method::Random {
             seed: 3,
-            executions: 100_000,
+            executions: 50_000,
         },
         full: true,
     },
@@ -232,6 +233,18 @@ fn woken() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// A ready job is told to finish once, and nothing else wakes it (P25): plainly, and in standby,
+/// where it finishes once it is resumed (SEMANTICS.md §2.7).
+fn told_once() -> Vec<Case> {
+    let role = Role::mirror(&[], &[]);
+    let plainly = vec![Ask::AwaitReady, Ask::Complete];
+    let paused = vec![Ask::AwaitReady, Ask::Complete, Ask::Pause, Ask::Resume];
+    [plainly, paused]
+        .into_iter()
+        .map(|asks| Case::Scenario(Scenario::single(role, vec![asks])))
+        .collect()
 }
 
 /// Verbs on a job that is about to start.

@@ -43,6 +43,8 @@ pub enum Ask {
     ReleaseAll,
     /// `enter`, which the specification does not know: a wake without a cause.
     Enter,
+    /// Waits until the job is ready; asks nothing.
+    AwaitReady,
 }
 
 impl Ask {
@@ -68,7 +70,7 @@ impl Ask {
             Ask::Finalize => Request::Finalize,
             Ask::Dismiss => Request::Dismiss,
             Ask::SetSpeed => Request::SetSpeed { negative: false },
-            Ask::HoldAll | Ask::ReleaseAll | Ask::Enter => return None,
+            Ask::HoldAll | Ask::ReleaseAll | Ask::Enter | Ask::AwaitReady => return None,
         })
     }
 
@@ -87,6 +89,7 @@ impl Ask {
                 job.enter();
                 Ok(())
             }
+            Ask::AwaitReady => job.wait_for(&[Status::Ready, Status::Null]).map(drop),
         }
     }
 }
@@ -260,6 +263,11 @@ impl Scenario {
                     .rposition(|&(other, ask)| other == job && ask == wanted)
             };
             let pauses = last(Ask::Pause) > last(Ask::Resume);
+            let told = last(Ask::AwaitReady).is_some() && last(Ask::Complete).is_some();
+            if told && !pauses {
+                // Completed when it was ready: nothing else may have to wake it (P25).
+                continue;
+            }
             if last(Ask::CancelForce) > last(Ask::Pause) {
                 // Nothing holds it and nothing makes it wait from there on, but for others' pauses.
                 continue;
