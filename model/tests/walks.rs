@@ -64,12 +64,16 @@ struct Walk {
     acceptor: Acceptor,
     group: blockjob_model::accept::GroupKey,
     jobs: Vec<JobKey>,
+    /// Starts that have not been answered: the thread, and the member if it is one alone.
+    starts: Vec<(u16, Option<usize>)>,
     story: Vec<String>,
 }
 
 /// The thread of the call that takes time, and that of those that do not.
 const SLOW: u16 = 0;
 const QUICK: u16 = 1;
+/// The first of the threads that start jobs.
+const STARTER: u16 = 2;
 
 impl Walk {
     fn new(profile: &'static Profile, view: View, dice: &mut Dice) -> Walk {
@@ -89,6 +93,7 @@ impl Walk {
         }
         Walk {
             story: vec![format!("{specs:?}")],
+            starts: Vec::new(),
             world: World::new(Group::CLOSED, specs),
             profile,
             view,
@@ -164,7 +169,12 @@ impl Walk {
             }
             Move::Ask(member, request) => {
                 let slow = under_way && self.world.calls.is_empty();
-                let thread = if slow { SLOW } else { QUICK };
+                let start = request == Request::Start;
+                let thread = match (slow, start) {
+                    (true, _) => SLOW,
+                    (false, true) => STARTER + self.starts.len() as u16,
+                    (false, false) => QUICK,
+                };
                 if visible(request) {
                     match member {
                         Some(member) => {
@@ -177,13 +187,30 @@ impl Walk {
                 if let Some(output) = output {
                     self.show(output);
                 }
-                if visible(request) && !slow {
+                if visible(request) && start {
+                    self.starts.push((thread, member));
+                } else if visible(request) && !slow {
                     let verdict = self.acceptor.answer(thread, Ok(()));
                     self.check(verdict);
                 }
             }
         }
         self.world = next;
+        self.answer_starts();
+    }
+
+    /// A start is answered once the jobs run, or a cancel was faster.
+    fn answer_starts(&mut self) {
+        while let Some(&(thread, member)) = self.starts.last() {
+            let starts = |at: usize| self.world.jobs[at].starting;
+            let waits = member.map_or_else(|| (0..self.jobs.len()).any(starts), starts);
+            if waits {
+                return;
+            }
+            self.starts.pop();
+            let verdict = self.acceptor.answer(thread, Ok(()));
+            self.check(verdict);
+        }
     }
 
     /// Asks something that is refused, if the request chosen is.
