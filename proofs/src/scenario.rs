@@ -1,8 +1,8 @@
 //! Scenarios: jobs, groups, and what controllers ask of them; and how one is played.
 //!
 //! The playing thread makes the jobs, starts them, starts the controllers, becomes the main loop,
-//! and ends when every job is gone. A controller ends its program so that this can happen: see
-//! [`Controller::ending`].
+//! and ends when every job is gone. Every controller's program is given an ending that lets this
+//! happen whatever it asked before.
 
 use std::sync::Arc;
 
