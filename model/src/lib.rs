@@ -16,6 +16,7 @@
 //! | [`explore`] | searches every world for one where it does not |
 //! | [`render`] | the tables as text, Mermaid, DOT, JSON |
 //! | [`accept`] | judges observed behaviour by all of the above |
+//! | [`hash`] | fast hashing for the two searches |
 
 pub mod accept;
 pub mod explore;

@@ -25,7 +25,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Chore {
     /// Everything a change must pass: format, lints, documentation, all tests, the build without
-    /// the command, and QEMU where it is installed.
+    /// the command, the quick part of `prove`, and QEMU where it is installed.
     Test,
     /// The harnesses in proofs/ under loom and shuttle, each execution judged by the
     /// specification.
