@@ -285,6 +285,15 @@ impl Job {
     }
 }
 
+/// The bound as a word: `-` where executions are drawn at random, which no bound describes.
+fn bound(proved: &Proved) -> String {
+    match (proved.bound, proved.tool.as_str()) {
+        (Some(bound), _) => bound.to_string(),
+        (None, "loom") => "none".to_owned(),
+        (None, _) => "-".to_owned(),
+    }
+}
+
 fn say(proved: &Proved, width: usize, json: bool) {
     if json {
         if let Ok(line) = serde_json::to_string(proved) {
@@ -292,11 +301,7 @@ fn say(proved: &Proved, width: usize, json: bool) {
         }
         return;
     }
-    let bound = match (proved.bound, proved.tool.as_str()) {
-        (Some(bound), _) => bound.to_string(),
-        (None, "loom") => "none".to_owned(),
-        (None, _) => "-".to_owned(),
-    };
+    let bound = bound(proved);
     println!(
         "{:<width$}  {:<7}  {bound:>5}  {:>10}  {:>9}  {:>8.1}",
         proved.harness, proved.tool, proved.executions, proved.distinct, proved.seconds
@@ -356,9 +361,7 @@ fn pin(path: &Path, proved: &[Proved]) -> Result<(), String> {
         }
     }
     for proved in proved {
-        let bound = proved
-            .bound
-            .map_or_else(|| "none".to_owned(), |bound| bound.to_string());
+        let bound = bound(proved);
         lines.insert(
             proved.harness.clone(),
             format!(
@@ -368,7 +371,7 @@ fn pin(path: &Path, proved: &[Proved]) -> Result<(), String> {
         );
     }
     let mut text = String::from(
-        "# Executions of each harness: name, tool, bound on preemptions, executions.\n\
+        "# Executions of each harness: name, tool, bound on preemptions (- is a draw at random), executions.\n\
          # Written by `cargo xtask prove --pin`, compared by `cargo xtask prove`.\n",
     );
     for line in lines.values() {
