@@ -18,6 +18,7 @@ use crate::profile::Profile;
 use crate::state::{Group, JobSpec};
 use crate::status::Status;
 use crate::step::{Output, View};
+use crate::verb::Refusal;
 use crate::vocabulary::{Callback, Event, Reply, Request};
 
 pub use belief::SightPattern;
@@ -100,6 +101,8 @@ struct CallTrack {
     block: bool,
     /// It concerns every job, those created meanwhile too.
     all: bool,
+    /// It is for a job that was gone before it came: nobody is there to answer it.
+    gone: bool,
 }
 
 /// Judges one trace.
@@ -269,6 +272,7 @@ impl Acceptor {
         };
         let mut track = CallTrack {
             slot,
+            gone: job.is_some() && groups.is_empty(),
             groups,
             request,
             block,
@@ -302,6 +306,7 @@ impl Acceptor {
                 request,
                 block: false,
                 all: false,
+                gone: false,
             },
         );
         self.change(
@@ -325,6 +330,9 @@ impl Acceptor {
             return Err(explain::no_call());
         };
         let (slot, request) = (call.slot, call.request);
+        if call.gone && reply != Err(Refusal::NotFound) {
+            return Err(explain::answer_of_nobody(request, reply));
+        }
         for group in call.groups.clone() {
             let before = self.belief(group);
             if !self.change(group, &Symbol::Answer { slot, reply }) {
@@ -459,7 +467,12 @@ impl Acceptor {
                 return Err(explain::unfinished(worlds, &self.ids(track.key)));
             }
         }
-        Ok(())
+        // A call on a job that was gone before is in no group's worlds.
+        if self.calls.is_empty() {
+            Ok(())
+        } else {
+            Err(explain::unfinished(&[], &[]))
+        }
     }
 
     /// The statuses a job may have now; empty for a job that is gone.

@@ -246,7 +246,10 @@ impl Job {
             self.may_pause = true;
             let misses = view.late_reads && !self.seen && matches!(self.body, Body::AtPoint);
             self.may_pass = self.may_pass || misses;
-        } else if !(matches!(self.body, Body::AtPoint) && skips_run(self, profile)) {
+        } else if !(matches!(self.body, Body::AtPoint) && skips_run(self, profile))
+            || view.late_reads
+        {
+            // The look before the first step may come late too, and then `run` begins (24).
             self.may_pass = true;
         }
     }

@@ -61,10 +61,11 @@ impl View {
         ..View::FULL
     };
 
-    /// What the engine's own trace has: no pause points that did not pause.
+    /// What the engine's own trace has: no pause points that did not pause. Its threads are real,
+    /// and look at their control words without a lock.
     pub const TRACE: View = View {
         points: false,
-        ..View::FULL
+        ..View::WEAK
     };
 
     /// What QMP shows.

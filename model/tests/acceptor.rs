@@ -92,6 +92,21 @@ fn a_plain_job_comes_and_goes() {
 }
 
 #[test]
+fn a_job_that_is_gone_answers_that_it_is_gone_and_does_answer() {
+    let mut bench = Bench::qmp(&REFERENCE, &[JobSpec::PLAIN]);
+    bench.status(0, &[Created, Running, Waiting, Pending]);
+    bench.event(0, DONE);
+    bench.status(0, &[Concluded, Null]);
+    bench.ask(0, Request::Pause);
+    assert_eq!(rule(bench.acceptor.finish()), "left-undone");
+    assert_eq!(rule(bench.acceptor.answer(0, Ok(()))), "verb-accepted");
+    let wrong = Err(Refusal::NotPaused);
+    assert_eq!(rule(bench.acceptor.answer(0, wrong)), "refusal-text");
+    bench.acceptor.answer(0, Err(Refusal::NotFound)).unwrap();
+    bench.acceptor.finish().unwrap();
+}
+
+#[test]
 fn an_edge_that_is_not_in_the_table_is_named_so() {
     let mut bench = Bench::qmp(&QEMU_10_0, &[JobSpec::PLAIN]);
     bench.status(0, &[Created, Running]);

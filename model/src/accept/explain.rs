@@ -48,6 +48,26 @@ pub(super) fn no_call() -> Rejection {
     }
 }
 
+/// An answer, other than that there is nobody, for a job that was gone when it was asked.
+pub(super) fn answer_of_nobody(request: Request, reply: Reply) -> Rejection {
+    let said = match reply {
+        Ok(()) => "success".to_owned(),
+        Err(refusal) => format!("refusal: {}", refusal.text("?", false)),
+    };
+    Rejection {
+        rule: if reply.is_ok() {
+            "verb-accepted"
+        } else {
+            "refusal-text"
+        },
+        message: format!(
+            "{request}: because the job was gone before it was asked, but the answer was {said}"
+        ),
+        allowed: vec![format!("refusal: {}", Refusal::NotFound.text("?", false))],
+        section: "2.0",
+    }
+}
+
 /// Something of a job that is gone.
 pub(super) fn gone(seen: super::Seen) -> Rejection {
     Rejection {
