@@ -27,7 +27,7 @@ use super::context::{Finish, Flow, RunContext};
 use super::control::ControlWord;
 use super::main_loop::Task;
 use super::monitor::{CancelLevel, JobCore, Monitor, Parked};
-use super::stage;
+use super::stage::{self, Active};
 use crate::driver::JobOutcome;
 use crate::sync::{Arc, catch_panic};
 
@@ -44,7 +44,7 @@ pub(super) struct Body {
 enum BodyStage {
     Running(stage::Running),
     Ready(stage::Ready),
-    /// Only inside [`Body::ready`].
+    /// Only while [`Body::ready`] or [`Body::park_paused`] have the token in hand.
     Moving,
 }
 
@@ -140,22 +140,28 @@ impl Body {
     }
 
     /// { still wanted? → paused or standby; park while it is; back }
-    fn park_paused(&self) {
+    fn park_paused(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, BodyStage::Moving) {
+            BodyStage::Running(token) => BodyStage::Running(self.park(token)),
+            BodyStage::Ready(token) => BodyStage::Ready(self.park(token)),
+            BodyStage::Moving => BodyStage::Moving,
+        };
+    }
+
+    /// The body has nothing but a [`Paused`](stage::Paused) token while it is parked, and goes back to
+    /// the stage it came from.
+    fn park<S: Active>(&self, token: S) -> S {
         let key = self.core.key;
         let mut guard = self.monitor.lock();
         let Some(job) = guard.job_mut(key) else {
-            return;
+            return token;
         };
         if !job.should_pause() {
-            return;
+            return token;
         }
-        let origin = job.status;
-        let paused = match origin {
-            Status::Ready => Status::Standby,
-            _ => Status::Paused,
-        };
         job.parked = Parked::Paused;
-        guard.transition(&self.monitor, key, paused);
+        let paused = token.park();
+        guard.transition(&self.monitor, key, S::PARKED);
         while guard
             .job(key)
             .is_some_and(super::monitor::Job::should_pause)
@@ -165,7 +171,8 @@ impl Body {
         if let Some(job) = guard.job_mut(key) {
             job.parked = Parked::No;
         }
-        guard.transition(&self.monitor, key, origin);
+        guard.transition(&self.monitor, key, S::STATUS);
+        paused.leave()
     }
 
     /// Protocol 3: with a duration a sleep, without one a wait.
@@ -281,7 +288,7 @@ impl Body {
         let ended = match stage {
             BodyStage::Running(token) => token.end(result),
             BodyStage::Ready(token) => token.end(result),
-            BodyStage::Moving => unreachable!("ready() puts a token back before it does anything"),
+            BodyStage::Moving => unreachable!("who has the token in hand puts it back"),
         };
         let key = self.core.key;
         let mut guard = self.monitor.lock();

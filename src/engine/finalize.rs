@@ -24,7 +24,7 @@
 use blockjob_model::{Event, Status};
 
 use super::monitor::{GroupKey, JobKey, Monitor, State};
-use super::stage::{Cleaned, Ended, Failing, Prepared, Stage, Succeeded, infallible};
+use super::stage::{Cleaned, Failing, Prepared, Stage, infallible};
 use crate::driver::{Driver, JobError};
 use crate::sync::MutexGuard;
 
@@ -38,12 +38,12 @@ pub(super) fn exit<'a>(
         return guard;
     };
     let (group, forced) = (job.group, job.is_forced());
-    let Some(ended) = take_ended(&mut job.stage) else {
+    let Some(ended) = job.stage.take_ended() else {
         return guard;
     };
     match ended.fold(forced) {
-        Ok(succeeded) => {
-            job.stage = Stage::Succeeded(succeeded);
+        Ok(waiting) => {
+            job.stage = Stage::Waiting(waiting);
             guard.transition(monitor, key, Status::Waiting);
             announce_pending(monitor, guard, group)
         }
@@ -51,16 +51,6 @@ pub(super) fn exit<'a>(
             job.stage = Stage::Failing(failing);
             guard.transition(monitor, key, Status::Aborting);
             begin_abort(monitor, guard, group, Some(key))
-        }
-    }
-}
-
-fn take_ended(stage: &mut Stage) -> Option<Ended> {
-    match stage.take() {
-        Stage::Ended(ended) => Some(ended),
-        other => {
-            *stage = other;
-            None
         }
     }
 }
@@ -75,14 +65,20 @@ fn announce_pending<'a>(
     let all_wait = members.iter().all(|key| {
         guard
             .job(*key)
-            .is_some_and(|job| job.status == Status::Waiting)
+            .is_some_and(|job| matches!(job.stage, Stage::Waiting(_)))
     });
     if !all_wait {
         return guard;
     }
     let mut manual = false;
     for key in members {
-        let by_hand = guard.job(key).is_some_and(|job| !job.core.auto_finalize);
+        let Some(job) = guard.job_mut(key) else {
+            continue;
+        };
+        if let Some(waiting) = job.stage.take_waiting() {
+            job.stage = Stage::Pending(waiting.announce());
+        }
+        let by_hand = !job.core.auto_finalize;
         manual |= by_hand;
         let event = by_hand.then_some(Event::Pending);
         guard.transition_announced(monitor, key, Status::Pending, event);
@@ -106,20 +102,20 @@ pub(super) fn decide<'a>(
         let Some(job) = guard.job_mut(*key) else {
             continue;
         };
-        let Some(succeeded) = take_succeeded(&mut job.stage) else {
+        let Some(pending) = job.stage.take_pending() else {
             continue;
         };
         let core = job.core.clone();
         let prepared;
-        (guard, prepared) = monitor.outside(guard, || succeeded.prepare(&*core.driver));
+        (guard, prepared) = monitor.outside(guard, || pending.prepare(&*core.driver));
         let Some(job) = guard.job_mut(*key) else {
             continue;
         };
         match prepared {
             Ok(prepared) => job.stage = Stage::Prepared(prepared),
-            Err(failing) => {
-                let error = failing.error().clone();
-                job.stage = Stage::Failing(failing);
+            Err(failed) => {
+                let error = failed.error().clone();
+                job.stage = Stage::Failing(Failing::Failed(failed));
                 return (begin_abort(monitor, guard, group, Some(*key)), Err(error));
             }
         }
@@ -135,31 +131,11 @@ pub(super) fn decide<'a>(
         let Some(job) = guard.job_mut(key) else {
             continue;
         };
-        if let Some(prepared) = take_prepared(&mut job.stage) {
+        if let Some(prepared) = job.stage.take_prepared() {
             guard = finish(monitor, guard, key, Decision::Commit(prepared));
         }
     }
     (guard, Ok(()))
-}
-
-fn take_succeeded(stage: &mut Stage) -> Option<Succeeded> {
-    match stage.take() {
-        Stage::Succeeded(succeeded) => Some(succeeded),
-        other => {
-            *stage = other;
-            None
-        }
-    }
-}
-
-fn take_prepared(stage: &mut Stage) -> Option<Prepared> {
-    match stage.take() {
-        Stage::Prepared(prepared) => Some(prepared),
-        other => {
-            *stage = other;
-            None
-        }
-    }
 }
 
 /// Brings the group down. The first one to begin it owns the rest; later calls carry it on.
@@ -187,7 +163,7 @@ pub(super) fn begin_abort<'a>(
         }
         if let Some(token) = job.stage.take_created() {
             // It will never run: there is nothing to wait for (decision 1).
-            job.stage = Stage::Failing(token.cancel());
+            job.stage = Stage::Failing(Failing::Cancelled(token.cancel()));
         }
         let ready = job.is_ready();
         job.force_cancel();
@@ -226,12 +202,11 @@ fn pump_abort<'a>(
         };
         let failing = match job.stage.take() {
             Stage::Failing(failing) => failing,
-            Stage::Succeeded(succeeded) => succeeded.fail(),
-            Stage::Prepared(prepared) => prepared.fail(),
-            Stage::Ended(ended) => match ended.fold(true) {
-                Ok(succeeded) => succeeded.fail(),
-                Err(failing) => failing,
-            },
+            // Whoever else comes here was cancelled by force when the abort began.
+            Stage::Ended(ended) => Failing::Cancelled(ended.cancel()),
+            Stage::Waiting(waiting) => Failing::Cancelled(waiting.cancel()),
+            Stage::Pending(pending) => Failing::Cancelled(pending.cancel()),
+            Stage::Prepared(prepared) => Failing::Cancelled(prepared.cancel()),
             running => {
                 job.stage = running;
                 return guard;
@@ -287,12 +262,14 @@ fn conclude(monitor: &Monitor, state: &mut State, key: JobKey, cleaned: Cleaned)
         return;
     };
     let core = job.core.clone();
+    let started = job.started;
+    debug_assert_eq!(cleaned.is_cancelled(), job.is_forced());
+    let cancelled = cleaned.is_cancelled();
     let outcome = cleaned.conclude();
     job.stage = Stage::Over;
-    let (started, forced) = (job.started, job.is_forced());
     if started {
-        // The kind follows the cancel flag, the error stands beside it (P16, decision 6).
-        if forced {
+        // The kind follows the cancel, the error stands beside it (P16, decision 6).
+        if cancelled {
             monitor.announce(&core, Event::Cancelled, None);
         } else {
             let text = outcome.as_ref().err().map(JobError::text);

@@ -17,7 +17,7 @@ use super::error::EngineError;
 use super::finalize;
 use super::main_loop::Task;
 use super::monitor::{CancelLevel, Job, JobCore, JobKey, Monitor, Parked, State};
-use super::stage::{Stage, infallible};
+use super::stage::{Failing, Stage, infallible};
 use crate::sync::{Arc, MutexGuard};
 
 /// A verb that the main loop carries out.
@@ -187,7 +187,7 @@ fn cancel<'a>(
     let ready = job.is_ready();
     if let Some(token) = job.stage.take_created() {
         // From here on nobody can start the job or give it up.
-        job.stage = Stage::Failing(token.cancel());
+        job.stage = Stage::Failing(Failing::Cancelled(token.cancel()));
     }
     let no_choice = force || !ready || !core.can_complete;
     let mut forced = true;

@@ -1,9 +1,9 @@
 //! A job that did not prepare cannot commit.
 use blockjob::driver::Driver;
-use blockjob::engine::stage::{Committed, Succeeded};
+use blockjob::engine::stage::{Committed, Pending};
 
-fn decide(succeeded: Succeeded, driver: &dyn Driver) -> Committed {
-    succeeded.commit(driver)
+fn decide(pending: Pending, driver: &dyn Driver) -> Committed {
+    pending.commit(driver)
 }
 
 fn main() {}
