@@ -124,7 +124,7 @@ impl Specification {
                         _ => true,
                     };
                     if by_itself && next.is_none() {
-                        next = Some(world);
+                        next = Some(world.into_world());
                     }
                 },
             );
@@ -160,7 +160,7 @@ impl Specification {
             View::FULL,
             &mut |step, world, _| {
                 if step == chosen(member) {
-                    next = Some(world);
+                    next = Some(world.into_world());
                 }
             },
         );

@@ -21,19 +21,19 @@ use core::fmt;
 
 use crate::lifecycle::Lifecycle;
 use crate::profile::Profile;
-use crate::property::{self, Check, Edge, History, Place, Property};
-use crate::request::{Effect, judge};
-use crate::state::{Body, Group, Job, JobSpec, Phase, World};
+use crate::property::{self, Property};
+use crate::state::{JobSpec, World};
 use crate::status::Status;
-use crate::step::Output;
+use crate::step::{Next, Output};
 use crate::verb::Verb;
-use crate::vocabulary::Request;
 
 mod environment;
 mod pack;
+mod search;
+mod seen;
 
 pub use environment::{Bounds, Move};
-use pack::Seen;
+use search::Search;
 
 /// What to explore.
 #[derive(Clone)]
@@ -157,9 +157,10 @@ pub struct PropertyReport {
 pub struct Coverage {
     /// Row = from, column = to.
     pub transitions: [[u64; Status::COUNT]; Status::COUNT],
-    /// Row = verb, column = status: worlds in which the verb was accepted.
+    /// Row = verb, column = status: different states of a member, its main loop busy or not, in
+    /// which the verb was accepted.
     pub accepted: [[u64; Status::COUNT]; Verb::COUNT],
-    /// Row = verb, column = status: worlds in which it was refused.
+    /// Row = verb, column = status: those in which it was refused.
     pub refused: [[u64; Status::COUNT]; Verb::COUNT],
     /// Row = from, column = to, without stutters.
     pub lifecycle: [[u64; Lifecycle::COUNT]; Lifecycle::COUNT],
@@ -262,14 +263,14 @@ pub struct Progress {
 ///
 /// The specification's own is [`moves`]; tests wrap it to see the explorer find what they broke.
 pub type Relation<'a> =
-    dyn Fn(&World, &Profile, Bounds, &mut dyn FnMut(Move, World, Option<Output>)) + 'a;
+    dyn Fn(&World, &Profile, Bounds, &mut dyn FnMut(Move, Next<'_>, Option<Output>)) + 'a;
 
 /// Everything that may happen next in `world`, requests included: the specification's relation.
 pub fn moves(
     world: &World,
     profile: &Profile,
     bounds: Bounds,
-    visit: &mut dyn FnMut(Move, World, Option<Output>),
+    visit: &mut dyn FnMut(Move, Next<'_>, Option<Output>),
 ) {
     environment::moves(world, profile, bounds, visit);
 }
@@ -422,14 +423,14 @@ pub fn run_over(
     for scenario in scenarios {
         let mut search = Search::new(options, &scenario, relation, &mut report.coverage);
         let complete = search.run(report.states, progress);
-        let found = search.found;
         let done = ScenarioReport {
-            states: search.seen.len() as u64,
+            states: search.states(),
             transitions: search.transitions,
             depth: search.depth,
             complete,
             scenario: scenario.clone(),
         };
+        let found = search.found;
         for (shortest, found) in shortest.iter_mut().zip(found) {
             let Some(mut found) = found else { continue };
             found.insert(0, format!("with {}", scenario.name));
@@ -473,299 +474,4 @@ pub fn run_over(
         })
         .collect();
     report
-}
-
-/// The search over one scenario.
-struct Search<'a> {
-    profile: &'static Profile,
-    properties: &'a [Property],
-    scenario: &'a Scenario,
-    relation: &'a Relation<'a>,
-    states_max: usize,
-    seen: Seen,
-    /// From which world each was first reached; the first points to itself.
-    parents: Vec<u32>,
-    transitions: u64,
-    depth: u32,
-    /// The shortest counterexample to each property, then to [`STUCK`] and [`LIFECYCLE`].
-    found: Vec<Option<Vec<String>>>,
-    coverage: &'a mut Coverage,
-}
-
-/// The verbs tried on every member of every world, for the coverage of the verb table.
-const PROBES: [(Verb, Request); 9] = [
-    (Verb::Cancel, Request::Cancel { force: false }),
-    (Verb::Cancel, Request::Cancel { force: true }),
-    (Verb::Pause, Request::Pause),
-    (Verb::Resume, Request::Resume),
-    (Verb::SetSpeed, Request::SetSpeed { negative: false }),
-    (Verb::Complete, Request::Complete),
-    (Verb::Finalize, Request::Finalize),
-    (Verb::Dismiss, Request::Dismiss),
-    (Verb::Change, Request::Change),
-];
-
-/// A world on its way into the set of those met.
-struct Reached<'w> {
-    world: &'w World,
-    history: &'w [History],
-}
-
-impl<'a> Search<'a> {
-    fn new(
-        options: &'a Options,
-        scenario: &'a Scenario,
-        relation: &'a Relation<'a>,
-        coverage: &'a mut Coverage,
-    ) -> Search<'a> {
-        Search {
-            profile: options.profile,
-            properties: &options.properties,
-            scenario,
-            relation,
-            states_max: options.states_max,
-            seen: Seen::new(scenario.specs.len()),
-            parents: Vec::new(),
-            transitions: 0,
-            depth: 0,
-            found: vec![None; options.properties.len() + 2],
-            coverage,
-        }
-    }
-
-    /// Explores; whether it came to the end.
-    fn run(&mut self, before: u64, progress: &mut dyn FnMut(Progress)) -> bool {
-        let mut world = World::new(Group::CLOSED, self.scenario.specs.iter().copied());
-        let mut history = vec![History::default(); world.jobs.len()];
-        let mut words = vec![0; world.jobs.len()];
-        pack::pack(&world, &history, &mut words);
-        self.seen.insert(&words);
-        self.parents.push(0);
-        self.check_world(
-            0,
-            None,
-            &Reached {
-                world: &world,
-                history: &history,
-            },
-        );
-        let mut number = 0;
-        let mut level_end = 1;
-        let mut past = history.clone();
-        while number < self.seen.len() {
-            if number == level_end {
-                self.depth += 1;
-                level_end = self.seen.len();
-            }
-            if self.seen.len() >= self.states_max {
-                return false;
-            }
-            if number % 8192 == 0 {
-                progress(Progress {
-                    states: before + self.seen.len() as u64,
-                    open: (self.seen.len() - number) as u64,
-                    depth: self.depth,
-                });
-            }
-            pack::unpack(
-                self.seen.get(number),
-                &self.scenario.specs,
-                &mut world,
-                &mut past,
-            );
-            self.expand(number, &world, &past, &mut history, &mut words);
-            number += 1;
-        }
-        true
-    }
-
-    fn expand(
-        &mut self,
-        number: usize,
-        world: &World,
-        past: &[History],
-        history: &mut Vec<History>,
-        words: &mut [u64],
-    ) {
-        self.probe(world);
-        let (mut steps, mut requests) = (0, 0);
-        let (relation, profile, bounds) = (self.relation, self.profile, self.scenario.bounds);
-        relation(world, profile, bounds, &mut |made, next, output| {
-            self.transitions += 1;
-            match made {
-                Move::Step(_) | Move::Answer(..) => steps += 1,
-                Move::Ask(..) => requests += 1,
-            }
-            history.clear();
-            history.extend_from_slice(past);
-            if let Some(output) = output {
-                history[output.member()].note(output);
-                if let Output::Status(member, to) = output {
-                    let from = world.jobs[member].status;
-                    self.coverage.transitions[from as usize][to as usize] += 1;
-                }
-            }
-            self.check_edge(
-                number,
-                &Edge {
-                    before: Place {
-                        world,
-                        history: past,
-                        profile,
-                    },
-                    made,
-                    output,
-                    after: Place {
-                        world: &next,
-                        history,
-                        profile,
-                    },
-                },
-            );
-            pack::pack(&next, history, words);
-            let (reached, new) = self.seen.insert(words);
-            if new {
-                debug_assert_eq!(reached, self.parents.len());
-                self.parents.push(number as u32);
-                self.check_world(
-                    number,
-                    Some((made, output)),
-                    &Reached {
-                        world: &next,
-                        history,
-                    },
-                );
-            }
-        });
-        if steps == 0 && !waits_for_its_user(world, requests) {
-            self.find(self.properties.len(), number, None);
-        }
-    }
-
-    /// Tries every verb on every member, for the coverage.
-    fn probe(&mut self, world: &World) {
-        for (member, job) in world.jobs.iter().enumerate() {
-            for (verb, request) in PROBES {
-                let table = match judge(world, member, request, false, self.profile) {
-                    Effect::NotNow => continue,
-                    Effect::Refuse(_) => &mut self.coverage.refused,
-                    Effect::Callback { .. } | Effect::Apply => &mut self.coverage.accepted,
-                };
-                table[verb as usize][job.status as usize] += 1;
-            }
-        }
-    }
-
-    fn check_world(
-        &mut self,
-        parent: usize,
-        last: Option<(Move, Option<Output>)>,
-        reached: &Reached<'_>,
-    ) {
-        let place = Place {
-            world: reached.world,
-            history: reached.history,
-            profile: self.profile,
-        };
-        for at in 0..self.properties.len() {
-            if let Check::World(holds) = self.properties[at].check
-                && self.found[at].is_none()
-                && !holds(&place)
-            {
-                self.find(at, parent, last);
-            }
-        }
-    }
-
-    fn check_edge(&mut self, from: usize, edge: &Edge<'_>) {
-        for at in 0..self.properties.len() {
-            if let Check::Edge(holds) = self.properties[at].check
-                && self.found[at].is_none()
-                && !holds(edge)
-            {
-                self.find(at, from, Some((edge.made, edge.output)));
-            }
-        }
-        let jobs = edge.before.world.jobs.iter().zip(&edge.after.world.jobs);
-        for (before, after) in jobs {
-            if !Lifecycle::permits(before, after) {
-                let at = self.properties.len() + 1;
-                self.find(at, from, Some((edge.made, edge.output)));
-            }
-            if let (Some(from), Some(to)) = (Lifecycle::of(before), Lifecycle::of(after)) {
-                self.coverage.lifecycle[from as usize][to as usize] += u64::from(from != to);
-            }
-        }
-    }
-
-    /// Keeps the way to world `number` and the move made there as a counterexample.
-    fn find(&mut self, at: usize, number: usize, last: Option<(Move, Option<Output>)>) {
-        if self.found[at].is_some() {
-            return;
-        }
-        let mut path = vec![number];
-        let mut here = number;
-        while here != 0 {
-            here = self.parents[here] as usize;
-            path.push(here);
-        }
-        path.reverse();
-        let mut story: Vec<String> = path
-            .windows(2)
-            .map(|pair| self.name_of_step(pair[0], pair[1]))
-            .collect();
-        if let Some((made, output)) = last {
-            story.push(made.describe(output));
-        }
-        self.found[at] = Some(story);
-    }
-
-    /// The move that led from one world met to another.
-    fn name_of_step(&self, from: usize, to: usize) -> String {
-        let specs = &self.scenario.specs;
-        let mut world = World::new(Group::CLOSED, specs.iter().copied());
-        let mut past = Vec::new();
-        pack::unpack(self.seen.get(from), specs, &mut world, &mut past);
-        let mut words = vec![0; specs.len()];
-        let mut name = String::new();
-        (self.relation)(
-            &world,
-            self.profile,
-            self.scenario.bounds,
-            &mut |made, next, output| {
-                let mut history = past.clone();
-                if let Some(output) = output {
-                    history[output.member()].note(output);
-                }
-                pack::pack(&next, &history, &mut words);
-                if name.is_empty() && words == self.seen.get(to) {
-                    name = made.describe(output);
-                }
-            },
-        );
-        name
-    }
-}
-
-/// Whether a world without steps is one in which somebody may act, or everything is over.
-fn waits_for_its_user(world: &World, requests: u32) -> bool {
-    if world.is_over() {
-        return true;
-    }
-    let holds_up = |job: &Job| match job.status {
-        Status::Undefined => true,
-        Status::Created => !job.starting && !world.group.aborting,
-        Status::Paused | Status::Standby => job.body == Body::Parked && job.should_pause(),
-        _ => false,
-    };
-    let manual = |job: &Job| !job.spec.auto_finalize && !job.is_final();
-    let anybody_holds_up = world.jobs.iter().any(holds_up);
-    requests > 0
-        && world.calls.is_empty()
-        && world.jobs.iter().all(|job| match job.status {
-            Status::Waiting => anybody_holds_up,
-            Status::Pending => world.group.phase == Phase::Idle && world.jobs.iter().any(manual),
-            Status::Concluded | Status::Null => !job.in_tail(),
-            _ => holds_up(job),
-        })
 }

@@ -234,11 +234,45 @@ impl Property {
         ALL.iter()
             .find(|property| property.id.eq_ignore_ascii_case(id))
     }
+
+    /// It is one of [`ALL`], and checked as there.
+    pub(crate) fn is_listed(&self) -> bool {
+        ALL.iter().any(|listed| {
+            listed.id == self.id
+                && match (listed.check, self.check) {
+                    (Check::World(listed), Check::World(own)) => core::ptr::fn_addr_eq(listed, own),
+                    (Check::Edge(listed), Check::Edge(own)) => core::ptr::fn_addr_eq(listed, own),
+                    _ => false,
+                }
+        })
+    }
 }
 
-/// Every property this model can state.
+/// The list, and the same once more as one function a kind: most worlds and steps keep everything,
+/// and asking for all at once is several times faster than asking one after the other.
+macro_rules! properties {
+    ($($kind:ident($id:literal, $name:literal, $sentence:literal, $check:ident),)*) => {
+        /// Every property this model can state.
+        pub const ALL: &[Property] = &[$($kind($id, $name, $sentence, $check)),*];
+
+        /// Nothing in [`ALL`] has anything against this world.
+        pub fn world_keeps_all(place: &Place<'_>) -> bool {
+            $(properties!(@world $kind $check place) &&)* true
+        }
+
+        /// Nothing in [`ALL`] has anything against this step.
+        pub fn edge_keeps_all(step: &Edge<'_>) -> bool {
+            $(properties!(@edge $kind $check step) &&)* true
+        }
+    };
+    (@world world $check:ident $place:ident) => { $check($place) };
+    (@world edge $check:ident $place:ident) => { true };
+    (@edge edge $check:ident $edge:ident) => { $check($edge) };
+    (@edge world $check:ident $edge:ident) => { true };
+}
+
 #[rustfmt::skip]
-pub const ALL: &[Property] = &[
+properties! {
     edge("P1", "table", "A status changes only along the table, one at a time, and each change is announced.", table),
     edge("P3", "pauses-are-owned", "A pause ends by who asked for it, by a forced cancel, or with the run.", pauses_are_owned),
     world("P5", "failed-means-paused", "A job stopped by an I/O error is held by its user's pause.", failed_means_paused),
@@ -272,7 +306,7 @@ pub const ALL: &[Property] = &[
     world("D18", "ended-is-waiting", "Once its run has ended a job can be cancelled, and nothing else.", ended_is_waiting),
     edge("D20", "finalize-tells", "Finalize answers with the failure of a prepare it ran.", finalize_tells),
     world("D40", "no-late-pause", "A job whose run the main loop took over is not paused.", no_late_pause),
-];
+}
 
 const fn world(
     id: &'static str,

@@ -416,6 +416,13 @@ impl World {
         }
     }
 
+    /// Becomes equal to `other`, in the memory it has.
+    pub(crate) fn copy_from(&mut self, other: &World) {
+        self.jobs.clone_from(&other.jobs);
+        self.group = other.group;
+        self.calls.clone_from(&other.calls);
+    }
+
     /// Nothing can happen to it any more: every member is final and no call is open.
     pub fn is_over(&self) -> bool {
         // Nobody joins a transaction that was brought down.

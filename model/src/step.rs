@@ -16,9 +16,10 @@ mod call;
 mod main_loop;
 
 use core::fmt;
+use core::ops::{Deref, DerefMut};
 
 use crate::profile::Profile;
-use crate::state::{Job, Owes, World};
+use crate::state::{Group, Job, Owes, World};
 use crate::status::Status;
 use crate::vocabulary::{Callback, ErrorAction, Event, Request};
 
@@ -234,12 +235,70 @@ impl Output {
     }
 }
 
+/// Where a step leads: a world lent for the time of a visit, and taken back unless it is kept.
+///
+/// Whoever only looks pays for no copy of a world. Whoever changes it may do as he likes.
+#[derive(Debug)]
+pub struct Next<'a> {
+    world: &'a mut World,
+    changed: &'a mut Changed,
+}
+
+/// In what the world after a step differs from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// In this member, and in nothing else.
+    Member(usize),
+    /// In whatever it may be.
+    Anything,
+}
+
+impl<'a> Next<'a> {
+    pub(crate) fn new(world: &'a mut World, changed: &'a mut Changed) -> Next<'a> {
+        Next { world, changed }
+    }
+
+    /// Keeps the world.
+    pub fn into_world(self) -> World {
+        *self.changed = Changed::Anything;
+        core::mem::replace(self.world, World::new(Group::CLOSED, []))
+    }
+
+    /// What can be different from the world before.
+    pub fn changed(&self) -> Changed {
+        *self.changed
+    }
+
+    /// The changed members, for those who change nothing else.
+    pub(crate) fn changed_jobs(&mut self) -> &mut [Job] {
+        match *self.changed {
+            Changed::Member(member) => core::slice::from_mut(&mut self.world.jobs[member]),
+            Changed::Anything => &mut self.world.jobs,
+        }
+    }
+}
+
+impl Deref for Next<'_> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        self.world
+    }
+}
+
+impl DerefMut for Next<'_> {
+    fn deref_mut(&mut self) -> &mut World {
+        *self.changed = Changed::Anything;
+        self.world
+    }
+}
+
 /// Calls `visit` with every step possible in `world`, its successor, and what can be seen of it.
 pub fn steps(
     world: &World,
     profile: &Profile,
     view: View,
-    visit: &mut impl FnMut(Step, World, Option<Output>),
+    visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
 ) {
     steps_showing(world, profile, view, &|_| true, visit);
 }
@@ -250,7 +309,7 @@ pub fn steps_showing(
     profile: &Profile,
     view: View,
     wanted: &impl Fn(Option<Output>) -> bool,
-    visit: &mut impl FnMut(Step, World, Option<Output>),
+    visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
 ) {
     let mut relation = Relation {
         world,
@@ -259,6 +318,8 @@ pub fn steps_showing(
         busy: world.main_is_busy(),
         wanted,
         visit,
+        next: World::new(Group::CLOSED, []),
+        changed: Changed::Anything,
     };
     if let Some(member) = world.jobs.iter().position(|job| job.owes != Owes::Nothing) {
         // Status and announcement are one critical section: nothing comes between.
@@ -288,9 +349,21 @@ struct Relation<'a, W, V> {
     busy: bool,
     wanted: &'a W,
     visit: &'a mut V,
+    /// What is lent to the visitor, one successor after the other in the same memory.
+    next: World,
+    /// In what `next` may still differ from `world`.
+    changed: Changed,
 }
 
-impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relation<'_, W, V> {
+impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Relation<'_, W, V> {
+    /// Makes `next` equal to `world` again.
+    fn undo(&mut self) {
+        match self.changed {
+            Changed::Member(member) => self.next.jobs[member] = self.world.jobs[member],
+            Changed::Anything => self.next.copy_from(self.world),
+        }
+    }
+
     /// Offers a step that changes one job and nothing else.
     fn change(
         &mut self,
@@ -300,22 +373,27 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relat
         change: impl FnOnce(&mut Job),
     ) {
         if (self.wanted)(output) {
-            let mut world = self.world.clone();
-            change(&mut world.jobs[member]);
-            world.jobs[member].note(self.view, self.profile);
-            (self.visit)(step, world, output);
+            self.undo();
+            self.changed = Changed::Member(member);
+            let job = &mut self.next.jobs[member];
+            change(job);
+            job.note(self.view, self.profile);
+            let next = Next::new(&mut self.next, &mut self.changed);
+            (self.visit)(step, next, output);
         }
     }
 
     /// Offers a step that changes more than one job.
     fn offer(&mut self, step: Step, output: Option<Output>, change: impl FnOnce(&mut World)) {
         if (self.wanted)(output) {
-            let mut world = self.world.clone();
-            change(&mut world);
-            for job in &mut world.jobs {
+            self.undo();
+            self.changed = Changed::Anything;
+            change(&mut self.next);
+            for job in &mut self.next.jobs {
                 job.note(self.view, self.profile);
             }
-            (self.visit)(step, world, output);
+            let next = Next::new(&mut self.next, &mut self.changed);
+            (self.visit)(step, next, output);
         }
     }
 

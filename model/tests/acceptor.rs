@@ -392,7 +392,7 @@ fn explains(world: &World, profile: &Profile, view: View, trace: &[Output], fuel
     assert!(fuel > 0, "silent steps are few");
     let mut next = Vec::new();
     steps(world, profile, view, &mut |_, world, output| {
-        next.push((world, output));
+        next.push((world.into_world(), output));
     });
     next.into_iter().any(|(world, output)| match output {
         None => explains(&world, profile, view, trace, fuel - 1),
@@ -457,7 +457,7 @@ fn the_acceptor_agrees_with_its_brute_force_twin() {
         for _ in 0..60 {
             let mut next = Vec::new();
             steps(&world, profile, view, &mut |_, world, output| {
-                next.push((world, output));
+                next.push((world.into_world(), output));
             });
             if next.is_empty() {
                 break;

@@ -12,7 +12,7 @@ use blockjob_model::explore::{
 use blockjob_model::profile::{QEMU_10_0, REFERENCE};
 use blockjob_model::property::{Check, Property};
 use blockjob_model::state::{Call, CallState, Cancel, World};
-use blockjob_model::step::{Output, Step, View, steps};
+use blockjob_model::step::{Next, Output, Step, View, steps};
 use blockjob_model::vocabulary::Callback;
 use blockjob_model::{Lifecycle, Profile, Request, Status, Verb};
 
@@ -101,7 +101,7 @@ fn broken(fault: impl Fn(&World, Move, &mut World, &mut Option<Output>) -> bool)
     let relation = |world: &World,
                     profile: &Profile,
                     bounds: Bounds,
-                    visit: &mut dyn FnMut(Move, World, Option<Output>)| {
+                    visit: &mut dyn FnMut(Move, Next<'_>, Option<Output>)| {
         moves(world, profile, bounds, &mut |made, mut next, mut output| {
             if fault(world, made, &mut next, &mut output) {
                 visit(made, next, output);
@@ -272,7 +272,7 @@ fn a_refusal_changes_nothing() {
     let relation = |world: &World,
                     profile: &Profile,
                     bounds: Bounds,
-                    visit: &mut dyn FnMut(Move, World, Option<Output>)| {
+                    visit: &mut dyn FnMut(Move, Next<'_>, Option<Output>)| {
         ask(world, profile);
         moves(world, profile, bounds, visit);
     };

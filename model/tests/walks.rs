@@ -246,7 +246,7 @@ impl Walk {
                 self.profile,
                 self.bounds,
                 &mut |made, next, output| {
-                    ways.push((made, next, output));
+                    ways.push((made, next.into_world(), output));
                 },
             );
             // Mostly let things happen; callers that ask at every turn end every job at once.

@@ -237,7 +237,7 @@ impl Pool {
                 self.profile,
                 self.view,
                 &|output| output == Some(seen),
-                &mut |_, next, _| after.push(next),
+                &mut |_, next, _| after.push(next.into_world()),
             ),
             &Symbol::Join(specs) => after.extend(specs.each().map(|spec| {
                 let mut world = world.clone();
@@ -335,7 +335,7 @@ impl Pool {
                 self.profile,
                 self.view,
                 &|output| output.is_none(),
-                &mut |_, next, _| new.push(next),
+                &mut |_, next, _| new.push(next.into_world()),
             );
             for world in new {
                 if known.insert(world.clone()) {

@@ -10,9 +10,9 @@ use core::fmt;
 
 use crate::profile::Profile;
 use crate::request::{self, Effect, judge};
-use crate::state::{Call, CallState, Owes, World};
+use crate::state::{Call, CallState, Job, Owes, World};
 use crate::status::Status;
-use crate::step::{Output, Step, View, steps};
+use crate::step::{Changed, Next, Output, Step, View, steps};
 use crate::vocabulary::{Reply, Request};
 
 /// How far the search lets drivers and callers go. Printed with every result.
@@ -84,7 +84,7 @@ pub(super) fn moves(
     world: &World,
     profile: &Profile,
     bounds: Bounds,
-    visit: &mut dyn FnMut(Move, World, Option<Output>),
+    visit: &mut dyn FnMut(Move, Next<'_>, Option<Output>),
 ) {
     let waits = world
         .calls
@@ -116,147 +116,150 @@ pub(super) fn moves(
             },
             _ => Move::Step(step),
         };
-        visit(made, forget(&mut next, bounds), output);
+        forget(&mut next, bounds);
+        visit(made, next, output);
     });
     if settles || world.jobs.iter().any(|job| job.owes != Owes::Nothing) {
         return;
     }
+    let mut callers = Callers {
+        world,
+        profile,
+        bounds,
+        view,
+        next: World::new(world.group, []),
+        visit,
+    };
     for member in 0..world.jobs.len() {
         for request in REQUESTS {
-            ask(world, member, request, profile, bounds, view, visit);
+            callers.ask(member, request);
         }
     }
-    ask_all(world, bounds, view, profile, visit);
+    callers.ask_all();
 }
 
 /// Takes what makes no difference out of a world: calls that were answered, and, where bodies
 /// always see what was asked, whether they have seen it.
-fn forget(world: &mut World, bounds: Bounds) -> World {
-    let mut world = core::mem::replace(
-        world,
-        World {
-            jobs: Vec::new(),
-            group: world.group,
-            calls: Vec::new(),
-        },
-    );
-    world.calls.retain(|call| {
-        matches!(
-            call.state,
-            CallState::Accepted { .. }
-                | CallState::InCallback { .. }
-                | CallState::Told { .. }
-                | CallState::Awaiting
-        )
-    });
-    for call in &mut world.calls {
-        if call.state == CallState::Awaiting {
-            call.member = None;
+fn forget(next: &mut Next<'_>, bounds: Bounds) {
+    if next.changed() == Changed::Anything && !next.calls.is_empty() {
+        next.calls.retain(|call| {
+            matches!(
+                call.state,
+                CallState::Accepted { .. }
+                    | CallState::InCallback { .. }
+                    | CallState::Told { .. }
+                    | CallState::Awaiting
+            )
+        });
+        for call in &mut next.calls {
+            if call.state == CallState::Awaiting {
+                call.member = None;
+            }
         }
     }
     if !bounds.late_reads {
-        for job in &mut world.jobs {
+        for job in next.changed_jobs() {
             job.seen = true;
         }
     }
-    world
 }
 
-fn ask(
-    world: &World,
-    member: usize,
-    request: Request,
-    profile: &Profile,
+/// Those who ask, in one world.
+struct Callers<'a> {
+    world: &'a World,
+    profile: &'a Profile,
     bounds: Bounds,
     view: View,
-    visit: &mut dyn FnMut(Move, World, Option<Output>),
-) {
-    let started = || world.jobs.iter().any(|job| job.started() || job.starting);
-    match request {
-        // A transaction is put together before it starts, oldest member first.
-        Request::Create
-            if started()
-                || world.jobs[..member]
-                    .iter()
-                    .any(|job| job.status == Status::Undefined) =>
-        {
-            return;
-        }
-        Request::SetSpeed { .. } if !bounds.set_speed => return,
-        _ => {}
-    }
-    let state = match judge(world, member, request, false, profile) {
-        Effect::Refuse(_) | Effect::NotNow => return,
-        Effect::Callback { forced, .. } if bounds.callback_edges => CallState::Accepted { forced },
-        Effect::Callback { forced, .. } => CallState::Told { forced },
-        Effect::Apply => CallState::Issued,
-    };
-    let mut next = world.clone();
-    let mut output = None;
-    let state = if state == CallState::Issued {
-        let before = next.jobs[member].status;
-        let state = request::apply(&mut next, member, request);
-        let after = next.jobs[member].status;
-        output = (before != after).then_some(Output::Status(member, after));
-        state
-    } else {
-        let callback = request::callback(request).filter(|_| !bounds.callback_edges);
-        output = callback
-            .map(|callback| Output::Begin(member, callback))
-            .or(output);
-        state
-    };
-    next.calls.push(Call {
-        thread: 0,
-        member: Some(member as u16),
-        request,
-        block: false,
-        state,
-    });
-    for job in &mut next.jobs {
-        job.note(view, profile);
-    }
-    visit(
-        Move::Ask(Some(member), request),
-        forget(&mut next, bounds),
-        output,
-    );
+    /// What is lent to the visitor.
+    next: World,
+    visit: &'a mut dyn FnMut(Move, Next<'_>, Option<Output>),
 }
 
-/// Requests that concern every member: start, `pause_all`, `resume_all`.
-fn ask_all(
-    world: &World,
-    bounds: Bounds,
-    view: View,
-    profile: &Profile,
-    visit: &mut dyn FnMut(Move, World, Option<Output>),
-) {
-    let mut offer = |request: Request| {
-        let mut next = world.clone();
-        request::apply_to_all(&mut next, request);
-        if next.jobs == world.jobs {
-            return;
+impl Callers<'_> {
+    /// Shows the visitor what came of a request.
+    fn offer(&mut self, made: Move, output: Option<Output>) {
+        for job in &mut self.next.jobs {
+            job.note(self.view, self.profile);
         }
-        for job in &mut next.jobs {
-            job.note(view, profile);
-        }
-        visit(Move::Ask(None, request), forget(&mut next, bounds), None);
-    };
-    let whole = world
-        .jobs
-        .iter()
-        .all(|job| job.status != Status::Undefined && !job.starting && !job.started());
-    if whole {
-        offer(Request::Start);
+        let mut changed = Changed::Anything;
+        let mut next = Next::new(&mut self.next, &mut changed);
+        forget(&mut next, self.bounds);
+        (self.visit)(made, next, output);
     }
-    for token in 0..bounds.tokens_max {
-        let out = world.jobs.iter().any(|job| job.holds & (1 << token) != 0);
-        // A token that holds nobody is as good as none, so it can be handed out again.
-        offer(if out {
-            Request::Release { token }
+
+    fn ask(&mut self, member: usize, request: Request) {
+        let world = self.world;
+        let started = || world.jobs.iter().any(|job| job.started() || job.starting);
+        match request {
+            // A transaction is put together before it starts, oldest member first.
+            Request::Create
+                if started()
+                    || world.jobs[..member]
+                        .iter()
+                        .any(|job| job.status == Status::Undefined) =>
+            {
+                return;
+            }
+            Request::SetSpeed { .. } if !self.bounds.set_speed => return,
+            _ => {}
+        }
+        let edges = self.bounds.callback_edges;
+        let state = match judge(world, member, request, false, self.profile) {
+            Effect::Refuse(_) | Effect::NotNow => return,
+            Effect::Callback { forced, .. } if edges => CallState::Accepted { forced },
+            Effect::Callback { forced, .. } => CallState::Told { forced },
+            Effect::Apply => CallState::Issued,
+        };
+        self.next.copy_from(world);
+        let (state, output) = if state == CallState::Issued {
+            let before = world.jobs[member].status;
+            let state = request::apply(&mut self.next, member, request);
+            let after = self.next.jobs[member].status;
+            let output = (before != after).then_some(Output::Status(member, after));
+            (state, output)
         } else {
-            Request::Hold { token }
+            let callback = request::callback(request).filter(|_| !edges);
+            let output = callback.map(|callback| Output::Begin(member, callback));
+            (state, output)
+        };
+        self.next.calls.push(Call {
+            thread: 0,
+            member: Some(member as u16),
+            request,
+            block: false,
+            state,
         });
+        self.offer(Move::Ask(Some(member), request), output);
+    }
+
+    /// Requests that concern every member: start, `pause_all`, `resume_all`.
+    fn ask_all(&mut self) {
+        let whole = self
+            .world
+            .jobs
+            .iter()
+            .all(|job| job.status != Status::Undefined && !job.starting && !job.started());
+        if whole {
+            self.ask_everybody(Request::Start);
+        }
+        for token in 0..self.bounds.tokens_max {
+            let holds = |job: &Job| job.holds & (1 << token) != 0;
+            // A token that holds nobody is as good as none, so it can be handed out again.
+            let out = self.world.jobs.iter().any(holds);
+            self.ask_everybody(if out {
+                Request::Release { token }
+            } else {
+                Request::Hold { token }
+            });
+        }
+    }
+
+    fn ask_everybody(&mut self, request: Request) {
+        self.next.copy_from(self.world);
+        request::apply_to_all(&mut self.next, request);
+        if self.next.jobs != self.world.jobs {
+            self.offer(Move::Ask(None, request), None);
+        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! Worlds as a few machine words, and the set of worlds already met.
+//! Worlds as a few machine words.
 //!
-//! A member is one `u64`; the transaction and the one call under way ride in the upper bits of
-//! the first. What is fixed for a search (the members' specs) is not stored. Every field is
-//! written by [`Writer`] and read back by [`Reader`] in the same order, so a field that does not
-//! fit fails loudly in the tests rather than aliasing another.
+//! One word for the transaction and the calls under way, then one a member. What is fixed for a
+//! search (the members' specs) is not stored. Each field is named once, in the function that both
+//! writes and reads it, so the two cannot fall out of step; a value that does not fit its bits
+//! fails loudly in the tests rather than aliasing another.
 
 use crate::property::History;
 use crate::state::{
@@ -13,27 +13,52 @@ use crate::state::{
 use crate::status::Status;
 use crate::vocabulary::Request;
 
-/// Where the transaction's own bits begin in the first word.
-const GROUP_AT: u32 = 48;
+/// Calls that can be under way in a packed world.
+pub(super) const CALLS_MAX: usize = 2;
 
+/// Words of a world of `members`.
+pub(super) const fn stride(members: usize) -> usize {
+    members + 1
+}
+
+/// Where the word of a member stands.
+pub(super) const fn place(member: usize) -> usize {
+    member + 1
+}
+
+/// What fields are written to, or read from.
+trait Fields {
+    fn number(&mut self, value: &mut u8, bits: u32);
+
+    fn flag(&mut self, value: &mut bool) {
+        let mut bit = u8::from(*value);
+        self.number(&mut bit, 1);
+        *value = bit == 1;
+    }
+
+    fn choice<T: Listed>(&mut self, value: &mut T, bits: u32) {
+        let mut number = value.number();
+        self.number(&mut number, bits);
+        *value = T::LIST[usize::from(number)];
+    }
+}
+
+#[derive(Default)]
 struct Writer {
     word: u64,
     at: u32,
 }
 
-impl Writer {
-    fn put(&mut self, value: u64, bits: u32) {
+impl Fields for Writer {
+    fn number(&mut self, value: &mut u8, bits: u32) {
         debug_assert!(
-            value < 1 << bits,
+            u32::from(*value) < 1 << bits,
             "a field fits: {value} in {bits} at {}",
             self.at
         );
-        self.word |= value << self.at;
+        self.word |= u64::from(*value) << self.at;
         self.at += bits;
-    }
-
-    fn flag(&mut self, value: bool) {
-        self.put(u64::from(value), 1);
+        debug_assert!(self.at <= u64::BITS, "a member fits its word");
     }
 }
 
@@ -41,59 +66,92 @@ struct Reader {
     word: u64,
 }
 
-impl Reader {
-    fn take(&mut self, bits: u32) -> usize {
-        let value = self.word & ((1 << bits) - 1);
+impl Fields for Reader {
+    fn number(&mut self, value: &mut u8, bits: u32) {
+        *value = (self.word & ((1 << bits) - 1)) as u8;
         self.word >>= bits;
-        value as usize
-    }
-
-    fn flag(&mut self) -> bool {
-        self.take(1) == 1
     }
 }
 
-const BODIES: [Body; 10] = [
-    Body::Unstarted,
-    Body::Moving,
-    Body::AtPoint,
-    Body::PauseIn,
-    Body::PauseDone,
-    Body::Parked,
-    Body::Unparked,
-    Body::ResumeIn,
-    Body::Returned,
-    Body::Ended,
-];
-const OUTCOMES: [Outcome; 4] = [
-    Outcome::Open,
-    Outcome::Success,
-    Outcome::Failure,
-    Outcome::Cancelled,
-];
-const TAILS: [Tail; 11] = [
-    Tail::None,
-    Tail::Preparing,
-    Tail::Prepared,
-    Tail::Committing,
-    Tail::Aborting,
-    Tail::Decided,
-    Tail::Cleaning,
-    Tail::Cleaned,
-    Tail::Completing,
-    Tail::Completed,
-    Tail::Announced,
-];
-const CANCELS: [Cancel; 3] = [Cancel::No, Cancel::Soft, Cancel::Force];
-const PEER_CANCELS: [PeerCancel; 3] = [PeerCancel::No, PeerCancel::Due, PeerCancel::In];
-const OWES: [Owes; 3] = [Owes::Nothing, Owes::Ready, Owes::Pending];
-const PHASES: [Phase; 5] = [
-    Phase::Idle,
-    Phase::Announcing,
-    Phase::Preparing,
-    Phase::Committing,
-    Phase::Aborting,
-];
+/// An enum whose variants are numbered by their place in a list.
+trait Listed: Copy + 'static {
+    const LIST: &'static [Self];
+    fn number(self) -> u8;
+}
+
+macro_rules! listed {
+    ($($kind:ident: $($value:ident)*;)*) => {$(
+        impl Listed for $kind {
+            const LIST: &'static [Self] = &[$($kind::$value),*];
+
+            fn number(self) -> u8 {
+                self as u8
+            }
+        }
+
+        const _: () = {
+            let mut at = 0;
+            while at < $kind::LIST.len() {
+                assert!($kind::LIST[at] as usize == at, "the list follows the enum");
+                at += 1;
+            }
+            // A variant more in the enum is a variant missing here.
+            let _ = |value: $kind| match value {
+                $($kind::$value => (),)*
+            };
+        };
+    )*};
+}
+
+listed! {
+    Body: Unstarted Moving AtPoint PauseIn PauseDone Parked Unparked ResumeIn Returned Ended;
+    Outcome: Open Success Failure Cancelled;
+    Tail: None Preparing Prepared Committing Aborting Decided Cleaning Cleaned Completing Completed
+        Announced;
+    Cancel: No Soft Force;
+    PeerCancel: No Due In;
+    Owes: Nothing Ready Pending;
+    Phase: Idle Announcing Preparing Committing Aborting;
+}
+
+impl Listed for Status {
+    const LIST: &'static [Status] = &Status::ALL;
+
+    fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+fn job_fields(fields: &mut impl Fields, job: &mut Job, history: &mut History) {
+    fields.choice(&mut job.status, 4);
+    fields.choice(&mut job.body, 4);
+    fields.flag(&mut job.entered);
+    fields.flag(&mut job.starting);
+    fields.choice(&mut job.outcome, 2);
+    fields.choice(&mut job.tail, 4);
+    fields.choice(&mut job.cancel, 2);
+    fields.choice(&mut job.peer_cancel, 2);
+    fields.flag(&mut job.user_paused);
+    fields.flag(&mut job.io_failed);
+    fields.number(&mut job.holds, 4);
+    fields.flag(&mut job.seen);
+    fields.flag(&mut job.may_pass);
+    fields.flag(&mut job.may_pause);
+    fields.flag(&mut job.complete);
+    fields.number(&mut job.in_flight, 2);
+    fields.choice(&mut job.owes, 2);
+    let [mut low, mut high] = history.bits().to_le_bytes();
+    fields.number(&mut low, 8);
+    fields.number(&mut high, History::BITS - 8);
+    *history = History::from_bits(u16::from_le_bytes([low, high]));
+}
+
+fn group_fields(fields: &mut impl Fields, group: &mut Group) {
+    fields.choice(&mut group.phase, 3);
+    fields.flag(&mut group.aborting);
+    fields.flag(&mut group.prepare_failed);
+}
+
 /// Requests that can be under way in a world: those with a callback or an answer that waits.
 const REQUESTS: [Request; 6] = [
     Request::Cancel { force: false },
@@ -104,86 +162,80 @@ const REQUESTS: [Request; 6] = [
     Request::SetSpeed { negative: true },
 ];
 
-fn pack_job(job: &Job, history: History) -> u64 {
-    let mut to = Writer { word: 0, at: 0 };
-    to.put(job.status as u64, 4);
-    to.put(job.body as u64, 4);
-    to.flag(job.entered);
-    to.flag(job.starting);
-    to.put(job.outcome as u64, 2);
-    to.put(job.tail as u64, 4);
-    to.put(job.cancel as u64, 2);
-    to.put(job.peer_cancel as u64, 2);
-    to.flag(job.user_paused);
-    to.flag(job.io_failed);
-    to.put(u64::from(job.holds), 2);
-    to.flag(job.seen);
-    to.flag(job.may_pass);
-    to.flag(job.may_pause);
-    to.flag(job.complete);
-    to.put(u64::from(job.in_flight), 2);
-    to.put(job.owes as u64, 2);
-    to.put(u64::from(history.bits()), History::BITS);
-    debug_assert!(to.at <= GROUP_AT);
+/// How far a call has come, with what is known of it.
+fn state_fields(fields: &mut impl Fields, state: &mut CallState) {
+    let (mut number, mut forced) = match *state {
+        CallState::InCallback { forced } => (0, forced),
+        CallState::Told { forced } => (1, forced),
+        CallState::Awaiting => (2, false),
+        CallState::Accepted { forced } => (3, forced),
+        _ => panic!("answered calls are over"),
+    };
+    fields.number(&mut number, 4);
+    fields.flag(&mut forced);
+    *state = match number {
+        0 => CallState::InCallback { forced },
+        1 => CallState::Told { forced },
+        2 => CallState::Awaiting,
+        _ => CallState::Accepted { forced },
+    };
+}
+
+fn call_fields(fields: &mut impl Fields, call: &mut Call) {
+    let known = REQUESTS.iter().position(|&known| known == call.request);
+    let mut request = known.expect("only requests that take time are under way") as u8;
+    fields.number(&mut request, 5);
+    call.request = REQUESTS[usize::from(request)];
+    let mut member = call.member.map_or(7, |member| member as u8);
+    fields.number(&mut member, 3);
+    call.member = (member != 7).then_some(u16::from(member));
+    state_fields(fields, &mut call.state);
+}
+
+/// A call to read another into.
+const BLANK: Call = Call {
+    thread: 0,
+    member: None,
+    request: REQUESTS[0],
+    block: false,
+    state: CallState::Awaiting,
+};
+
+/// The word of one member and what has happened to it.
+pub(super) fn pack_job(job: &Job, mut history: History) -> u64 {
+    let mut to = Writer::default();
+    job_fields(&mut to, &mut job.clone(), &mut history);
     to.word
 }
 
 fn unpack_job(word: u64, spec: JobSpec) -> (Job, History) {
-    let mut from = Reader { word };
     let mut job = Job::new(spec);
-    job.status = Status::ALL[from.take(4)];
-    job.body = BODIES[from.take(4)];
-    job.entered = from.flag();
-    job.starting = from.flag();
-    job.outcome = OUTCOMES[from.take(2)];
-    job.tail = TAILS[from.take(4)];
-    job.cancel = CANCELS[from.take(2)];
-    job.peer_cancel = PEER_CANCELS[from.take(2)];
-    job.user_paused = from.flag();
-    job.io_failed = from.flag();
-    job.holds = from.take(2) as u8;
-    job.seen = from.flag();
-    job.may_pass = from.flag();
-    job.may_pause = from.flag();
-    job.complete = from.flag();
-    job.in_flight = from.take(2) as u8;
-    job.owes = OWES[from.take(2)];
-    let history = History::from_bits(from.take(History::BITS) as u16);
+    let mut history = History::default();
+    job_fields(&mut Reader { word }, &mut job, &mut history);
     (job, history)
 }
 
-/// Writes a world and what has happened in it; `words` gets one word a member.
+/// The word of the transaction and the calls under way on it.
 ///
 /// # Panics
-/// With more than one call under way, which the explorer never makes.
+/// With more than [`CALLS_MAX`] calls, which the explorer never makes.
+pub(super) fn pack_group(world: &World) -> u64 {
+    let mut to = Writer::default();
+    group_fields(&mut to, &mut world.group.clone());
+    assert!(world.calls.len() <= CALLS_MAX, "few calls at a time");
+    to.number(&mut (world.calls.len() as u8), 2);
+    for call in &world.calls {
+        call_fields(&mut to, &mut call.clone());
+    }
+    to.word
+}
+
+/// Writes a world and what has happened in it into [`stride`] words.
 pub(super) fn pack(world: &World, history: &[History], words: &mut [u64]) {
-    for ((word, job), history) in words.iter_mut().zip(&world.jobs).zip(history) {
-        *word = pack_job(job, *history);
+    words[0] = pack_group(world);
+    for ((word, job), &history) in words[1..].iter_mut().zip(&world.jobs).zip(history) {
+        *word = pack_job(job, history);
     }
-    let mut to = Writer { word: 0, at: 0 };
-    to.put(world.group.phase as u64, 3);
-    to.flag(world.group.aborting);
-    to.flag(world.group.prepare_failed);
-    assert!(world.calls.len() <= 1, "one call at a time");
-    if let Some(call) = world.calls.first() {
-        to.flag(true);
-        let request = REQUESTS
-            .iter()
-            .position(|&request| request == call.request)
-            .expect("only requests that take time are under way");
-        to.put(request as u64, 3);
-        to.put(u64::from(call.member.unwrap_or_default()), 3);
-        let (state, forced) = match call.state {
-            CallState::InCallback { forced } => (0, forced),
-            CallState::Told { forced } => (1, forced),
-            CallState::Awaiting => (2, false),
-            CallState::Accepted { forced } => (3, forced),
-            _ => panic!("answered calls are over"),
-        };
-        to.put(state, 2);
-        to.flag(forced);
-    }
-    words[0] |= to.word << GROUP_AT;
 }
 
 /// Reads back what [`pack`] wrote.
@@ -196,170 +248,19 @@ pub(super) fn unpack(
     world.jobs.clear();
     world.calls.clear();
     history.clear();
-    for (&word, &spec) in words.iter().zip(specs) {
+    for (&word, &spec) in words[1..].iter().zip(specs) {
         let (job, past) = unpack_job(word, spec);
         world.jobs.push(job);
         history.push(past);
     }
-    let mut from = Reader {
-        word: words[0] >> GROUP_AT,
-    };
-    world.group = Group {
-        phase: PHASES[from.take(3)],
-        aborting: from.flag(),
-        prepare_failed: from.flag(),
-        ..Group::CLOSED
-    };
-    if from.flag() {
-        let request = REQUESTS[from.take(3)];
-        let member = from.take(3) as u16;
-        let state = from.take(2);
-        let forced = from.flag();
-        let state = match state {
-            0 => CallState::InCallback { forced },
-            1 => CallState::Told { forced },
-            2 => CallState::Awaiting,
-            _ => CallState::Accepted { forced },
-        };
-        world.calls.push(Call {
-            thread: 0,
-            member: Some(member),
-            request,
-            block: false,
-            state,
-        });
-    }
-}
-
-/// The part of a slot that holds the hash.
-const TAG: u64 = !0 << 32;
-
-/// The worlds met so far, numbered in the order of their first visit.
-pub(super) struct Seen {
-    stride: usize,
-    words: Vec<u64>,
-    /// Number + 1 of the world in each slot, and above it half of its hash, so that most worlds
-    /// that are not the one looked for need no look; 0 = free. Always at most half full.
-    slots: Vec<u64>,
-    mask: usize,
-}
-
-impl Seen {
-    /// An empty set of worlds of `stride` words.
-    pub(super) fn new(stride: usize) -> Seen {
-        let slots = 1 << 16;
-        Seen {
-            stride,
-            words: Vec::new(),
-            slots: vec![0; slots],
-            mask: slots - 1,
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.words.len() / self.stride
-    }
-
-    pub(super) fn get(&self, number: usize) -> &[u64] {
-        &self.words[number * self.stride..][..self.stride]
-    }
-
-    fn hash(words: &[u64]) -> u64 {
-        // Multiplication by an odd constant (the golden ratio) and a fold of the high half: enough
-        // for keys that differ in any bit, and no more than the search can afford.
-        let mut hash = 0u64;
-        for word in words {
-            hash = (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            hash ^= hash >> 32;
-        }
-        hash
-    }
-
-    /// Adds a world; its number, and whether it is new.
-    pub(super) fn insert(&mut self, words: &[u64]) -> (usize, bool) {
-        let hash = Seen::hash(words);
-        let tag = hash & TAG;
-        let mut slot = hash as usize & self.mask;
-        loop {
-            match self.slots[slot] {
-                0 => break,
-                taken if taken & TAG == tag => {
-                    let number = (taken & !TAG) as usize - 1;
-                    let equal = self.get(number).iter().zip(words).all(|(a, b)| a == b);
-                    if equal {
-                        return (number, false);
-                    }
-                }
-                _ => {}
-            }
-            slot = (slot + 1) & self.mask;
-        }
-        let number = self.len();
-        self.words.extend_from_slice(words);
-        self.slots[slot] = tag | (number as u64 + 1);
-        if 2 * self.len() > self.slots.len() {
-            self.grow();
-        }
-        (number, true)
-    }
-
-    fn grow(&mut self) {
-        let slots = 2 * self.slots.len();
-        self.mask = slots - 1;
-        self.slots.clear();
-        self.slots.resize(slots, 0);
-        for number in 0..self.len() {
-            let hash = Seen::hash(self.get(number));
-            let mut slot = hash as usize & self.mask;
-            while self.slots[slot] != 0 {
-                slot = (slot + 1) & self.mask;
-            }
-            self.slots[slot] = (hash & TAG) | (number as u64 + 1);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lists_follow_the_numbers_of_their_enums() {
-        for (at, value) in BODIES.iter().enumerate() {
-            assert_eq!(*value as usize, at);
-        }
-        for (at, value) in OUTCOMES.iter().enumerate() {
-            assert_eq!(*value as usize, at);
-        }
-        for (at, value) in TAILS.iter().enumerate() {
-            assert_eq!(*value as usize, at);
-        }
-        for (at, value) in CANCELS.iter().enumerate() {
-            assert_eq!(*value as usize, at);
-        }
-        for (at, value) in PEER_CANCELS.iter().enumerate() {
-            assert_eq!(*value as usize, at);
-        }
-        for (at, value) in OWES.iter().enumerate() {
-            assert_eq!(*value as usize, at);
-        }
-        for (at, value) in PHASES.iter().enumerate() {
-            assert_eq!(*value as usize, at);
-        }
-        for (at, value) in Status::ALL.iter().enumerate() {
-            assert_eq!(*value as usize, at);
-        }
-    }
-
-    #[test]
-    fn equal_keys_are_found_again_and_others_are_not() {
-        let mut seen = Seen::new(2);
-        for number in 0..200_000u64 {
-            assert_eq!(seen.insert(&[number, !number]), (number as usize, true));
-        }
-        for number in 0..200_000u64 {
-            assert_eq!(seen.insert(&[number, !number]), (number as usize, false));
-        }
-        assert_eq!(seen.len(), 200_000);
+    let mut from = Reader { word: words[0] };
+    world.group = Group::CLOSED;
+    group_fields(&mut from, &mut world.group);
+    let mut calls = 0;
+    from.number(&mut calls, 2);
+    for thread in 0..u16::from(calls) {
+        let mut call = Call { thread, ..BLANK };
+        call_fields(&mut from, &mut call);
+        world.calls.push(call);
     }
 }

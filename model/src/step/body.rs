@@ -3,13 +3,13 @@
 //! Two grains: with every edge of the callbacks, and, where these cannot be seen, folded to
 //! "running, parked, or ended".
 
-use super::{Output, Relation, Step, View, begin_abort};
+use super::{Next, Output, Relation, Step, View, begin_abort};
 use crate::profile::Profile;
-use crate::state::{Body, CallState, Cancel, Job, Outcome, Owes, World};
+use crate::state::{Body, CallState, Cancel, Job, Outcome, Owes};
 use crate::status::Status;
 use crate::vocabulary::{Callback, ErrorAction, Event};
 
-impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relation<'_, W, V> {
+impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Relation<'_, W, V> {
     /// What the body of one job may do. Keeps P7, P17, P18, P22.
     pub(super) fn body(&mut self, member: usize) {
         let job = self.world.jobs[member];

@@ -1,13 +1,13 @@
 //! What calls from outside do: a request takes effect at some moment between call and return.
 
-use super::{Output, Relation, Step};
+use super::{Next, Output, Relation, Step};
 use crate::request::{self, Effect};
-use crate::state::{CallState, Job, World};
+use crate::state::{CallState, Job};
 use crate::status::Status;
 use crate::verb::Refusal;
 use crate::vocabulary::{Reply, Request};
 
-impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relation<'_, W, V> {
+impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Relation<'_, W, V> {
     /// What a call under way may do.
     pub(super) fn call(&mut self, place: usize) {
         let world = self.world;

@@ -3,12 +3,12 @@
 //! One thing at a time, newest member first; an abort steps aside while a member still runs.
 
 use super::body::{end_run, skips_run};
-use super::{Output, Relation, Step};
+use super::{Next, Output, Relation, Step};
 use crate::state::{Body, Cancel, Job, Outcome, Owes, PeerCancel, Phase, Tail, World};
 use crate::status::Status;
 use crate::vocabulary::{Callback, Event};
 
-impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, World, Option<Output>)> Relation<'_, W, V> {
+impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Relation<'_, W, V> {
     /// What the main loop may do. Keeps P8…P16, P36, P37.
     pub(super) fn main_loop(&mut self) {
         let world = self.world;
