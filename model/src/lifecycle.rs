@@ -17,7 +17,7 @@
 
 use core::fmt;
 
-use crate::state::{Job, Outcome, Tail};
+use crate::state::{Cancel, Job, Outcome, Tail};
 use crate::status::Status;
 
 /// A stage of a job's life.
@@ -160,6 +160,11 @@ impl Lifecycle {
             Status::Aborting => Failed,
             Status::Concluded | Status::Undefined | Status::Null => Cleaned,
         })
+    }
+
+    /// All of a job that its stage depends on.
+    pub(crate) const fn tells(job: &Job) -> (Status, Tail, Cancel, Outcome) {
+        (job.status, job.tail, job.cancel, job.outcome)
     }
 
     /// Whether the step from `before` to `after` is a stutter or one this machine has.

@@ -14,7 +14,7 @@ use crate::profile::Profile;
 use crate::request::{Effect, judge};
 use crate::state::{Body, Cancel, Job, Outcome, PeerCancel, Phase, Tail, World};
 use crate::status::Status;
-use crate::step::Output;
+use crate::step::{Changed, Output};
 use crate::vocabulary::{Callback, Event, Request};
 
 /// What has been seen of one job so far, told from the outputs alone, as an observer would.
@@ -157,12 +157,49 @@ pub struct Edge<'a> {
     pub output: Option<Output>,
     /// Where it led. Its history includes the output.
     pub after: Place<'a>,
+    /// In what the two worlds can differ.
+    pub changed: Changed,
 }
 
 impl<'a> Edge<'a> {
-    /// Each member before and after.
-    fn members(&self) -> impl Iterator<Item = (&'a Job, &'a Job)> {
-        self.before.world.jobs.iter().zip(&self.after.world.jobs)
+    /// Each member that may have changed, before and after.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (usize, &'a Job, &'a Job)> {
+        let members = match self.changed {
+            Changed::Member(member) => member..member + 1,
+            Changed::Anything => 0..self.before.world.jobs.len(),
+        };
+        let before = &self.before.world.jobs[members.clone()];
+        let after = &self.after.world.jobs[members.clone()];
+        members
+            .zip(before)
+            .zip(after)
+            .map(|((member, before), after)| (member, before, after))
+    }
+
+    /// It shows something of the end of a job, or answers a request: a status from waiting on, a
+    /// callback other than those of the run, an event of the end. Most steps do not.
+    fn is_late(&self) -> bool {
+        match self.output {
+            None
+            | Some(
+                Output::PointBegin(_)
+                | Output::PointEnd(_)
+                | Output::IoBegin(_)
+                | Output::IoEnd(_)
+                | Output::Begin(_, Callback::Run | Callback::Pause | Callback::Resume)
+                | Output::End(..)
+                | Output::Event(_, Event::Ready | Event::Error { .. })
+                | Output::Status(
+                    _,
+                    Status::Created
+                    | Status::Running
+                    | Status::Paused
+                    | Status::Ready
+                    | Status::Standby,
+                ),
+            ) => matches!(self.made, Move::Answer(..)),
+            Some(_) => true,
+        }
     }
 
     /// The member whose `callback` begins in this step.
@@ -262,13 +299,16 @@ macro_rules! properties {
 
         /// Nothing in [`ALL`] has anything against this step.
         pub fn edge_keeps_all(step: &Edge<'_>) -> bool {
-            $(properties!(@edge $kind $check step) &&)* true
+            let late = step.is_late();
+            $(properties!(@edge $kind $check step late) &&)* true
         }
     };
     (@world world $check:ident $place:ident) => { $check($place) };
     (@world edge $check:ident $place:ident) => { true };
-    (@edge edge $check:ident $edge:ident) => { $check($edge) };
-    (@edge world $check:ident $edge:ident) => { true };
+    (@world late $check:ident $place:ident) => { true };
+    (@edge edge $check:ident $edge:ident $late:ident) => { $check($edge) };
+    (@edge late $check:ident $edge:ident $late:ident) => { (!$late || $check($edge)) };
+    (@edge world $check:ident $edge:ident $late:ident) => { true };
 }
 
 #[rustfmt::skip]
@@ -278,33 +318,33 @@ properties! {
     world("P5", "failed-means-paused", "A job stopped by an I/O error is held by its user's pause.", failed_means_paused),
     edge("P6", "cancel-rises", "The level of a cancel never falls.", cancel_rises),
     world("P7", "parked-means-paused", "A started job is parked exactly while its status says paused or standby.", parked_means_paused),
-    edge("P8", "one-decision", "Each concluded job was committed or aborted, once, and never both; one given up before its start neither.", one_decision),
-    edge("P9", "decision-follows-result", "Commit means success, abort means an error.", decision_follows_result),
-    edge("P10", "clean-then-completion", "Clean comes once, after the decision; the completion function once, after clean and before the terminal event.", clean_then_completion),
-    edge("P11", "prepare-once", "Prepare comes at most once, only after success, and before any commit of the group.", prepare_once),
-    edge("P12", "commit-when-all-can", "No commit before every member's run ended well and was prepared.", commit_when_all_can),
+    late("P8", "one-decision", "Each concluded job was committed or aborted, once, and never both; one given up before its start neither.", one_decision),
+    late("P9", "decision-follows-result", "Commit means success, abort means an error.", decision_follows_result),
+    late("P10", "clean-then-completion", "Clean comes once, after the decision; the completion function once, after clean and before the terminal event.", clean_then_completion),
+    late("P11", "prepare-once", "Prepare comes at most once, only after success, and before any commit of the group.", prepare_once),
+    late("P12", "commit-when-all-can", "No commit before every member's run ended well and was prepared.", commit_when_all_can),
     world("P13", "all-or-nothing", "All members of a group commit, or all abort.", all_or_nothing),
     edge("P14", "abort-once", "A group is brought down at most once, and stays so.", abort_once),
-    edge("P15", "peers-cancelled-first", "Before any member aborts, every member but the initiator is cancelled by force and was told.", peers_cancelled_first),
-    edge("P16", "terminal-event", "A started block job that concludes has announced it once, as cancelled exactly when cancelled by force; others announce nothing.", terminal_event),
+    late("P15", "peers-cancelled-first", "Before any member aborts, every member but the initiator is cancelled by force and was told.", peers_cancelled_first),
+    late("P16", "terminal-event", "A started block job that concludes has announced it once, as cancelled exactly when cancelled by force; others announce nothing.", terminal_event),
     edge("P17", "run-and-pauses", "Run comes once for a started job; pause and resume alternate inside it and around nothing else.", run_and_pauses),
     edge("P18", "parked-is-still", "A parked job does nothing before it leaves the park.", parked_is_still),
     edge("P19", "quiet-has-no-io", "From the acknowledgement of a pause to its release no I/O is in flight and none begins.", quiet_has_no_io),
     edge("P22", "ended-stays-ended", "Nothing enters a body whose run has ended.", ended_stays_ended),
-    edge("P24", "cancel-is-not-lost", "A forced cancel before the main loop took over the run, or before the decision, shows in the result.", cancel_is_not_lost),
+    late("P24", "cancel-is-not-lost", "A forced cancel before the main loop took over the run, or before the decision, shows in the result.", cancel_is_not_lost),
     world("P27", "callbacks-exclude-each-other", "Callbacks of the main loop never overlap, nor a decision its own job's run.", callbacks_exclude_each_other),
-    edge("P31", "event-follows-decision", "Never a commit reported as cancelled or failed, never an abort reported as success.", event_follows_decision),
+    late("P31", "event-follows-decision", "Never a commit reported as cancelled or failed, never an abort reported as success.", event_follows_decision),
     world("P32", "complete-after-cancel", "Complete is refused once a cancel was accepted.", complete_after_cancel),
     edge("P33", "park-follows-requests", "A job parks only while somebody (in QEMU also the block layer) wants it paused, and leaves only when nobody does.", park_follows_requests),
     world("P35", "waiting-verbs", "A waiting job refuses everything but cancel.", waiting_verbs),
-    edge("P36", "finalize-decides", "When finalize has been answered, no member is pending.", finalize_decides),
+    late("P36", "finalize-decides", "When finalize has been answered, no member is pending.", finalize_decides),
     edge("P37", "null-is-the-end", "A job vanishes only from concluded, or untouched from created.", null_is_the_end),
     world("P38", "unstarted-goes-silently", "A job cancelled before its start announces nothing and dismisses itself.", unstarted_goes_silently),
-    edge("P47", "newest-first", "Members are prepared and committed newest first; abort takes unstarted ones, then the newest.", newest_first),
+    late("P47", "newest-first", "Members are prepared and committed newest first; abort takes unstarted ones, then the newest.", newest_first),
     world("P48", "error-means-abort", "A concluded job has no error exactly when it was committed.", error_means_abort),
-    edge("D17", "complete-is-latched", "The driver is told to complete at most once.", complete_is_latched),
+    late("D17", "complete-is-latched", "The driver is told to complete at most once.", complete_is_latched),
     world("D18", "ended-is-waiting", "Once its run has ended a job can be cancelled, and nothing else.", ended_is_waiting),
-    edge("D20", "finalize-tells", "Finalize answers with the failure of a prepare it ran.", finalize_tells),
+    late("D20", "finalize-tells", "Finalize answers with the failure of a prepare it ran.", finalize_tells),
     world("D40", "no-late-pause", "A job whose run the main loop took over is not paused.", no_late_pause),
 }
 
@@ -320,6 +360,16 @@ const fn world(
         sentence,
         check: Check::World(check),
     }
+}
+
+/// As [`edge`], for what has nothing to say of a step that is not [`Edge::is_late`].
+const fn late(
+    id: &'static str,
+    name: &'static str,
+    sentence: &'static str,
+    check: fn(&Edge<'_>) -> bool,
+) -> Property {
+    edge(id, name, sentence, check)
 }
 
 const fn edge(
@@ -342,7 +392,7 @@ fn table(edge: &Edge<'_>) -> bool {
         _ => None,
     };
     let mut changed = None;
-    for (member, (before, after)) in edge.members().enumerate() {
+    for (member, before, after) in edge.members() {
         if before.status != after.status {
             if changed.is_some() || !before.status.may_become(after.status) {
                 return false;
@@ -354,7 +404,11 @@ fn table(edge: &Edge<'_>) -> bool {
 }
 
 fn pauses_are_owned(edge: &Edge<'_>) -> bool {
-    edge.members().enumerate().all(|(member, (before, after))| {
+    edge.members().all(|(member, before, after)| {
+        let lost = before.user_paused && !after.user_paused || before.holds & !after.holds != 0;
+        if !lost {
+            return true;
+        }
         let over = after.forced() || after.body == Body::Ended;
         let asked = |wanted: Request| match edge.made {
             Move::Ask(asked, request) => {
@@ -380,7 +434,7 @@ fn failed_means_paused(place: &Place<'_>) -> bool {
 
 fn cancel_rises(edge: &Edge<'_>) -> bool {
     edge.members()
-        .all(|(before, after)| before.cancel <= after.cancel)
+        .all(|(_, before, after)| before.cancel <= after.cancel)
 }
 
 fn parked_means_paused(place: &Place<'_>) -> bool {
@@ -549,16 +603,13 @@ fn quiet_has_no_io(edge: &Edge<'_>) -> bool {
             && history.ran()
             && !history.has(History::RUN_OVER);
     }
-    edge.after
-        .world
-        .jobs
-        .iter()
-        .all(|job| !job.status.is_parked() || job.in_flight == 0)
+    edge.members()
+        .all(|(_, _, after)| !after.status.is_parked() || after.in_flight == 0)
 }
 
 fn ended_stays_ended(edge: &Edge<'_>) -> bool {
     edge.members()
-        .all(|(before, after)| before.body != Body::Ended || after.body == Body::Ended)
+        .all(|(_, before, after)| before.body != Body::Ended || after.body == Body::Ended)
 }
 
 fn cancel_is_not_lost(edge: &Edge<'_>) -> bool {
@@ -615,7 +666,7 @@ fn complete_after_cancel(place: &Place<'_>) -> bool {
 }
 
 fn park_follows_requests(edge: &Edge<'_>) -> bool {
-    edge.members().all(|(before, after)| {
+    edge.members().all(|(_, before, after)| {
         if before.body != Body::Parked && after.body == Body::Parked {
             before.should_pause() || edge.before.profile.internal_pauses
         } else if before.body == Body::Parked && after.body != Body::Parked {
@@ -678,14 +729,16 @@ fn finalize_tells(edge: &Edge<'_>) -> bool {
 }
 
 fn null_is_the_end(edge: &Edge<'_>) -> bool {
-    edge.members().enumerate().all(|(member, (before, after))| {
-        if before.status == Status::Null {
-            return after.status == Status::Null && terminal(edge.output) != Some(member);
-        }
-        after.status != Status::Null
-            || before.status == Status::Concluded
-            || (before.status == Status::Created && !before.started())
-    })
+    let announced = terminal(edge.output).map(|member| edge.before.world.jobs[member].status);
+    announced != Some(Status::Null)
+        && edge.members().all(|(_, before, after)| {
+            if before.status == Status::Null {
+                return after.status == Status::Null;
+            }
+            after.status != Status::Null
+                || before.status == Status::Concluded
+                || (before.status == Status::Created && !before.started())
+        })
 }
 
 fn unstarted_goes_silently(place: &Place<'_>) -> bool {

@@ -129,6 +129,36 @@ pub fn judge(
     }
 }
 
+/// The verb a request is to the verb table.
+pub const fn verb(request: Request) -> Option<Verb> {
+    Some(match request {
+        Request::Pause => Verb::Pause,
+        Request::Resume => Verb::Resume,
+        Request::Cancel { .. } => Verb::Cancel,
+        Request::Complete => Verb::Complete,
+        Request::Finalize => Verb::Finalize,
+        Request::Dismiss => Verb::Dismiss,
+        Request::SetSpeed { .. } => Verb::SetSpeed,
+        Request::Change => Verb::Change,
+        _ => return None,
+    })
+}
+
+/// Whether [`judge`] can do anything but refuse or postpone a request in this status.
+pub(crate) const fn may_pass(request: Request, status: Status) -> bool {
+    match (verb(request), request) {
+        (Some(verb), _) => verb.permitted_in(status),
+        (None, Request::Create) => matches!(status, Status::Undefined),
+        (None, Request::Start | Request::EarlyFail) => matches!(status, Status::Created),
+        (None, _) => !matches!(status, Status::Undefined | Status::Null),
+    }
+}
+
+/// [`apply`] changes the job that is asked, and nothing else.
+pub(crate) const fn concerns_one(request: Request) -> bool {
+    !matches!(request, Request::Finalize)
+}
+
 /// A cancel has an unstarted member in hand: from the beginning of its callback on, nobody else
 /// starts it or gives it up (P28).
 fn in_hand(world: &World, member: usize) -> bool {

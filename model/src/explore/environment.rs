@@ -79,6 +79,22 @@ pub(super) const REQUESTS: [Request; 10] = [
     Request::SetSpeed { negative: false },
 ];
 
+/// Row = status, column = request: whether the verb table lets it through at all, so that most
+/// questions need not be put.
+const ASKED: [[bool; REQUESTS.len()]; Status::COUNT] = {
+    let mut asked = [[false; REQUESTS.len()]; Status::COUNT];
+    let mut status = 0;
+    while status < asked.len() {
+        let mut at = 0;
+        while at < REQUESTS.len() {
+            asked[status][at] = request::may_pass(REQUESTS[at], Status::ALL[status]);
+            at += 1;
+        }
+        status += 1;
+    }
+    asked
+};
+
 /// Everything that may happen next in `world`, requests included.
 pub(super) fn moves(
     world: &World,
@@ -131,8 +147,11 @@ pub(super) fn moves(
         visit,
     };
     for member in 0..world.jobs.len() {
-        for request in REQUESTS {
-            callers.ask(member, request);
+        let status = world.jobs[member].status;
+        for (request, asked) in REQUESTS.into_iter().zip(ASKED[status as usize]) {
+            if asked {
+                callers.ask(member, request);
+            }
         }
     }
     callers.ask_all();
@@ -177,12 +196,11 @@ struct Callers<'a> {
 
 impl Callers<'_> {
     /// Shows the visitor what came of a request.
-    fn offer(&mut self, made: Move, output: Option<Output>) {
-        for job in &mut self.next.jobs {
+    fn offer(&mut self, made: Move, output: Option<Output>, mut changed: Changed) {
+        let mut next = Next::new(&mut self.next, &mut changed);
+        for job in next.changed_jobs() {
             job.note(self.view, self.profile);
         }
-        let mut changed = Changed::Anything;
-        let mut next = Next::new(&mut self.next, &mut changed);
         forget(&mut next, self.bounds);
         (self.visit)(made, next, output);
     }
@@ -203,25 +221,41 @@ impl Callers<'_> {
             Request::SetSpeed { .. } if !self.bounds.set_speed => return,
             _ => {}
         }
+        let made = Move::Ask(Some(member), request);
         let edges = self.bounds.callback_edges;
-        let state = match judge(world, member, request, false, self.profile) {
+        let (state, output) = match judge(world, member, request, false, self.profile) {
             Effect::Refuse(_) | Effect::NotNow => return,
-            Effect::Callback { forced, .. } if edges => CallState::Accepted { forced },
-            Effect::Callback { forced, .. } => CallState::Told { forced },
-            Effect::Apply => CallState::Issued,
+            Effect::Callback { forced, .. } if edges => (CallState::Accepted { forced }, None),
+            Effect::Callback { forced, callback } => (
+                CallState::Told { forced },
+                Some(Output::Begin(member, callback)),
+            ),
+            Effect::Apply => {
+                self.next.copy_from(world);
+                let state = request::apply(&mut self.next, member, request);
+                let (before, after) = (world.jobs[member].status, self.next.jobs[member].status);
+                let output = (before != after).then_some(Output::Status(member, after));
+                if matches!(state, CallState::Answered(_)) {
+                    let changed = if request::concerns_one(request) {
+                        Changed::Member(member)
+                    } else {
+                        Changed::Anything
+                    };
+                    self.offer(made, output, changed);
+                    return;
+                }
+                self.call(member, request, state);
+                self.offer(made, output, Changed::Anything);
+                return;
+            }
         };
         self.next.copy_from(world);
-        let (state, output) = if state == CallState::Issued {
-            let before = world.jobs[member].status;
-            let state = request::apply(&mut self.next, member, request);
-            let after = self.next.jobs[member].status;
-            let output = (before != after).then_some(Output::Status(member, after));
-            (state, output)
-        } else {
-            let callback = request::callback(request).filter(|_| !edges);
-            let output = callback.map(|callback| Output::Begin(member, callback));
-            (state, output)
-        };
+        self.call(member, request, state);
+        self.offer(made, output, Changed::Anything);
+    }
+
+    /// A call is under way from now on.
+    fn call(&mut self, member: usize, request: Request, state: CallState) {
         self.next.calls.push(Call {
             thread: 0,
             member: Some(member as u16),
@@ -229,7 +263,6 @@ impl Callers<'_> {
             block: false,
             state,
         });
-        self.offer(Move::Ask(Some(member), request), output);
     }
 
     /// Requests that concern every member: start, `pause_all`, `resume_all`.
@@ -258,7 +291,7 @@ impl Callers<'_> {
         self.next.copy_from(self.world);
         request::apply_to_all(&mut self.next, request);
         if self.next.jobs != self.world.jobs {
-            self.offer(Move::Ask(None, request), None);
+            self.offer(Move::Ask(None, request), None, Changed::Anything);
         }
     }
 }

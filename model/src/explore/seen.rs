@@ -67,10 +67,15 @@ impl Seen {
     pub(super) fn insert_all(&mut self, batch: &[u64], mut new: impl FnMut(usize)) {
         let mut looks = core::mem::take(&mut self.batch);
         looks.clear();
-        looks.extend(batch.chunks_exact(self.stride).map(|words| {
-            let hash = Seen::hash(words);
-            (hash, self.slots[hash as usize & self.mask])
-        }));
+        looks.extend(
+            batch
+                .chunks_exact(self.stride)
+                .map(|words| (Seen::hash(words), 0)),
+        );
+        // Nothing but the reads, so that as many as possible are under way.
+        for (hash, slot) in &mut looks {
+            *slot = self.slots[*hash as usize & self.mask];
+        }
         for (words, (hash, slot)) in batch.chunks_exact(self.stride).zip(&mut looks) {
             let known = *slot != 0 && *slot & TAG == *hash & TAG && self.is(*slot, words);
             // From here on: whether it is known.
