@@ -7,7 +7,9 @@
 //! | [`status`] | the eleven statuses and their transition table |
 //! | [`verb`] | what may be asked in which status, and how a refusal reads |
 //! | [`vocabulary`] | callbacks, events, requests |
+//! | [`error_policy`] | what becomes of an I/O error |
 //! | [`profile`] | what differs between implementations |
+//! | [`resource`] | what jobs hold, and who may hold the same |
 //! | [`state`] | jobs, their transaction, calls under way |
 //! | [`request`] | what a request does |
 //! | [`step`] | everything that may happen next |
@@ -19,6 +21,7 @@
 //! | [`hash`] | fast hashing for the two searches |
 
 pub mod accept;
+pub mod error_policy;
 pub mod explore;
 pub mod hash;
 pub mod lifecycle;
@@ -26,12 +29,14 @@ pub mod profile;
 pub mod property;
 pub mod render;
 pub mod request;
+pub mod resource;
 pub mod state;
 pub mod status;
 pub mod step;
 pub mod verb;
 pub mod vocabulary;
 
+pub use error_policy::{ErrorPolicy, IoStatus};
 pub use lifecycle::Lifecycle;
 pub use profile::Profile;
 pub use status::Status;
