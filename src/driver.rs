@@ -28,6 +28,8 @@ use std::num::NonZeroI32;
 use crate::sync::Arc;
 
 pub use crate::engine::context::{Finish, Flow, Ready, RunContext, Running};
+pub use crate::engine::io_error::{AfterError, IoSide, Retries};
+pub use blockjob_model::{ErrorAction, ErrorPolicy};
 
 /// What a job does. See the [module](self) for threads and multiplicity.
 pub trait Driver: Send + Sync + 'static {

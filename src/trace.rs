@@ -94,14 +94,25 @@ pub enum Call<'a> {
         can_complete: bool,
         /// The job has a completion function.
         completion: bool,
+        /// It is a block job.
+        block: bool,
+        /// It is internal: `job` is a name that is no id.
+        internal: bool,
+        /// The speed limit it begins with, 0 for none.
+        speed_bytes_per_s: i64,
     },
     /// `cancel`.
     Cancel {
         /// By force.
         force: bool,
     },
+    /// `set-speed`.
+    SetSpeed {
+        /// The limit, 0 for none.
+        bytes_per_s: i64,
+    },
     /// Any other: `start`, `early-fail`, `pause`, `resume`, `complete`, `finalize`, `dismiss`,
-    /// `set-speed`, `pause-all`, `resume-all`.
+    /// `reset-io-status`, `pause-all`, `resume-all`.
     Plain(&'static str),
 }
 
@@ -111,6 +122,7 @@ impl Call<'_> {
         match self {
             Call::Create { .. } => "create",
             Call::Cancel { .. } => "cancel",
+            Call::SetSpeed { .. } => "set-speed",
             Call::Plain(verb) => verb,
         }
     }

@@ -363,7 +363,7 @@ fn a_limited_copy_takes_its_time_and_a_lifted_limit_ends_the_wait() {
         driver,
         &Arc::default(),
         &Arc::default(),
-        JobOptions::new("copy").speed(total * 3),
+        JobOptions::new("copy").speed(total.cast_signed() * 3),
         |_| (),
     );
     assert_eq!(job.outcome(), Some(Ok(())));

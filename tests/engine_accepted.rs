@@ -69,6 +69,9 @@ impl Entry {
                 ..JobSpec::PLAIN
             }),
             TraceStep::Call(Call::Cancel { force }) => Line::Call(Request::Cancel { force }),
+            TraceStep::Call(Call::SetSpeed { bytes_per_s }) => Line::Call(Request::SetSpeed {
+                negative: bytes_per_s < 0,
+            }),
             TraceStep::Call(Call::Plain(verb)) => Line::Call(match verb {
                 "start" => Request::Start,
                 "pause" => Request::Pause,
@@ -76,7 +79,6 @@ impl Entry {
                 "complete" => Request::Complete,
                 "finalize" => Request::Finalize,
                 "dismiss" => Request::Dismiss,
-                "set-speed" => Request::SetSpeed { negative: false },
                 "pause-all" => Request::Hold { token: 0 },
                 "resume-all" => Request::Release { token: 0 },
                 other => panic!("{other}"),
@@ -243,7 +245,7 @@ fn verb(job: &RecordingHandle, dice: &mut Dice) -> Result<(), EngineError> {
         8 => job.complete(),
         9 => job.finalize(),
         10 => job.dismiss(),
-        _ => job.set_speed(dice.roll(3)),
+        _ => job.set_speed(dice.roll(3).cast_signed()),
     }
 }
 

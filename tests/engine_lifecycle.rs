@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use blockjob::driver::{Driver, Errno, Flow, JobError, RunContext};
+use blockjob::driver::{Driver, Errno, Flow, IoSide, JobError, RunContext};
 use blockjob::engine::{CancelMode, EngineError, JobHandle, JobOptions, Manager, ManagerConfig};
-use blockjob::model::{ErrorAction, Status, Verb};
+use blockjob::model::{ErrorAction, ErrorPolicy, IoStatus, Status, Verb};
 
 use engine_support::{Bench, Puppet, Step, io_error, refusal};
 
@@ -129,10 +129,10 @@ fn manual_finalize_and_manual_dismiss_wait_for_their_user() {
             "j0 s:concluded",
         ]
     );
-    assert!(bench.manager.job("j0").is_some());
+    assert!(bench.manager.job("j0").is_ok());
     job.dismiss().unwrap();
     assert_eq!(bench.log.take(), ["j0 s:null"]);
-    assert!(bench.manager.job("j0").is_none());
+    assert!(bench.manager.job("j0").is_err());
     assert_eq!(refusal(job.dismiss()), "Job not found");
     bench.finish();
 }
@@ -710,7 +710,7 @@ impl Driver for Sleeper {
 }
 
 /// Whether setting the speed from `old` to `new` ends a sleep.
-fn wakes(old: u64, new: u64) -> bool {
+fn wakes(old: i64, new: i64) -> bool {
     let (manager, mut main_loop) = Manager::new(ManagerConfig::default());
     let woke = Arc::new(AtomicBool::new(false));
     let driver = Sleeper(Arc::clone(&woke));
@@ -721,7 +721,7 @@ fn wakes(old: u64, new: u64) -> bool {
     job.set_speed(new).unwrap();
     // A sleeper that was woken is busy from then on, until it has said so.
     let woken = job.info().busy || woke.load(Ordering::Acquire);
-    assert_eq!(job.info().speed_bytes_per_s, new);
+    assert_eq!(job.info().speed_bytes_per_s, new.cast_unsigned());
     job.cancel(CancelMode::Force).unwrap();
     main_loop.run_until_idle();
     woken
@@ -921,8 +921,10 @@ fn a_stop_error_pauses_until_the_user_resumes() {
             "failing"
         }
         fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
-            context.report_io_error("read", ErrorAction::Ignore);
-            context.report_io_error("write", ErrorAction::Stop);
+            let ignored = context.error_action(ErrorPolicy::Ignore, IoSide::Read, Errno::IO);
+            assert_eq!(ignored, ErrorAction::Ignore);
+            let stopped = context.error_action(ErrorPolicy::Auto, IoSide::Write, Errno::NO_SPACE);
+            assert_eq!(stopped, ErrorAction::Stop);
             let _ = context.pause_point();
             self.0.store(true, Ordering::Release);
             Ok(())
@@ -940,11 +942,11 @@ fn a_stop_error_pauses_until_the_user_resumes() {
         bench.log.take()[2..],
         ["j0 BLOCK_JOB_ERROR", "j0 BLOCK_JOB_ERROR", "j0 s:paused"]
     );
-    assert!(job.info().io_failed && job.info().user_paused);
+    assert!(job.info().io_status == IoStatus::NoSpace && job.info().user_paused);
     assert_eq!(refusal(job.pause()), "Job is already paused");
     assert!(!driver.0.load(Ordering::Acquire));
     job.resume().unwrap();
-    assert!(!job.info().io_failed && !job.info().user_paused);
+    assert!(job.info().io_status == IoStatus::Ok && !job.info().user_paused);
     bench.finish();
     assert_eq!(job.outcome(), Some(Ok(())));
 }

@@ -122,7 +122,7 @@ impl Bench {
     }
 
     fn start(&self, options: JobOptions, turns: u64) -> RecordingHandle {
-        let recorder = self.recorder(options.id(), None);
+        let recorder = self.recorder(options.id().unwrap(), None);
         self.manager
             .create(options, Count::new(recorder, turns))
             .unwrap()

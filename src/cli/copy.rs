@@ -179,7 +179,9 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         .map_err(|error| Failure::new(format!("cannot listen to signals: {}", sentence(&error))))?;
     let jobs = session
         .start(plan, |index| {
-            JobOptions::new(format!("copy{index}")).speed(arguments.speed)
+            // Nothing is as fast as what would not fit.
+            let speed = i64::try_from(arguments.speed).unwrap_or(i64::MAX);
+            JobOptions::new(format!("copy{index}")).speed(speed)
         })
         .map_err(|error| refusal(&error))?;
     controls.hand_to(jobs.iter().map(|job| job.handle.clone()).collect());

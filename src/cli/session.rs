@@ -67,21 +67,20 @@ pub fn start(
     let drivers = plan.drivers()?;
     let reports: Vec<_> = drivers.iter().map(Backup::report).collect();
     let record_io = |driver: Backup, options: &JobOptions, group: Option<&str>| match trace {
-        Some(sink) => driver.record_io(Arc::clone(sink), options.id(), group.map(str::to_owned)),
+        Some(sink) => driver.record_io(
+            Arc::clone(sink),
+            options.id().unwrap_or_default(),
+            group.map(str::to_owned),
+        ),
         None => driver,
     };
-    let refused = |id: String| {
-        |error: EngineError| CopyError::Job {
-            id,
-            reason: error.to_string(),
-        }
-    };
+    let refused = |id: String| move |error: EngineError| CopyError::refused(id, &error);
     let alone = drivers.len() == 1;
     let mut transaction = manager.transaction();
     let mut created = None;
     for (index, driver) in drivers.into_iter().enumerate() {
-        let options = options(index);
-        let refused = refused(options.id().to_owned());
+        let options = driver.hold(options(index))?;
+        let refused = refused(options.id().unwrap_or_default().to_owned());
         if alone {
             let driver = record_io(driver, &options, None);
             created = Some(manager.create(options, driver).map_err(refused)?);

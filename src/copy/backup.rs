@@ -7,8 +7,10 @@
 //! With a speed limit only the body works: a limit needs no second worker, and the body's sleep is the one that
 //! pause, cancel and a new limit can end.
 
+use super::error::CopyError;
 use super::error::cause_text;
 use super::group::{CommitGroup, Member};
+use super::holding::resources;
 use super::options::{CopyOptions, Durability, Sparse};
 use super::piece::{Piece, Pieces};
 use super::replace::Replacement;
@@ -17,7 +19,7 @@ use super::source::Source;
 use super::target::InPlace;
 use super::zero::{BLOCK_BYTES, runs};
 use crate::driver::{Driver, Errno, Flow, JobError, RunContext};
-use crate::engine::{LaneGate, Progress};
+use crate::engine::{JobOptions, LaneGate, Progress};
 use crate::io::buffer::AlignedBuffer;
 use crate::io::durable;
 use crate::io::extent::{ExtentKind, punch_hole};
@@ -112,6 +114,21 @@ impl Backup {
             group,
         });
         self
+    }
+
+    /// `options` for the job of this copy: with source and target as its resources, so that the manager refuses other
+    /// copies that would get in its way.
+    ///
+    /// # Errors
+    /// The target's folder cannot be looked at.
+    pub fn hold(&self, mut options: JobOptions) -> Result<JobOptions, CopyError> {
+        // `clean` closes the two ends, and comes after the job's creation.
+        if let Some(open) = &*self.open() {
+            for resource in resources(&open.source, &open.target)? {
+                options = options.resource(resource);
+            }
+        }
+        Ok(options)
     }
 
     /// The running account, which outlives the driver.

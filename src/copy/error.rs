@@ -5,6 +5,7 @@
 //! that job's [`JobError`](crate::driver::JobError).
 
 use crate::driver::Errno;
+use crate::engine::EngineError;
 use crate::io::stat::FileKind;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -226,6 +227,14 @@ pub enum CopyError {
     /// Nothing to do: no pairs.
     #[error("nothing to copy: no pair of source and target")]
     NoPairs,
+    /// Another copy of the same manager is in the way.
+    #[error("{reason}")]
+    Busy {
+        /// The source or target that it holds.
+        path: PathBuf,
+        /// The manager's words.
+        reason: String,
+    },
     /// The manager refused a job, for its id for instance.
     #[error("job {id} cannot be created: {reason}")]
     Job {
@@ -256,6 +265,21 @@ fn limit_text(limit: Option<u64>) -> String {
 }
 
 impl CopyError {
+    /// The manager refused to create the job `id`.
+    pub fn refused(id: impl Into<String>, error: &EngineError) -> CopyError {
+        let reason = error.to_string();
+        match error {
+            EngineError::ResourceTaken { name, .. } => CopyError::Busy {
+                path: name.into(),
+                reason,
+            },
+            _ => CopyError::Job {
+                id: id.into(),
+                reason,
+            },
+        }
+    }
+
     /// What the user can do about it, as a short imperative sentence.
     pub fn way_out(&self) -> &'static str {
         if let Self::Folder { cause, .. }
@@ -322,6 +346,7 @@ impl CopyError {
             Self::Temporary { .. } => "check that files can be made in the target's folder",
             Self::Option { .. } => "choose a value in the range",
             Self::NoPairs => "name at least one source and target",
+            Self::Busy { .. } => "wait until the other copy has ended, or cancel it",
             Self::Job { .. } => "choose another job id",
         }
     }
@@ -351,7 +376,8 @@ impl CopyError {
             | Self::NoRoom { path, .. }
             | Self::TooLarge { path, .. }
             | Self::Metadata { path, .. }
-            | Self::Temporary { path, .. } => Some(path),
+            | Self::Temporary { path, .. }
+            | Self::Busy { path, .. } => Some(path),
             Self::Option { .. } | Self::NoPairs | Self::Job { .. } => None,
         }
     }

@@ -7,6 +7,7 @@
 //! | `target`, `source` | what a path means, and every reason to refuse it |
 //! | `replace` | the new file beside its target, and the exchange of their names |
 //! | `group` | the exchange of all names of a transaction, or of none |
+//! | `holding` | what a copy keeps from other jobs of its manager |
 //! | `metadata` | what the new file inherits |
 //! | `leftover` | what a copy that died left beside its target |
 //! | `piece`, `zero` | cutting the work; finding zeros |
@@ -52,6 +53,7 @@
 mod backup;
 mod error;
 mod group;
+mod holding;
 mod leftover;
 mod metadata;
 mod options;

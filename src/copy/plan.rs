@@ -162,8 +162,8 @@ impl CopyPlan {
     /// the pairs. Any thread.
     ///
     /// # Errors
-    /// A temporary file that cannot be made or given the target's metadata, or a job the manager refuses. Nothing is
-    /// left of those made before.
+    /// A temporary file that cannot be made or given the target's metadata, or a job the manager refuses: for its id,
+    /// or because another of its copies is in the way. Nothing is left of those made before.
     pub fn start(
         self,
         manager: &Manager,
@@ -190,8 +190,8 @@ impl CopyPlan {
         let mut reports = Vec::with_capacity(drivers.len());
         let mut created = None;
         for (index, mut driver) in drivers.into_iter().enumerate() {
-            let options = options(index);
-            let id = options.id().to_owned();
+            let options = driver.hold(options(index))?;
+            let id = options.id().unwrap_or_default().to_owned();
             reports.push(driver.report());
             if let Some(sink) = &io_trace {
                 let group = (!alone).then(|| transaction.name().to_owned());
@@ -205,10 +205,7 @@ impl CopyPlan {
             } else {
                 transaction.create(options, driver).map(drop)
             };
-            answer.map_err(|error| CopyError::Job {
-                id,
-                reason: error.to_string(),
-            })?;
+            answer.map_err(|error| CopyError::refused(id, &error))?;
         }
         let handles = match created {
             Some(job) => vec![job.start()],
@@ -222,7 +219,7 @@ impl CopyPlan {
     }
 
     /// Makes the temporary files and the drivers, one per pair, which commit together: for callers who create the
-    /// jobs themselves, in one transaction. Dropping a driver removes its temporary file.
+    /// jobs themselves, in one transaction, with options that [`Backup::hold`] was given. Dropping a driver removes its temporary file.
     ///
     /// # Errors
     /// As [`start`](Self::start), without the manager's.
@@ -310,7 +307,7 @@ fn check_apart(checked: &[Checked]) -> Result<(), CopyError> {
                         .as_ref()
                         .is_none_or(|existing| written.insert(existing.identity))
             }
-            Target::InPlace(target) => written.insert(target.identity),
+            Target::InPlace(target) => written.insert(target.stat.identity),
         };
         if !first {
             return Err(CopyError::TargetTwice { path: path() });
@@ -322,7 +319,7 @@ fn check_apart(checked: &[Checked]) -> Result<(), CopyError> {
         };
         if let Some(reader) = checked
             .iter()
-            .find(|one| one.source.stat.identity == target.identity)
+            .find(|one| one.source.stat.identity == target.stat.identity)
         {
             return Err(CopyError::SourceIsTarget {
                 path: reader.planned.pair.source.clone(),

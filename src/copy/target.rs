@@ -63,7 +63,7 @@ impl Existing {
 pub(super) struct InPlace {
     pub file: File,
     pub path: PathBuf,
-    pub identity: Identity,
+    pub stat: Stat,
 }
 
 /// Finds what `path` means as a target for `source`.
@@ -336,7 +336,7 @@ fn in_place(path: &Path, source: &Source) -> Result<InPlace, CopyError> {
     Ok(InPlace {
         file,
         path: own(),
-        identity: now.identity,
+        stat: now,
     })
 }
 

@@ -25,6 +25,7 @@ use blockjob_model::{ErrorAction, Event, Status};
 
 use super::context::{Finish, Flow, RunContext};
 use super::control::ControlWord;
+use super::io_error::IoSide;
 use super::main_loop::Task;
 use super::monitor::{CancelLevel, JobCore, Monitor, Parked};
 use super::stage::{self, Active};
@@ -266,15 +267,15 @@ impl Body {
 
     /// Protocol 6: { event; for a stop: the user's pause, and the error it stands for } . The pause and the
     /// error share one slot (decision 8), so one resume releases both (decision 39).
-    pub(super) fn io_error(&self, operation: &str, action: ErrorAction) {
+    pub(super) fn io_error(&self, side: IoSide, action: ErrorAction, no_space: bool) {
         let mut guard = self.monitor.lock();
         self.monitor
-            .announce_io_error(&self.core, action, operation);
+            .announce_io_error(&self.core, action, side.name());
         if action == ErrorAction::Stop
             && let Some(job) = guard.job_mut(self.core.key)
         {
             job.user_paused = true;
-            job.io_failed = true;
+            job.io_status = job.io_status.after_stop(no_space);
             job.publish();
         }
     }

@@ -16,12 +16,14 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use blockjob_model::ErrorAction;
+use blockjob_model::{ErrorAction, ErrorPolicy};
 
 use super::body::Body;
 use super::gate::LaneGate;
+use super::io_error::{AfterError, IoSide, Retries};
 use super::monitor::JobCore;
 use super::progress::Progress;
+use crate::driver::{Errno, JobError};
 use crate::sync::Arc;
 
 pub use super::stage::{Ready, Running};
@@ -157,11 +159,51 @@ impl<'job, S> RunContext<'job, S> {
         }
     }
 
-    /// An I/O error, and what the driver's policy makes of it (SEMANTICS.md §8): announces
-    /// `BLOCK_JOB_ERROR`, and for [`ErrorAction::Stop`] takes the user's pause, which the next pause
-    /// point honours; after the user's resume the driver retries. `operation` is `read` or `write`.
-    pub fn report_io_error(&self, operation: &str, action: ErrorAction) {
-        self.body.io_error(operation, action);
+    /// An I/O error, and what the user's policy makes of it (SEMANTICS.md §8). Announces
+    /// `BLOCK_JOB_ERROR`, whatever the action.
+    ///
+    /// [`ErrorAction::Report`]: return the error. [`ErrorAction::Ignore`]: go on; who tries the same
+    /// again does so with a limit ([`after_error`](Self::after_error) has one).
+    /// [`ErrorAction::Stop`]: the job has taken its user's pause, if that was free, and remembers the
+    /// first such error until the user resumes; the next pause point parks, and then the driver tries
+    /// again.
+    #[must_use = "the engine retries nothing and fails nothing: the driver does"]
+    pub fn error_action(&self, policy: ErrorPolicy, side: IoSide, errno: Errno) -> ErrorAction {
+        let no_space = errno == Errno::NO_SPACE;
+        let action = policy.action(no_space);
+        self.body.io_error(side, action, no_space);
+        action
+    }
+
+    /// [`error_action`](Self::error_action), and what a driver that retries does about it: says that
+    /// the run is to end, or returns when the piece is to be tried again, after the user's resume or
+    /// the delay of `retries`. An error that `ignore` has let pass as often as `retries` allows is
+    /// reported after all (decision 32). Call [`Retries::reset`] for each piece that goes through.
+    pub fn after_error(
+        &mut self,
+        policy: ErrorPolicy,
+        side: IoSide,
+        error: JobError,
+        retries: &mut Retries,
+    ) -> AfterError {
+        let no_space = error.errno == Errno::NO_SPACE;
+        let (action, delay) = match policy.action(no_space) {
+            ErrorAction::Ignore => match retries.spend() {
+                Some(delay) => (ErrorAction::Ignore, delay),
+                None => (ErrorAction::Report, Duration::ZERO),
+            },
+            action => (action, Duration::ZERO),
+        };
+        self.body.io_error(side, action, no_space);
+        match action {
+            ErrorAction::Report => return AfterError::GiveUp(error),
+            ErrorAction::Stop => retries.reset(),
+            ErrorAction::Ignore => {}
+        }
+        match self.sleep(delay) {
+            Flow::Continue => AfterError::Retry,
+            Flow::Cancelled => AfterError::Cancelled,
+        }
     }
 
     /// Whether a cancel was requested, softly or by force. One load.

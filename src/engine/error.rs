@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use blockjob_model::Refusal;
+use blockjob_model::resource::Conflict;
 
 use crate::driver::JobError;
 
@@ -36,6 +37,30 @@ pub enum EngineError {
         /// The id.
         id: String,
     },
+    /// The job has no id, is not internal, and has no resource to be called by.
+    IdRequired,
+    /// The job is internal and has an id all the same.
+    IdOfInternalJob {
+        /// The id.
+        id: String,
+    },
+    /// The job is internal and waits for its user at the end, whom it does not have.
+    ManualInternalJob,
+    /// The job is internal; queries do not show it.
+    InternalJob,
+    /// No block job has this id (any more): the answer of the `block-job-*` commands, which do not see
+    /// other jobs.
+    BlockJobNotFound {
+        /// The id.
+        id: String,
+    },
+    /// Another job holds what this one wants.
+    ResourceTaken {
+        /// The resource's name.
+        name: String,
+        /// In what way.
+        conflict: Conflict,
+    },
     /// The transaction was aborted before it started; it takes no members any more.
     TransactionOver,
     /// The call would wait for the main loop on the main loop itself.
@@ -50,13 +75,11 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// The QMP error class. Every error of the engine is `GenericError`: an unknown id in a
-    /// `block-job-*` command, the one exception, is for the QMP layer to answer.
+    /// The QMP error class: `GenericError`, and `DeviceNotActive` for an unknown block job.
     pub fn class(&self) -> &'static str {
-        match self {
-            EngineError::Refused { refusal, .. } => refusal.class(false),
-            _ => "GenericError",
-        }
+        let block_job = matches!(self, EngineError::BlockJobNotFound { .. });
+        self.refusal()
+            .map_or("GenericError", |refusal| refusal.class(block_job))
     }
 
     /// The refusal, if it is one that the specification knows.
@@ -64,6 +87,7 @@ impl EngineError {
         match self {
             EngineError::Refused { refusal, .. } => Some(*refusal),
             EngineError::PrepareFailed { .. } => Some(Refusal::PrepareFailed),
+            EngineError::BlockJobNotFound { .. } => Some(Refusal::NotFound),
             _ => None,
         }
     }
@@ -81,6 +105,21 @@ impl fmt::Display for EngineError {
             EngineError::InvalidId { id } => write!(formatter, "Invalid job ID '{id}'"),
             EngineError::DuplicateId { id } => {
                 write!(formatter, "Job ID '{id}' already in use")
+            }
+            EngineError::IdRequired => formatter.write_str("An explicit job ID is required"),
+            EngineError::IdOfInternalJob { .. } => {
+                formatter.write_str("Cannot specify job ID for internal job")
+            }
+            EngineError::ManualInternalJob => formatter.write_str(
+                "An internal job has no user who could finalize or dismiss it; \
+                 create it without manual-finalize and manual-dismiss",
+            ),
+            EngineError::InternalJob => formatter.write_str("Cannot query QEMU internal jobs"),
+            EngineError::BlockJobNotFound { id } => {
+                formatter.write_str(&Refusal::NotFound.text(id, true))
+            }
+            EngineError::ResourceTaken { name, conflict } => {
+                formatter.write_str(&conflict.text(name))
             }
             EngineError::TransactionOver => {
                 formatter.write_str("the transaction was aborted before it started")

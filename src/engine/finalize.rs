@@ -48,6 +48,7 @@ pub(super) fn exit<'a>(
             announce_pending(monitor, guard, group)
         }
         Err(failing) => {
+            job.error = Some(failing.error().clone());
             job.stage = Stage::Failing(failing);
             guard.transition(monitor, key, Status::Aborting);
             begin_abort(monitor, guard, group, Some(key))
@@ -115,6 +116,7 @@ pub(super) fn decide<'a>(
             Ok(prepared) => job.stage = Stage::Prepared(prepared),
             Err(failed) => {
                 let error = failed.error().clone();
+                job.error = Some(error.clone());
                 job.stage = Stage::Failing(Failing::Failed(failed));
                 return (begin_abort(monitor, guard, group, Some(*key)), Err(error));
             }
@@ -212,6 +214,7 @@ fn pump_abort<'a>(
                 return guard;
             }
         };
+        job.error = Some(failing.error().clone());
         guard.transition(monitor, key, Status::Aborting);
         guard = finish(monitor, guard, key, Decision::Abort(failing));
     }
@@ -245,9 +248,15 @@ fn finish<'a>(
     };
     let core = job.core.clone();
     let completion = job.completion.take();
+    let holds = job.held.is_some();
     let cleaned;
     (guard, cleaned) = monitor.outside(guard, || {
         let cleaned = decision.carry_out(&*core.driver);
+        if holds {
+            // Before the completion function, which may create the next job on them.
+            let released = monitor.lock().release(key);
+            drop(released);
+        }
         if let Some(completion) = completion {
             infallible("completion", || completion(cleaned.outcome()));
         }

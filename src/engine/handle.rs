@@ -6,6 +6,7 @@ use blockjob_model::Status;
 
 use super::error::EngineError;
 use super::monitor::{JobCore, Monitor};
+use super::query::{self, JobInfo, QueriedBlockJob};
 use super::verbs::{self, Request};
 use crate::driver::JobOutcome;
 use crate::sync::Arc;
@@ -35,48 +36,12 @@ pub struct JobHandle {
     core: Arc<JobCore>,
 }
 
-/// A job as queries report it, taken in one moment (SEMANTICS.md §2.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobInfo {
-    /// The id.
-    pub id: String,
-    /// The driver's type.
-    pub job_type: &'static str,
-    /// The name of the transaction, if the job was created in one.
-    pub group: Option<String>,
-    /// The status; `null` once the job is gone.
-    pub status: Status,
-    /// The body runs, or has been woken: false while it is parked, sleeps or waits, has not
-    /// started, or has ended (decision 26: it does not say whether the job will go on).
-    pub busy: bool,
-    /// The user's pause, or a stop error, holds the job.
-    pub user_paused: bool,
-    /// Anybody wants the job paused: with `running` this reads "pause requested, not reached".
-    pub pause_requested: bool,
-    /// The error policy stopped the job.
-    pub io_failed: bool,
-    /// A cancel was requested, softly or by force.
-    pub cancel_requested: bool,
-    /// Bytes done.
-    pub current_bytes: u64,
-    /// Bytes in total, as far as known.
-    pub total_bytes: u64,
-    /// The speed limit, 0 for none.
-    pub speed_bytes_per_s: u64,
-    /// Whether the group decides by itself as far as this member is concerned.
-    pub auto_finalize: bool,
-    /// Whether the job dismisses itself.
-    pub auto_dismiss: bool,
-    /// How it ended, once it has concluded.
-    pub outcome: Option<JobOutcome>,
-}
-
 impl JobHandle {
     pub(super) fn new(monitor: Arc<Monitor>, core: Arc<JobCore>) -> JobHandle {
         JobHandle { monitor, core }
     }
 
-    /// The id.
+    /// The id; of an internal job the name it has in traces.
     pub fn id(&self) -> &str {
         &self.core.id
     }
@@ -86,28 +51,24 @@ impl JobHandle {
         verbs::status(&self.monitor, self.core.key)
     }
 
-    /// Everything a query reports.
+    /// Whether the `block-job-*` commands may speak of it.
+    pub fn is_block_job(&self) -> bool {
+        self.core.kind.block
+    }
+
+    /// Everything there is to say about the job, also an internal one.
     pub fn info(&self) -> JobInfo {
-        let guard = self.monitor.lock();
-        let job = guard.job(self.core.key);
-        let core = &self.core;
-        JobInfo {
-            id: core.id.clone(),
-            job_type: core.job_type,
-            group: core.group_name.as_deref().map(str::to_owned),
-            status: job.map_or(Status::Null, |job| job.status),
-            busy: job.is_some_and(super::monitor::Job::is_busy),
-            user_paused: job.is_some_and(|job| job.user_paused),
-            pause_requested: job.is_some_and(super::monitor::Job::should_pause),
-            io_failed: job.is_some_and(|job| job.io_failed),
-            cancel_requested: core.control.is_cancel_requested(),
-            current_bytes: core.progress.current(),
-            total_bytes: core.progress.total(),
-            speed_bytes_per_s: core.speed_bytes_per_s.get(),
-            auto_finalize: core.auto_finalize,
-            auto_dismiss: core.auto_dismiss,
-            outcome: core.outcome.get().cloned(),
-        }
+        query::info(&self.monitor, &self.core)
+    }
+
+    /// The job's line of `query-block-jobs`.
+    ///
+    /// # Errors
+    ///
+    /// `Cannot query QEMU internal jobs`; `Block job '%s' not found` for a job that is no block job or
+    /// is gone.
+    pub fn query(&self) -> Result<QueriedBlockJob, EngineError> {
+        query::one_block_job(&self.monitor.lock(), &self.core)
     }
 
     /// Bytes done and bytes in total, without any lock.
@@ -177,13 +138,24 @@ impl JobHandle {
         self.request(Request::Dismiss)
     }
 
-    /// `block-job-set-speed`, in bytes per second, 0 for no limit.
+    /// `block-job-set-speed`, in bytes per second, 0 for no limit. Ends the job's sleep if the limit is
+    /// lifted or raised (SEMANTICS.md §9.1), and never its pause.
     ///
     /// # Errors
     ///
-    /// The verb table's refusal.
-    pub fn set_speed(&self, bytes_per_s: u64) -> Result<(), EngineError> {
+    /// The verb table's refusal, then `Parameter 'speed' expects a non-negative value`.
+    pub fn set_speed(&self, bytes_per_s: i64) -> Result<(), EngineError> {
         self.request(Request::SetSpeed { bytes_per_s })
+    }
+
+    /// Forgets the error that stopped the job, as the VM's `cont` does, and leaves it paused: its user
+    /// resumes it (SEMANTICS.md §8). Nothing happens where no error is remembered. Any thread, at once.
+    ///
+    /// # Errors
+    ///
+    /// `Job not found`, once the job is gone.
+    pub fn reset_io_status(&self) -> Result<(), EngineError> {
+        verbs::reset_io_status(&self.monitor, &self.core)
     }
 
     /// Ends the body's sleep or wait early, or the next one if it is busy. Any thread.

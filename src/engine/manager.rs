@@ -2,17 +2,21 @@
 
 use std::fmt;
 
-use blockjob_model::Status;
+use blockjob_model::resource::Sharing;
+use blockjob_model::{IoStatus, Refusal, Status};
 
 use super::control::ControlWord;
 use super::error::EngineError;
 use super::executor::Executor;
 use super::gate::Gate;
 use super::handle::JobHandle;
+use super::identity::{Kind, identify, internal_name};
 use super::main_loop::MainLoop;
 use super::monitor::{CancelLevel, Completion, GroupKey, Job, JobCore, JobKey, Monitor, Parked};
 use super::progress::Progress;
+use super::query::{self, QueriedBlockJob, QueriedJob};
 use super::rate::RateLimit;
+use super::resource::Resource;
 use super::stage::{Created, Stage};
 use super::timer::Clock;
 use super::transaction::{CreatedJob, Transaction};
@@ -26,6 +30,7 @@ use crate::trace::TraceSink;
 pub struct ManagerConfig {
     bodies_max: usize,
     virtual_time: bool,
+    sharing: Sharing,
     trace: Option<Arc<dyn TraceSink>>,
 }
 
@@ -46,6 +51,14 @@ impl ManagerConfig {
         self
     }
 
+    /// How jobs share resources: as their claims say, unless told otherwise; [`Sharing::OneJob`] is the
+    /// rule of QEMU before 4.1.
+    #[must_use]
+    pub fn sharing(mut self, sharing: Sharing) -> ManagerConfig {
+        self.sharing = sharing;
+        self
+    }
+
     /// Where statuses and events are recorded; nowhere unless told.
     #[must_use]
     pub fn trace(mut self, sink: Arc<dyn TraceSink>) -> ManagerConfig {
@@ -59,6 +72,7 @@ impl Default for ManagerConfig {
         ManagerConfig {
             bodies_max: 256,
             virtual_time: false,
+            sharing: Sharing::default(),
             trace: None,
         }
     }
@@ -70,6 +84,7 @@ impl fmt::Debug for ManagerConfig {
             .debug_struct("ManagerConfig")
             .field("bodies_max", &self.bodies_max)
             .field("virtual_time", &self.virtual_time)
+            .field("sharing", &self.sharing)
             .field("trace", &self.trace.is_some())
             .finish()
     }
@@ -78,18 +93,37 @@ impl fmt::Debug for ManagerConfig {
 /// What its creator fixes about a job.
 #[must_use = "options do nothing until a job is created with them"]
 pub struct JobOptions {
-    pub(super) id: String,
+    id: Option<String>,
+    kind: Kind,
+    /// What an internal job is called, where that was settled before it is created.
+    internal_name: Option<String>,
+    resources: Vec<Resource>,
     pub(super) auto_finalize: bool,
     pub(super) auto_dismiss: bool,
-    pub(super) speed_bytes_per_s: u64,
+    pub(super) speed_bytes_per_s: i64,
     pub(super) completion: Option<Completion>,
 }
 
 impl JobOptions {
-    /// A job with this id: a letter, then letters, digits, `-`, `.`, `_`; unique among the listed.
+    /// A block job with this id: a letter, then letters, digits, `-`, `.`, `_`; unique among the listed.
     pub fn new(id: impl Into<String>) -> JobOptions {
         JobOptions {
-            id: id.into(),
+            id: Some(id.into()),
+            ..JobOptions::without_id()
+        }
+    }
+
+    /// A block job without an id of its own: it is called by the name of its first
+    /// [resource](Self::resource). An [internal](Self::internal) job has none at all.
+    pub fn without_id() -> JobOptions {
+        JobOptions {
+            id: None,
+            kind: Kind {
+                internal: false,
+                block: true,
+            },
+            internal_name: None,
+            resources: Vec::new(),
             auto_finalize: true,
             auto_dismiss: true,
             speed_bytes_per_s: 0,
@@ -97,9 +131,58 @@ impl JobOptions {
         }
     }
 
-    /// The id it will have.
-    pub fn id(&self) -> &str {
-        &self.id
+    /// The id it will have; none for an internal job, and for one that will be refused for want of
+    /// one.
+    pub fn id(&self) -> Option<&str> {
+        let default = self.default_id().filter(|_| self.kind.announces());
+        self.id.as_deref().or(default)
+    }
+
+    fn default_id(&self) -> Option<&str> {
+        self.resources.first().map(Resource::name)
+    }
+
+    /// Whether the job belongs to the implementation: it has no id and no events, and nobody but who
+    /// created it sees it. Such a job has no user, so it can be neither `manual_finalize` nor
+    /// `manual_dismiss`.
+    pub fn internal(mut self, internal: bool) -> JobOptions {
+        self.kind.internal = internal;
+        self
+    }
+
+    /// Whether it is a block job, which is the default. Others, such as QEMU's `create`, have no
+    /// `BLOCK_JOB_*` events, and the `block-job-*` commands do not see them.
+    pub fn block_job(mut self, block_job: bool) -> JobOptions {
+        self.kind.block = block_job;
+        self
+    }
+
+    /// Whether it is [internal](Self::internal).
+    pub fn is_internal(&self) -> bool {
+        self.kind.internal
+    }
+
+    /// Whether it is a [block job](Self::block_job).
+    pub fn is_block_job(&self) -> bool {
+        self.kind.block
+    }
+
+    /// What traces will call it.
+    pub(crate) fn name_in_traces(&self) -> Option<&str> {
+        self.id().or(self.internal_name.as_deref())
+    }
+
+    /// Settles what an internal job is called.
+    pub(crate) fn internal_name(mut self, name: String) -> JobOptions {
+        self.internal_name = Some(name);
+        self
+    }
+
+    /// One more thing that the job works on, and holds from its creation until it is cleaned. It is
+    /// not created while another job is in the way (SEMANTICS.md §2.1).
+    pub fn resource(mut self, resource: Resource) -> JobOptions {
+        self.resources.push(resource);
+        self
     }
 
     /// The group waits in `pending` for [`JobHandle::finalize`] (QMP: `auto-finalize: false`).
@@ -114,10 +197,16 @@ impl JobOptions {
         self
     }
 
-    /// The speed limit to begin with, 0 for none.
-    pub fn speed(mut self, bytes_per_s: u64) -> JobOptions {
+    /// The speed limit to begin with, in bytes per second, 0 for none. A negative one is refused, but
+    /// late, as in QEMU: once the job has been `created`.
+    pub fn speed(mut self, bytes_per_s: i64) -> JobOptions {
         self.speed_bytes_per_s = bytes_per_s;
         self
+    }
+
+    /// The speed limit to begin with.
+    pub fn speed_bytes_per_s(&self) -> i64 {
+        self.speed_bytes_per_s
     }
 
     /// Whether the group decides by itself as far as this member is concerned.
@@ -162,7 +251,10 @@ impl fmt::Debug for JobOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("JobOptions")
-            .field("id", &self.id)
+            .field("id", &self.id())
+            .field("internal", &self.kind.internal)
+            .field("block_job", &self.kind.block)
+            .field("resources", &self.resources)
             .field("auto_finalize", &self.auto_finalize)
             .field("auto_dismiss", &self.auto_dismiss)
             .field("speed_bytes_per_s", &self.speed_bytes_per_s)
@@ -189,6 +281,7 @@ impl Manager {
         let monitor = Arc::new(Monitor::new(
             Executor::new(config.bodies_max),
             Clock::new(config.virtual_time),
+            config.sharing,
             config.trace,
         ));
         let main_loop = MainLoop::new(Arc::clone(&monitor));
@@ -200,7 +293,21 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// `Invalid job ID '%s'`, `Job ID '%s' already in use`.
+    /// In the order of the checks (SEMANTICS.md §2.1):
+    ///
+    /// 1. `Device '%s' is in use`, `Node '%s' is busy: block device is in use by block job: %s`: another
+    ///    job is in the way of a [resource](JobOptions::resource).
+    /// 2. `Cannot specify job ID for internal job`.
+    /// 3. `Invalid job ID '%s'`, also for a block job without an id whose first resource has a name that
+    ///    is none.
+    /// 4. `Job ID '%s' already in use`.
+    /// 5. `An explicit job ID is required`.
+    /// 6. [`EngineError::ManualInternalJob`].
+    /// 7. `Parameter 'speed' expects a non-negative value`. The job exists by then, and is given up:
+    ///    `created`, `null`.
+    ///
+    /// No callback is called for a job that is refused. [`EngineError::MainLoopGone`] goes before all of
+    /// them.
     pub fn create(
         &self,
         options: JobOptions,
@@ -215,25 +322,72 @@ impl Manager {
         Transaction::new(Arc::clone(&self.monitor))
     }
 
-    /// The listed jobs, newest first.
+    /// The listed jobs, which are all but internal ones, newest first.
     pub fn jobs(&self) -> Vec<JobHandle> {
-        self.monitor
-            .lock()
-            .jobs
-            .values()
-            .rev()
+        let guard = self.monitor.lock();
+        let listed = guard.jobs.values().rev();
+        listed
+            .filter(|job| !job.core.kind.internal)
             .map(|job| JobHandle::new(Arc::clone(&self.monitor), Arc::clone(&job.core)))
             .collect()
     }
 
-    /// The listed job with this id.
-    pub fn job(&self, id: &str) -> Option<JobHandle> {
+    /// The job that the `job-*` commands find by this id: any listed one (SEMANTICS.md §2.0).
+    ///
+    /// # Errors
+    ///
+    /// `Job not found`.
+    pub fn job(&self, id: &str) -> Result<JobHandle, EngineError> {
+        self.find(id).ok_or_else(|| EngineError::Refused {
+            id: id.to_owned(),
+            refusal: Refusal::NotFound,
+        })
+    }
+
+    /// The job that the `block-job-*` commands find by this id: block jobs only.
+    ///
+    /// # Errors
+    ///
+    /// `Block job '%s' not found`, of class `DeviceNotActive`.
+    pub fn block_job(&self, id: &str) -> Result<JobHandle, EngineError> {
+        let found = self.find(id).filter(JobHandle::is_block_job);
+        found.ok_or_else(|| EngineError::BlockJobNotFound { id: id.to_owned() })
+    }
+
+    /// Internal jobs have no id, so they are not found.
+    fn find(&self, id: &str) -> Option<JobHandle> {
         let guard = self.monitor.lock();
         let job = guard.job(*guard.ids.get(id)?)?;
         Some(JobHandle::new(
             Arc::clone(&self.monitor),
             Arc::clone(&job.core),
         ))
+    }
+
+    /// The listed jobs that hold the [resource](JobOptions::resource) of this identity, oldest first.
+    pub fn holders(&self, identity: &str) -> Vec<JobHandle> {
+        let guard = self.monitor.lock();
+        let holders = guard.jobs_on(identity).into_iter();
+        holders
+            .filter_map(|key| guard.job(key))
+            .filter(|job| !job.core.kind.internal)
+            .map(|job| JobHandle::new(Arc::clone(&self.monitor), Arc::clone(&job.core)))
+            .collect()
+    }
+
+    /// `query-jobs`: every job but internal ones, newest first, in one moment.
+    pub fn query_jobs(&self) -> Vec<QueriedJob> {
+        query::jobs(&self.monitor.lock())
+    }
+
+    /// `query-block-jobs`: every block job but internal ones, newest first, in one moment.
+    pub fn query_block_jobs(&self) -> Vec<QueriedBlockJob> {
+        query::block_jobs(&self.monitor.lock())
+    }
+
+    /// A name for an internal job that is created next.
+    pub(crate) fn fresh_internal_name(&self) -> String {
+        internal_name(self.monitor.lock().fresh_internal_job())
     }
 
     /// Pauses every job that can still pause, without waiting; returns who was (decision 12).
@@ -278,15 +432,6 @@ impl fmt::Debug for PauseAllToken {
     }
 }
 
-/// The id grammar (SEMANTICS.md §2.1): a letter, then letters, digits, `-`, `.`, `_`.
-fn is_well_formed(id: &str) -> bool {
-    let mut bytes = id.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-}
-
 /// The transaction a job joins when it is created.
 pub(super) struct Membership {
     pub(super) group: GroupKey,
@@ -296,24 +441,30 @@ pub(super) struct Membership {
     pub(super) first: bool,
 }
 
-/// Brings a job into being: `created`, member of its group, listed.
+/// Brings a job into being: `created`, member of its group, listed. The order of the checks is
+/// that of [`Manager::create`].
 pub(super) fn create(
     monitor: &Arc<Monitor>,
     options: JobOptions,
     driver: Box<dyn Driver>,
     transaction: Option<Membership>,
 ) -> Result<Arc<JobCore>, EngineError> {
-    if !is_well_formed(&options.id) {
-        return Err(EngineError::InvalidId { id: options.id });
-    }
     let can_complete = driver.supports_complete();
     let job_type = driver.job_type();
     let mut guard = monitor.lock();
     if guard.main_gone {
         return Err(EngineError::MainLoopGone);
     }
-    if guard.ids.contains_key(&options.id) {
-        return Err(EngineError::DuplicateId { id: options.id });
+    let kind = options.kind;
+    guard
+        .resources
+        .admit(&options.resources)
+        .map_err(|(name, conflict)| EngineError::ResourceTaken { name, conflict })?;
+    let id = identify(kind, options.id.clone(), options.default_id(), |id| {
+        guard.ids.contains_key(id)
+    })?;
+    if kind.internal && !(options.auto_finalize && options.auto_dismiss) {
+        return Err(EngineError::ManualInternalJob);
     }
     // Tested in the section that joins: a cancel of a member cannot come between.
     let over = transaction.as_ref().is_some_and(|joined| {
@@ -328,9 +479,16 @@ pub(super) fn create(
         Some(joined) => (joined.group, Some(joined.name)),
         None => (GroupKey(guard.fresh_key()), None),
     };
+    if let Some(id) = &id {
+        guard.ids.insert(id.clone(), key);
+    }
+    let id = id
+        .or(options.internal_name)
+        .unwrap_or_else(|| internal_name(guard.fresh_internal_job()));
     let core = Arc::new(JobCore {
         key,
-        id: options.id,
+        id,
+        kind,
         group_name,
         driver,
         job_type,
@@ -345,14 +503,14 @@ pub(super) fn create(
         limit: Mutex::new(RateLimit::default()),
         outcome: OnceLock::new(),
     });
-    core.set_speed(options.speed_bytes_per_s);
+    let held = guard.resources.take(key, job_type, options.resources);
     let job = Job {
         core: Arc::clone(&core),
         group,
         status: Status::Undefined,
         stage: Stage::Created(Created::new()),
         user_paused: false,
-        io_failed: false,
+        io_status: IoStatus::Ok,
         holds: 0,
         started: false,
         ended: false,
@@ -361,30 +519,23 @@ pub(super) fn create(
         complete_told: false,
         enter_pending: false,
         parked: Parked::No,
+        error: None,
+        held,
+        released: None,
         completion: options.completion,
         published: 0,
     };
     guard.jobs.insert(key, job);
-    guard.ids.insert(core.id.clone(), key);
     guard.groups.entry(group).or_default().members.push(key);
     guard.live += 1;
     guard.transition(monitor, key, Status::Created);
-    Ok(core)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_well_formed;
-
-    #[test]
-    fn ids_follow_the_grammar() {
-        for id in ["a", "j0", "Job-1.2_3"] {
-            assert!(is_well_formed(id), "{id}");
-        }
-        for id in [
-            "", " ", "0id", "123", "_id", "-id", ".id", "#id", "a b", "ä", "a/b",
-        ] {
-            assert!(!is_well_formed(id), "{id}");
+    match verbs::limit_of(options.speed_bytes_per_s) {
+        Ok(limit) => core.set_speed(limit),
+        Err(refusal) => {
+            guard.early_fail(monitor, key);
+            Monitor::unlock(guard);
+            return Err(verbs::refused(&core, refusal));
         }
     }
+    Ok(core)
 }

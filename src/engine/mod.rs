@@ -5,13 +5,14 @@
 //! | `monitor` | the lock, what it protects, the steps that change it |
 //! | `control` | the control word: "nothing to do" in one load |
 //! | `body` | the worker's side: begin, pause point, sleep, ready, end |
-//! | `context` | what a running driver holds |
+//! | `context`, `io_error` | what a running driver holds, and what it does about I/O errors |
 //! | `gate` | the other workers of a job, as I/O in flight |
 //! | [`stage`] | the lifecycle as types |
 //! | `verbs` | what users ask |
 //! | `main_loop` | tasks, one after the other |
 //! | `finalize` | exit, decision, commit, abort |
-//! | `transaction`, `manager`, `handle` | the public faces |
+//! | `identity`, `resource` | what a job is called, what it holds |
+//! | `transaction`, `manager`, `handle`, `query` | the public faces |
 //! | `timer`, [`rate`], `progress` | time, speed, bytes |
 //! | `executor` | threads for bodies |
 //!
@@ -54,11 +55,15 @@ mod executor;
 mod finalize;
 pub(crate) mod gate;
 pub(crate) mod handle;
+mod identity;
+pub(crate) mod io_error;
 pub(crate) mod main_loop;
 pub(crate) mod manager;
 mod monitor;
 pub(crate) mod progress;
+pub(crate) mod query;
 pub mod rate;
+pub(crate) mod resource;
 pub mod stage;
 mod timer;
 pub(crate) mod transaction;
@@ -67,8 +72,11 @@ mod verbs;
 pub use context::{Finish, Flow, IoPermit, RunContext};
 pub use error::EngineError;
 pub use gate::{LaneGate, LanePermit};
-pub use handle::{CancelMode, JobHandle, JobInfo};
+pub use handle::{CancelMode, JobHandle};
+pub use io_error::{AfterError, IoSide, Retries};
 pub use main_loop::MainLoop;
 pub use manager::{JobOptions, Manager, ManagerConfig, PauseAllToken};
 pub use progress::Progress;
+pub use query::{JobInfo, QueriedBlockJob, QueriedJob};
+pub use resource::{HeldResource, Resource};
 pub use transaction::{CreatedJob, Transaction};

@@ -14,18 +14,21 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use blockjob_model::{ErrorAction, Event, Refusal, Status, Verb};
+use blockjob_model::resource::Sharing;
+use blockjob_model::{ErrorAction, Event, IoStatus, Refusal, Status, Verb};
 
 use super::control::ControlWord;
 use super::error::EngineError;
 use super::executor::Executor;
 use super::gate::Gate;
+use super::identity::Kind;
 use super::main_loop::{Task, Ticket};
 use super::progress::Progress;
 use super::rate::RateLimit;
+use super::resource::{Held, Register, Released};
 use super::stage::Stage;
 use super::timer::{Clock, TimerKey, Timers};
-use crate::driver::{Driver, JobOutcome};
+use crate::driver::{Driver, JobError, JobOutcome};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Statistic, thread};
 use crate::trace::{EventDetail, TraceEntry, TraceSink, TraceStep};
 
@@ -64,7 +67,9 @@ pub(crate) type Completion = Box<dyn FnOnce(&JobOutcome) + Send>;
 /// What of a job is shared without the lock.
 pub(super) struct JobCore {
     pub(super) key: JobKey,
+    /// The id; of an internal job the name it has in traces, which no lookup finds.
     pub(super) id: String,
+    pub(super) kind: Kind,
     /// The transaction's name; none for a job that was created by itself.
     pub(super) group_name: Option<Arc<str>>,
     pub(super) driver: Box<dyn Driver>,
@@ -133,8 +138,8 @@ pub(super) struct Job {
     pub(super) stage: Stage,
     /// The user's pause; a stop error shares the slot (decision 8).
     pub(super) user_paused: bool,
-    /// The error policy stopped the job and nobody resumed it (P5: implies `user_paused`).
-    pub(super) io_failed: bool,
+    /// What is remembered of the error that stopped the job (P5: not `ok` implies `user_paused`).
+    pub(super) io_status: IoStatus,
     /// Pauses of `pause_all` not yet released.
     pub(super) holds: u32,
     pub(super) started: bool,
@@ -148,15 +153,26 @@ pub(super) struct Job {
     /// Somebody entered the body while it was busy (decision 11: wakes are sticky).
     pub(super) enter_pending: bool,
     pub(super) parked: Parked,
+    /// Why it failed or was cancelled, from the moment the main loop knows.
+    pub(super) error: Option<JobError>,
+    /// Its right to its resources, until it is cleaned …
+    pub(super) held: Option<Held>,
+    /// … and what is left of them where it is given up: dropped with the job, without the lock.
+    pub(super) released: Option<Released>,
     pub(super) completion: Option<Completion>,
     /// What the control word holds.
     pub(super) published: u32,
 }
 
 impl Job {
+    /// Somebody wants the job paused, whatever its cancel level.
+    pub(super) fn is_pause_requested(&self) -> bool {
+        self.user_paused || self.holds > 0
+    }
+
     /// A pause point has to stop: a pause is wanted and no forced cancel overrides it.
     pub(super) fn should_pause(&self) -> bool {
-        (self.user_paused || self.holds > 0) && !self.is_forced()
+        self.is_pause_requested() && !self.is_forced()
     }
 
     pub(super) fn is_forced(&self) -> bool {
@@ -241,7 +257,7 @@ impl Job {
     pub(super) fn force_cancel(&mut self) {
         self.cancel = CancelLevel::Forced;
         self.user_paused = false;
-        self.io_failed = false;
+        self.io_status = IoStatus::Ok;
         self.publish();
         if let Some(token) = self.stage.take_queued() {
             // No thread has picked the body up: the run is over before it began (decision 24).
@@ -256,7 +272,7 @@ impl Job {
     pub(super) fn note_end(&mut self) {
         self.ended = true;
         self.user_paused = false;
-        self.io_failed = false;
+        self.io_status = IoStatus::Ok;
         self.holds = 0;
     }
 }
@@ -275,6 +291,7 @@ pub(super) struct State {
     pub(super) jobs: BTreeMap<JobKey, Job>,
     pub(super) ids: BTreeMap<String, JobKey>,
     pub(super) groups: BTreeMap<GroupKey, Group>,
+    pub(super) resources: Register,
     pub(super) tasks: VecDeque<Task>,
     /// Answers to tickets, until whoever waits has taken them.
     pub(super) answers: BTreeMap<u64, Result<(), EngineError>>,
@@ -284,6 +301,7 @@ pub(super) struct State {
     pub(super) buried: Vec<Job>,
     next_key: u64,
     transactions: u64,
+    internal_jobs: u64,
     /// Jobs that are neither concluded nor gone.
     pub(super) live: usize,
     /// Grows with every status change; observers compare it.
@@ -301,17 +319,19 @@ pub(super) struct State {
 }
 
 impl State {
-    fn new() -> State {
+    fn new(sharing: Sharing) -> State {
         State {
             jobs: BTreeMap::new(),
             ids: BTreeMap::new(),
             groups: BTreeMap::new(),
+            resources: Register::new(sharing),
             tasks: VecDeque::new(),
             answers: BTreeMap::new(),
             timers: Timers::default(),
             buried: Vec::new(),
             next_key: 0,
             transactions: 0,
+            internal_jobs: 0,
             live: 0,
             version: 0,
             watchers: 0,
@@ -332,6 +352,12 @@ impl State {
     pub(super) fn fresh_transaction(&mut self) -> u64 {
         self.transactions += 1;
         self.transactions
+    }
+
+    /// A number for an internal job's name, counting from one.
+    pub(super) fn fresh_internal_job(&mut self) -> u64 {
+        self.internal_jobs += 1;
+        self.internal_jobs
     }
 
     pub(super) fn job(&self, key: JobKey) -> Option<&Job> {
@@ -420,10 +446,24 @@ impl State {
     /// The job is announced gone and its id is free (decision 21).
     pub(super) fn vanish(&mut self, monitor: &Monitor, key: JobKey) {
         self.transition(monitor, key, Status::Null);
-        if let Some(job) = self.jobs.remove(&key) {
+        let released = self.release(key);
+        if let Some(mut job) = self.jobs.remove(&key) {
+            job.released = released;
             self.ids.remove(&job.core.id);
             self.buried.push(job);
         }
+    }
+
+    /// Takes back what the job holds, if it still does. To be dropped without the lock.
+    pub(super) fn release(&mut self, key: JobKey) -> Option<Released> {
+        let held = self.jobs.get_mut(&key)?.held.take()?;
+        Some(self.resources.release(key, held))
+    }
+
+    /// The jobs that hold the resource of this identity, oldest first: those that a drained section
+    /// of it concerns (SEMANTICS.md §4.7).
+    pub(super) fn jobs_on(&self, identity: &str) -> Vec<JobKey> {
+        self.resources.jobs_on(identity)
     }
 
     /// The creator gives an unstarted job up (SEMANTICS.md §2.1). A job that a cancel already
@@ -478,10 +518,11 @@ impl Monitor {
     pub(super) fn new(
         executor: Executor,
         clock: Clock,
+        sharing: Sharing,
         trace: Option<Arc<dyn TraceSink>>,
     ) -> Monitor {
         Monitor {
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::new(sharing)),
             main_wake: Condvar::new(),
             watch: Condvar::new(),
             main_thread: thread::current_id(),
@@ -506,7 +547,7 @@ impl Monitor {
             return;
         };
         let status = core.entry(TraceStep::Status(status));
-        match event {
+        match event.filter(|_| core.kind.announces()) {
             None => sink.record(&status),
             Some(event) => {
                 let event = core.entry(TraceStep::Event(event, core.event_detail(None)));
@@ -518,14 +559,14 @@ impl Monitor {
     /// Records an event with the job's numbers at this moment (SEMANTICS.md §7.1), inside the
     /// section that makes it true.
     pub(super) fn announce(&self, core: &JobCore, event: Event, error: Option<&str>) {
-        if let Some(sink) = &self.trace {
+        if let Some(sink) = self.trace.as_ref().filter(|_| core.kind.announces()) {
             sink.record(&core.entry(TraceStep::Event(event, core.event_detail(error))));
         }
     }
 
     /// Records `BLOCK_JOB_ERROR`, inside the section that makes it true.
     pub(super) fn announce_io_error(&self, core: &JobCore, action: ErrorAction, operation: &str) {
-        if let Some(sink) = &self.trace {
+        if let Some(sink) = self.trace.as_ref().filter(|_| core.kind.announces()) {
             let detail = EventDetail {
                 operation: Some(operation),
                 ..core.event_detail(None)

@@ -9,6 +9,17 @@ use std::time::Duration;
 /// One slice.
 pub const SLICE: Duration = Duration::from_millis(100);
 
+/// Whether a change of the limit is a reason to hurry for a job that sleeps as long as the old one
+/// said (SEMANTICS.md §9.1): it was lifted, or raised. From no limit to one counts as lowered
+/// (decision 34); QEMU takes it for raised.
+pub fn hurries(old_bytes_per_s: u64, new_bytes_per_s: u64) -> bool {
+    match (old_bytes_per_s, new_bytes_per_s) {
+        (_, 0) => true,
+        (0, _) => false,
+        (old, new) => new > old,
+    }
+}
+
 /// A limit in bytes per second, 0 for none.
 #[derive(Clone, Debug, Default)]
 pub struct RateLimit {

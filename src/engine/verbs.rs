@@ -11,12 +11,13 @@
 //! checks is QEMU's, because it decides which text the caller reads (decision 33). What was read
 //! before a driver callback is read again after it (P28).
 
-use blockjob_model::{Refusal, Status, Verb};
+use blockjob_model::{IoStatus, Refusal, Status, Verb};
 
 use super::error::EngineError;
 use super::finalize;
 use super::main_loop::Task;
 use super::monitor::{CancelLevel, Job, JobCore, JobKey, Monitor, Parked, State};
+use super::rate;
 use super::stage::{Failing, Stage, infallible};
 use crate::sync::{Arc, MutexGuard};
 
@@ -27,12 +28,12 @@ pub(super) enum Request {
     Complete,
     Finalize,
     Dismiss,
-    SetSpeed { bytes_per_s: u64 },
+    SetSpeed { bytes_per_s: i64 },
 }
 
 type Answer = Result<(), EngineError>;
 
-fn refused(core: &JobCore, refusal: Refusal) -> EngineError {
+pub(super) fn refused(core: &JobCore, refusal: Refusal) -> EngineError {
     EngineError::Refused {
         id: core.id.clone(),
         refusal,
@@ -74,7 +75,7 @@ pub(super) fn resume(monitor: &Monitor, core: &JobCore) -> Answer {
     }
     .map_err(|refusal| refused(core, refusal))?;
     job.user_paused = false;
-    job.io_failed = false;
+    job.io_status = IoStatus::Ok;
     let_go(job);
     Ok(())
 }
@@ -137,7 +138,9 @@ pub(super) fn judge(state: &State, core: &JobCore, request: Request) -> Answer {
         ),
         Request::Finalize => job.permits(Verb::Finalize),
         Request::Dismiss => job.permits(Verb::Dismiss),
-        Request::SetSpeed { .. } => job.permits(Verb::SetSpeed),
+        Request::SetSpeed { bytes_per_s } => job
+            .permits(Verb::SetSpeed)
+            .and(limit_of(bytes_per_s).map(drop)),
     }
     .map_err(|refusal| refused(core, refusal))
 }
@@ -167,7 +170,10 @@ pub(super) fn carry_out<'a>(
             guard.vanish(monitor, core.key);
             (guard, Ok(()))
         }
-        Request::SetSpeed { bytes_per_s } => (set_speed(monitor, guard, core, bytes_per_s), Ok(())),
+        Request::SetSpeed { bytes_per_s } => match limit_of(bytes_per_s) {
+            Ok(limit) => (set_speed(monitor, guard, core, limit), Ok(())),
+            Err(refusal) => (guard, Err(refused(core, refusal))),
+        },
     }
 }
 
@@ -239,8 +245,12 @@ fn complete<'a>(
     guard
 }
 
-/// SEMANTICS.md §9.1. Wakes a sleeper unless the new limit is no reason to hurry: unlimited to
-/// limited counts as a decrease (decision 34).
+/// The limit a request asks for; speeds are signed in QMP, and a negative one is refused.
+pub(super) fn limit_of(bytes_per_s: i64) -> Result<u64, Refusal> {
+    u64::try_from(bytes_per_s).map_err(|_| Refusal::NegativeSpeed)
+}
+
+/// SEMANTICS.md §9.1. Wakes a sleeper if the new limit is a reason to hurry.
 fn set_speed<'a>(
     monitor: &'a Monitor,
     mut guard: MutexGuard<'a, State>,
@@ -252,12 +262,7 @@ fn set_speed<'a>(
     (guard, ()) = monitor.outside(guard, || {
         infallible("set_speed", || core.driver.set_speed(bytes_per_s));
     });
-    let decreased = match (old_bytes_per_s, bytes_per_s) {
-        (_, 0) => false,
-        (0, _) => true,
-        (old, new) => new <= old,
-    };
-    if !decreased
+    if rate::hurries(old_bytes_per_s, bytes_per_s)
         && let Some(job) = guard.job_mut(core.key)
         && may_be_about_to_sleep(job)
     {
@@ -299,6 +304,13 @@ pub(super) fn resume_all(monitor: &Monitor, held: &[Arc<JobCore>]) {
             let_go(job);
         }
     }
+}
+
+/// What the VM's `cont` does: the error is forgotten, and the job stays paused (SEMANTICS.md §8). P5
+/// asks for a user's pause while an error is remembered, not the other way round.
+pub(super) fn reset_io_status(monitor: &Monitor, core: &JobCore) -> Answer {
+    find(&mut monitor.lock(), core)?.io_status = IoStatus::Ok;
+    Ok(())
 }
 
 /// Enters the body, as a driver's own means to end its sleep (SEMANTICS.md §4.4).

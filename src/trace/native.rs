@@ -15,7 +15,7 @@
 //!
 //! | kind | further keys |
 //! |---|---|
-//! | `call` | `verb`; for `create` also `type`, `auto_finalize`, `auto_dismiss`, `can_complete`, `completion`; for `cancel` also `force` |
+//! | `call` | `verb`; for `create` also `type`, `auto_finalize`, `auto_dismiss`, `can_complete`, `completion`, `block` where it is `false`, `internal` where it is `true`, `speed` where there is a limit; for `cancel` also `force`; for `set-speed` also `speed` |
 //! | `return` | `verb`, `ok`; when not ok also `class`, `error` |
 //! | `status` | `status` |
 //! | `event` | `event`, `type`, `len`, `offset`, `speed`; `error` when there is one; `action` and `operation` for an I/O error |
@@ -213,13 +213,26 @@ fn call_detail(line: &mut String, call: &Call<'_>) {
             auto_dismiss,
             can_complete,
             completion,
+            block,
+            internal,
+            speed_bytes_per_s,
         } => {
             text(line, "type", job_type);
             flag(line, "auto_finalize", *auto_finalize);
             flag(line, "auto_dismiss", *auto_dismiss);
             flag(line, "can_complete", *can_complete);
             flag(line, "completion", *completion);
+            if !block {
+                flag(line, "block", false);
+            }
+            if *internal {
+                flag(line, "internal", true);
+            }
+            if *speed_bytes_per_s != 0 {
+                signed(line, "speed", *speed_bytes_per_s);
+            }
         }
+        Call::SetSpeed { bytes_per_s } => signed(line, "speed", *bytes_per_s),
         Call::Cancel { force } => flag(line, "force", *force),
         Call::Plain(_) => {}
     }
@@ -233,6 +246,10 @@ fn io_detail(line: &mut String, edge: &str, io: Io) {
 }
 
 fn number(line: &mut String, key: &str, value: u64) {
+    let _ = write!(line, ",\"{key}\":{value}");
+}
+
+fn signed(line: &mut String, key: &str, value: i64) {
     let _ = write!(line, ",\"{key}\":{value}");
 }
 

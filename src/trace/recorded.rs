@@ -267,7 +267,7 @@ impl RecordingManager {
         options: JobOptions,
         driver: impl Driver,
     ) -> Result<RecordingCreatedJob, EngineError> {
-        let recorder = JobRecorder::new(Arc::clone(&self.sink), options.id(), None);
+        let (recorder, options) = recorder(&self.manager, &self.sink, options, None);
         let created = create(&recorder, options, driver, |options, driver| {
             self.manager.create(options, driver)
         })?;
@@ -281,6 +281,7 @@ impl RecordingManager {
     pub fn transaction(&self) -> RecordingTransaction {
         RecordingTransaction {
             transaction: Some(self.manager.transaction()),
+            manager: self.manager.clone(),
             recorders: Vec::new(),
             sink: Arc::clone(&self.sink),
         }
@@ -320,6 +321,23 @@ fn record_for_several<T>(
     result
 }
 
+/// Records by the name that the job will have. Internal jobs are called something by the manager.
+fn recorder(
+    manager: &Manager,
+    sink: &Arc<dyn TraceSink>,
+    options: JobOptions,
+    group: Option<&str>,
+) -> (JobRecorder, JobOptions) {
+    let options = if options.is_internal() && options.id().is_none() {
+        options.internal_name(manager.fresh_internal_name())
+    } else {
+        options
+    };
+    let name = options.name_in_traces().unwrap_or_default();
+    let recorder = JobRecorder::new(Arc::clone(sink), name, group);
+    (recorder, options)
+}
+
 /// Creates a job with its driver and its completion function recorded.
 fn create<D: Driver, T>(
     recorder: &JobRecorder,
@@ -331,6 +349,9 @@ fn create<D: Driver, T>(
     let job_type = driver.job_type();
     let call = Call::Create {
         job_type,
+        block: options.is_block_job(),
+        internal: options.is_internal(),
+        speed_bytes_per_s: options.speed_bytes_per_s(),
         auto_finalize,
         auto_dismiss,
         can_complete: driver.supports_complete(),
@@ -401,6 +422,7 @@ impl Drop for RecordingCreatedJob {
 pub struct RecordingTransaction {
     /// Absent once started.
     transaction: Option<Transaction>,
+    manager: Manager,
     recorders: Vec<JobRecorder>,
     sink: Arc<dyn TraceSink>,
 }
@@ -424,11 +446,8 @@ impl RecordingTransaction {
         let Some(transaction) = &mut self.transaction else {
             return Err(EngineError::TransactionOver);
         };
-        let recorder = JobRecorder::new(
-            Arc::clone(&self.sink),
-            options.id(),
-            Some(transaction.name()),
-        );
+        let group = Some(transaction.name());
+        let (recorder, options) = recorder(&self.manager, &self.sink, options, group);
         let job = create(&recorder, options, driver, |options, driver| {
             transaction.create(options, driver)
         })?;
@@ -577,9 +596,21 @@ impl RecordingHandle {
     /// # Errors
     ///
     /// Those of [`JobHandle::set_speed`].
-    pub fn set_speed(&self, bytes_per_s: u64) -> Result<(), EngineError> {
-        self.recorder
-            .call(Call::Plain("set-speed"), || self.job.set_speed(bytes_per_s))
+    pub fn set_speed(&self, bytes_per_s: i64) -> Result<(), EngineError> {
+        self.recorder.call(Call::SetSpeed { bytes_per_s }, || {
+            self.job.set_speed(bytes_per_s)
+        })
+    }
+
+    /// [`JobHandle::reset_io_status`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JobHandle::reset_io_status`].
+    pub fn reset_io_status(&self) -> Result<(), EngineError> {
+        self.recorder.call(Call::Plain("reset-io-status"), || {
+            self.job.reset_io_status()
+        })
     }
 }
 

@@ -254,7 +254,7 @@ impl Bench {
         options: JobOptions,
         adapt: impl FnOnce(&mut Script),
     ) -> (CreatedJob, Puppet) {
-        let (mut script, puppet) = Script::new(options.id(), &self.log);
+        let (mut script, puppet) = Script::new(options.id().unwrap_or("?"), &self.log);
         adapt(&mut script);
         let options = logged(options, &self.log);
         (self.manager.create(options, script).unwrap(), puppet)
@@ -284,7 +284,7 @@ impl Bench {
         options: JobOptions,
         adapt: impl FnOnce(&mut Script),
     ) -> (JobHandle, Puppet) {
-        let (mut script, puppet) = Script::new(options.id(), &self.log);
+        let (mut script, puppet) = Script::new(options.id().unwrap_or("?"), &self.log);
         adapt(&mut script);
         let options = logged(options, &self.log);
         (transaction.create(options, script).unwrap(), puppet)
@@ -308,7 +308,7 @@ impl Bench {
 }
 
 fn logged(options: JobOptions, log: &Log) -> JobOptions {
-    let (id, log) = (options.id().to_owned(), log.clone());
+    let (id, log) = (options.id().unwrap_or("?").to_owned(), log.clone());
     options.on_completion(move |outcome| {
         log.add(match outcome {
             Ok(()) => format!("{id} completion"),

@@ -178,7 +178,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn start(&self, story: &str, pairs: &[Pair], speed: u64) -> Result<Vec<Copying>, String> {
+    fn start(&self, story: &str, pairs: &[Pair], speed: i64) -> Result<Vec<Copying>, String> {
         let plan = CopyPlan::check(pairs, &CopyOptions::new())
             .map_err(|error| format!("{error}; {}", error.way_out()))?;
         let jobs = session::start(self.manager, Some(self.trace), plan, |index| {

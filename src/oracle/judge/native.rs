@@ -47,6 +47,8 @@ struct Call {
     creates: Option<JobKey>,
     /// No job has the id: the call can only fail.
     nobody: bool,
+    /// It created the job and gave it up again: the call can only fail.
+    gives_up: bool,
 }
 
 /// A transaction by its name in the trace.
@@ -216,6 +218,7 @@ impl Judge {
             called: false,
             creates: None,
             nobody: false,
+            gives_up: false,
         };
         let request = match call.verb.as_str() {
             "create" => {
@@ -236,6 +239,11 @@ impl Judge {
             "set-speed" => Request::SetSpeed {
                 negative: record.speed.as_integer().is_some_and(|speed| speed < 0),
             },
+            "reset-io-status" => {
+                call.nobody = !self.jobs.contains_key(&call.id);
+                self.calls.insert(thread, call);
+                return Ok(());
+            }
             "pause-all" => Request::Hold {
                 token: self.hold(record.token),
             },
@@ -283,7 +291,9 @@ impl Judge {
         if record.job.as_str().is_none() {
             return Err(shape(call.line, "\"job\" is missing or no string"));
         }
-        if self.jobs.contains_key(&call.id) || !refusal::id_is_well_formed(&call.id) {
+        let internal = record.internal.as_bool().unwrap_or(false);
+        let well_formed = internal || refusal::id_is_well_formed(&call.id);
+        if self.jobs.contains_key(&call.id) || !well_formed {
             // It can only be refused.
             call.nobody = true;
             return Ok(());
@@ -294,7 +304,8 @@ impl Judge {
             auto_dismiss: flag(record.auto_dismiss, true),
             can_complete: flag(record.can_complete, false),
             needs_finish: false,
-            block: true,
+            // An internal job announces as little as one that is no block job.
+            block: flag(record.block, true) && !internal,
             completion: flag(record.completion, false),
         };
         // Whether a driver that can be completed must be is its own affair, and so is a completion
@@ -405,6 +416,17 @@ impl Judge {
             return Err(shape(line, "\"ok\" is missing or no boolean").into());
         };
         let about = format!("{} of job '{}', line {}", call.verb, call.id, call.line);
+        if call.gives_up {
+            if ok {
+                let gone = "the job was given up before the call returned";
+                return Err(fault(
+                    "created-and-gone",
+                    format!("{about}: because {gone}, but it succeeded"),
+                ));
+            }
+            let given_up = self.acceptor.answer(thread, Ok(()));
+            return given_up.map_err(|rejection| at(line, rejection).into());
+        }
         if ok {
             if call.nobody {
                 return Err(fault(
@@ -445,15 +467,18 @@ impl Judge {
             _ => None,
         };
         if let Some(key) = call.creates {
+            let made = self.jobs.get(&call.id).filter(|job| job.key == key);
+            if let Some((status, since)) = made.and_then(|job| job.known.last) {
+                return Err(fault(
+                    "refused-and-created",
+                    format!(
+                        "{about}: because the job is {status} since line {since}, but the answer was: {text}"
+                    ),
+                ));
+            }
             self.acceptor.withdraw(thread);
             self.acceptor.never(key);
-            if self
-                .jobs
-                .get(&call.id)
-                .is_some_and(|job| job.key == key && job.known.last.is_none())
-            {
-                self.forget(&call.id);
-            }
+            self.forget(&call.id);
             return Ok(());
         }
         match refusal {
@@ -503,6 +528,9 @@ impl Judge {
         else {
             return Err(shape(line, "\"status\" is missing or none of the eleven").into());
         };
+        if status == Status::Null {
+            self.may_fail_late(record);
+        }
         self.observe(line, record, "status", Seen::Status(status))?;
         let id = record.job.as_str().unwrap_or_default();
         if let Some(job) = self.jobs.get_mut(id.as_ref()) {
@@ -512,6 +540,25 @@ impl Judge {
             self.forget(&id);
         }
         Ok(())
+    }
+
+    /// The creation of this very job is under way and has announced it: then it fails after all, and
+    /// gives the job up (§2.1).
+    fn may_fail_late(&mut self, record: &Record<'_>) {
+        let id = record.job.as_str().unwrap_or_default();
+        let Some(job) = self.jobs.get(id.as_ref()) else {
+            return;
+        };
+        let created = matches!(job.known.last, Some((Status::Created, _)));
+        let creates = |call: &Call| call.called && call.creates == Some(job.key);
+        let Some((&thread, call)) = self.calls.iter_mut().find(|(_, call)| creates(call)) else {
+            return;
+        };
+        if created && self.acceptor.answer(thread, Ok(())).is_ok() {
+            call.gives_up = true;
+            self.acceptor
+                .call(thread, Some(job.key), Request::EarlyFail, false);
+        }
     }
 
     fn event(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {

@@ -36,6 +36,10 @@ pieces! {
         can_complete: "can_complete",
         /// Of `create`: it has a completion function.
         completion: "completion",
+        /// Of `create`: `block-job-*` commands see the job, and it has events.
+        block: "block",
+        /// Of `create`: the job has no id and no events; `job` is what it is called here.
+        internal: "internal",
         /// Of `cancel`: by force.
         force: "force",
         /// Of `pause-all` and `resume-all`: which of several.
@@ -54,7 +58,7 @@ pieces! {
         len: "len",
         /// Progress, bytes.
         offset: "offset",
-        /// The rate limit, bytes a second.
+        /// The rate limit, bytes a second. Of `create` and `set-speed`: the one asked for.
         speed: "speed",
         /// What becomes of an I/O error.
         action: "action",
