@@ -205,7 +205,7 @@ impl ReferenceStateMachine for Programs {
             (3, Request::Complete),
             (2, Request::Finalize),
             (2, Request::Dismiss),
-            (1, Request::SetSpeed { negative: false }),
+            (1, Request::SET_SPEED),
         ];
         let mut possible = vec![(6, Operation::PauseAll), (6, Operation::ResumeAll)];
         possible.extend((0..state.worlds.len()).map(|group| (20, Operation::Start(group))));

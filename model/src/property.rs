@@ -682,7 +682,7 @@ const NOT_FOR_THE_ENDED: [Request; 4] = [
     Request::Pause,
     Request::Complete,
     Request::Dismiss,
-    Request::SetSpeed { negative: false },
+    Request::SET_SPEED,
 ];
 
 fn waiting_verbs(place: &Place<'_>) -> bool {

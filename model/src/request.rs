@@ -95,7 +95,7 @@ pub fn judge(
             .then_some(Effect::Refuse(Refusal::NotPaused))
             .or_else(|| check(Verb::Resume))
             .unwrap_or(Effect::Apply),
-        Request::SetSpeed { negative } => check(Verb::SetSpeed)
+        Request::SetSpeed { negative, .. } => check(Verb::SetSpeed)
             .or(negative.then_some(Effect::Refuse(Refusal::NegativeSpeed)))
             .or_else(busy)
             .unwrap_or(Effect::Callback {

@@ -17,12 +17,21 @@ pub enum Callback {
     Pause,
     /// Take up work again; on the worker, once per `Pause`.
     Resume,
+    /// The user's pause is over, before `Resume`; on the main loop.
+    UserResume,
     /// A ready job was told to finish; on the main loop.
     Complete,
     /// The job is being cancelled; on the main loop.
     Cancel,
     /// The rate limit changed; on the main loop.
     SetSpeed,
+    /// Hurry what the job has under way elsewhere, because somebody waits for it to be quiet; on
+    /// the main loop, any number of times.
+    Drain,
+    /// Whether more is still to be expected of it; on the main loop, any number of times.
+    DrainedPoll,
+    /// The job, which is quiet, goes on elsewhere; on the main loop.
+    AttachedContext,
     /// Everything that may still fail; on the main loop, before any commit of the group.
     Prepare,
     /// Make it so; on the main loop, cannot fail.
@@ -33,22 +42,30 @@ pub enum Callback {
     Clean,
     /// The creator's completion function; on the main loop, after clean.
     Completion,
+    /// The driver is let go of: the last callback of every job, given up ones included; on the
+    /// main loop, after `null`.
+    Free,
 }
 
 impl Callback {
     /// Every callback.
-    pub const ALL: [Callback; 11] = [
+    pub const ALL: [Callback; 16] = [
         Callback::Run,
         Callback::Pause,
         Callback::Resume,
+        Callback::UserResume,
         Callback::Complete,
         Callback::Cancel,
         Callback::SetSpeed,
+        Callback::Drain,
+        Callback::DrainedPoll,
+        Callback::AttachedContext,
         Callback::Prepare,
         Callback::Commit,
         Callback::Abort,
         Callback::Clean,
         Callback::Completion,
+        Callback::Free,
     ];
 
     /// The name used in native traces.
@@ -57,14 +74,19 @@ impl Callback {
             Callback::Run => "run",
             Callback::Pause => "pause",
             Callback::Resume => "resume",
+            Callback::UserResume => "user-resume",
             Callback::Complete => "complete",
             Callback::Cancel => "cancel",
             Callback::SetSpeed => "set-speed",
+            Callback::Drain => "drain",
+            Callback::DrainedPoll => "drained-poll",
+            Callback::AttachedContext => "attached-context",
             Callback::Prepare => "prepare",
             Callback::Commit => "commit",
             Callback::Abort => "abort",
             Callback::Clean => "clean",
             Callback::Completion => "completion",
+            Callback::Free => "free",
         }
     }
 
@@ -192,6 +214,8 @@ pub enum Request {
     SetSpeed {
         /// A negative number was given.
         negative: bool,
+        /// The new limit is a reason to hurry: it ends a sleep that the old one caused (§9.1).
+        hurries: bool,
     },
     /// Change options (QEMU 8.2 and later).
     Change,
@@ -205,6 +229,23 @@ pub enum Request {
         /// The token of the hold.
         token: u8,
     },
+    /// Begin a drained section: hold the job as with [`Hold`](Request::Hold), and wait until it is
+    /// quiet. Jobs created meanwhile begin held (35).
+    DrainBegin {
+        /// Which of at most eight outstanding holds and drains this is.
+        token: u8,
+    },
+    /// End the drained section with the same token.
+    DrainEnd {
+        /// The token of the section.
+        token: u8,
+    },
+    /// Move the job, which a drained section keeps quiet, to another executor (§4.8).
+    AttachContext,
+    /// End its sleep or wait, or the next one if it is busy (§4.4, 11).
+    Enter,
+    /// `io-status` to `ok` without resuming (the VM's `cont`, §8).
+    ResetIoStatus,
     /// Look at it.
     Query,
 }
@@ -226,9 +267,32 @@ impl Request {
             Request::Change => "change",
             Request::Hold { .. } => "pause-all",
             Request::Release { .. } => "resume-all",
+            Request::DrainBegin { .. } => "drained-begin",
+            Request::DrainEnd { .. } => "drained-end",
+            Request::AttachContext => "attach-context",
+            Request::Enter => "enter",
+            Request::ResetIoStatus => "reset-io-status",
             Request::Query => "query",
         }
     }
+}
+
+impl Request {
+    /// A change of speed that ends no sleep.
+    pub const SET_SPEED: Request = Request::SetSpeed {
+        negative: false,
+        hurries: false,
+    };
+    /// A change of speed that ends a sleep.
+    pub const SET_SPEED_UP: Request = Request::SetSpeed {
+        negative: false,
+        hurries: true,
+    };
+    /// A negative speed.
+    pub const SET_SPEED_NEGATIVE: Request = Request::SetSpeed {
+        negative: true,
+        hurries: false,
+    };
 }
 
 impl fmt::Display for Request {
@@ -237,7 +301,7 @@ impl fmt::Display for Request {
         match self {
             Request::Cancel { force: true } => f.write_str(" by force"),
             Request::Cancel { force: false } => f.write_str(" softly"),
-            Request::SetSpeed { negative: true } => f.write_str(" to a negative value"),
+            Request::SetSpeed { negative: true, .. } => f.write_str(" to a negative value"),
             _ => Ok(()),
         }
     }

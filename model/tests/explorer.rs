@@ -243,8 +243,8 @@ fn a_refusal_changes_nothing() {
         Request::Complete,
         Request::Finalize,
         Request::Dismiss,
-        Request::SetSpeed { negative: false },
-        Request::SetSpeed { negative: true },
+        Request::SET_SPEED,
+        Request::SET_SPEED_NEGATIVE,
         Request::Change,
     ];
     let refusals = core::cell::Cell::new(0u32);

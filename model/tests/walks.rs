@@ -37,8 +37,8 @@ const REQUESTS: [Request; 11] = [
     Request::Complete,
     Request::Finalize,
     Request::Dismiss,
-    Request::SetSpeed { negative: false },
-    Request::SetSpeed { negative: true },
+    Request::SET_SPEED,
+    Request::SET_SPEED_NEGATIVE,
     Request::Change,
     Request::EarlyFail,
 ];

@@ -69,7 +69,7 @@ impl Ask {
             Ask::Complete => Request::Complete,
             Ask::Finalize => Request::Finalize,
             Ask::Dismiss => Request::Dismiss,
-            Ask::SetSpeed => Request::SetSpeed { negative: false },
+            Ask::SetSpeed => Request::SET_SPEED,
             Ask::HoldAll | Ask::ReleaseAll | Ask::Enter | Ask::AwaitReady => return None,
         })
     }

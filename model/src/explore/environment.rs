@@ -76,7 +76,7 @@ pub(super) const REQUESTS: [Request; 10] = [
     Request::Complete,
     Request::Finalize,
     Request::Dismiss,
-    Request::SetSpeed { negative: false },
+    Request::SET_SPEED,
 ];
 
 /// Row = status, column = request: whether the verb table lets it through at all, so that most

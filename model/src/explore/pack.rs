@@ -158,8 +158,8 @@ const REQUESTS: [Request; 6] = [
     Request::Cancel { force: true },
     Request::Complete,
     Request::Finalize,
-    Request::SetSpeed { negative: false },
-    Request::SetSpeed { negative: true },
+    Request::SET_SPEED,
+    Request::SET_SPEED_NEGATIVE,
 ];
 
 /// How far a call has come, with what is known of it.

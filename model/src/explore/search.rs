@@ -46,7 +46,7 @@ const PROBES: [(Verb, Request); 9] = [
     (Verb::Cancel, Request::Cancel { force: true }),
     (Verb::Pause, Request::Pause),
     (Verb::Resume, Request::Resume),
-    (Verb::SetSpeed, Request::SetSpeed { negative: false }),
+    (Verb::SetSpeed, Request::SET_SPEED),
     (Verb::Complete, Request::Complete),
     (Verb::Finalize, Request::Finalize),
     (Verb::Dismiss, Request::Dismiss),

@@ -225,7 +225,7 @@ const VERB_COMMANDS: [VerbCommand; 14] = [
         required: &[("device", Kind::Text), ("speed", Kind::Integer)],
         ..block_job(
             "block-job-set-speed",
-            Request::SetSpeed { negative: false },
+            Request::SET_SPEED,
             Verb::SetSpeed,
         )
     },
