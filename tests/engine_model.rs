@@ -141,6 +141,7 @@ impl Specification {
             member,
             request,
             block: false,
+            posted: false,
             state: CallState::Issued,
         });
         self.settle(group);

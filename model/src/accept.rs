@@ -330,7 +330,9 @@ impl Acceptor {
             return Err(explain::no_call());
         };
         let (slot, request) = (call.slot, call.request);
-        if call.gone && reply != Err(Refusal::NotFound) {
+        // Who enters nobody is told nothing.
+        let told = call.gone && request != Request::Enter;
+        if told && reply != Err(Refusal::NotFound) {
             return Err(explain::answer_of_nobody(request, reply));
         }
         for group in call.groups.clone() {
@@ -343,6 +345,36 @@ impl Acceptor {
                     slot,
                     request,
                     reply,
+                ));
+            }
+        }
+        self.end_call(thread);
+        Ok(())
+    }
+
+    /// The thread's call returned with no more than that it was taken: it came from inside a callback
+    /// of the main loop, which carries it out, or refuses it silently, when it is free.
+    ///
+    /// # Errors
+    /// It would have been refused.
+    pub fn posted(&mut self, thread: u16) -> Result<(), Rejection> {
+        let Some(call) = self.calls.get(&thread) else {
+            return Err(explain::no_call());
+        };
+        let (slot, request) = (call.slot, call.request);
+        if call.gone {
+            return Err(explain::answer_of_nobody(request, Ok(())));
+        }
+        for group in call.groups.clone() {
+            let before = self.belief(group);
+            if !self.change(group, &Symbol::Posted { slot }) {
+                let ids = self.ids(group);
+                return Err(explain::answer(
+                    self.pool.worlds(before),
+                    &ids,
+                    slot,
+                    request,
+                    Ok(()),
                 ));
             }
         }
@@ -463,7 +495,7 @@ impl Acceptor {
         for key in keys {
             let track = &self.groups[key];
             let worlds = self.pool.worlds(track.belief);
-            if !worlds.iter().any(crate::state::World::is_over) {
+            if !worlds.iter().any(|world| self.pool.over(world)) {
                 return Err(explain::unfinished(worlds, &self.ids(track.key)));
             }
         }
@@ -592,11 +624,7 @@ impl Acceptor {
             if let Some(place) = call.groups.iter().position(|&other| other == group) {
                 call.groups.remove(place);
                 for &key in &keys {
-                    let worlds = self.pool.worlds(self.groups[&key.0].belief);
-                    let under_way = worlds
-                        .iter()
-                        .any(|world| world.calls.iter().any(|other| other.thread == call.slot));
-                    if under_way {
+                    if self.is_under_way(key, call.slot) {
                         call.groups.push(key);
                     }
                 }
@@ -652,8 +680,22 @@ impl Acceptor {
                     },
                 )
             }),
+            symbol @ (Symbol::Answer { slot, .. } | Symbol::Posted { slot }) => {
+                // The call went with the members it concerns.
+                let concerned = |key: &&GroupKey| self.is_under_way(**key, *slot);
+                let concerned: Vec<GroupKey> = keys.iter().filter(concerned).copied().collect();
+                concerned.iter().all(|&key| self.change(key, symbol))
+            }
             symbol => keys.iter().all(|&key| self.change(key, symbol)),
         }
+    }
+
+    /// Whether a call in this slot is under way in a group.
+    fn is_under_way(&self, group: GroupKey, slot: u16) -> bool {
+        let worlds = self.pool.worlds(self.belief(group));
+        worlds
+            .iter()
+            .any(|world| world.calls.iter().any(|call| call.thread == slot))
     }
 
     /// Forgets a group of which nothing can come any more.

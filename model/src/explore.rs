@@ -302,6 +302,18 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
         io_errors: true,
         set_speed: true,
         callback_edges: true,
+        sleeps: false,
+        drains: false,
+    };
+    // What a sleep or a drained section adds depends on neither flags nor edges.
+    let resting = Bounds {
+        io_max: 1,
+        tokens_max,
+        late_reads: false,
+        callback_edges: false,
+        sleeps: true,
+        drains: true,
+        ..wide
     };
     let narrow = Bounds {
         io_max: 0,
@@ -311,6 +323,8 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
         io_errors: true,
         set_speed: false,
         callback_edges: false,
+        sleeps: false,
+        drains: false,
     };
     let scenario = |name: &str, specs: Vec<JobSpec>, bounds| Scenario {
         name: name.to_owned(),
@@ -344,6 +358,8 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
                         }
                     }
                 }
+                let name = format!("{kind}, with sleeps and drained sections");
+                all.push(scenario(&name, vec![spec], resting));
             }
             all
         }
@@ -359,6 +375,8 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
                     io_errors: true,
                     set_speed: true,
                     callback_edges: false,
+                    sleeps: false,
+                    drains: false,
                 },
             ),
             scenario(

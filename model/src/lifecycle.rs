@@ -134,6 +134,8 @@ impl Lifecycle {
             Tail::Cleaned | Tail::Completing | Tail::Completed | Tail::Announced => {
                 return Some(Cleaned);
             }
+            // Only after null.
+            Tail::Freeing | Tail::Freed => return None,
         };
         if decided {
             return Some(match job.status {

@@ -4,7 +4,7 @@
 //! step from one world to the next ([`Check::Edge`]). Numbers are those of §10.1 (`P…`) and, for
 //! what only the reference decides, those of DECISIONS (`D…`).
 //!
-//! Here: P1, P3, P5–P19, P22, P24, P27, P31–P33, P35–P38, P47, P48 and D17, D18, D20, D40.
+//! Here: P1, P3, P5–P22, P24, P27, P29, P31–P38, P47, P48 and D7, D12, D17, D18, D20, D38, D40.
 //! P4 cannot be broken in this model, where the user's pause is one flag of those that make a job
 //! pause; P2 (a refusal changes nothing) is a test of the relation, because the explorer makes no
 //! step of a refusal. The others speak of timers, locks, references or of what happens eventually.
@@ -12,14 +12,14 @@
 use crate::explore::Move;
 use crate::profile::Profile;
 use crate::request::{Effect, judge};
-use crate::state::{Body, Cancel, Job, Outcome, PeerCancel, Phase, Tail, World};
+use crate::state::{Body, Call, Cancel, Job, Outcome, PeerCancel, Phase, Tail, World};
 use crate::status::Status;
-use crate::step::{Changed, Output};
+use crate::step::{Changed, Output, Step};
 use crate::vocabulary::{Callback, Event, Request};
 
 /// What has been seen of one job so far, told from the outputs alone, as an observer would.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct History(u16);
+pub struct History(u32);
 
 /// Where a job is between `pause` and `resume`, as seen from its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,34 +36,35 @@ pub enum Pausing {
 
 impl History {
     /// How many bits a history takes.
-    pub const BITS: u32 = 15;
+    pub const BITS: u32 = 16;
 
-    const RUN_BEGUN: u16 = 1;
-    const RUN_OVER: u16 = 1 << 1;
-    const PREPARE_BEGUN: u16 = 1 << 2;
-    const PREPARED: u16 = 1 << 3;
-    const COMMIT_BEGUN: u16 = 1 << 4;
-    const ABORT_BEGUN: u16 = 1 << 5;
-    const DECIDED: u16 = 1 << 6;
-    const CLEAN_BEGUN: u16 = 1 << 7;
-    const CLEANED: u16 = 1 << 8;
-    const COMPLETION_BEGUN: u16 = 1 << 9;
-    const COMPLETED: u16 = 1 << 10;
-    const ANNOUNCED: u16 = 1 << 11;
-    const COMPLETE_BEGUN: u16 = 1 << 12;
-    const PAUSING: u32 = 13;
+    const RUN_BEGUN: u32 = 1;
+    const RUN_OVER: u32 = 1 << 1;
+    const PREPARE_BEGUN: u32 = 1 << 2;
+    const PREPARED: u32 = 1 << 3;
+    const COMMIT_BEGUN: u32 = 1 << 4;
+    const ABORT_BEGUN: u32 = 1 << 5;
+    const DECIDED: u32 = 1 << 6;
+    const CLEAN_BEGUN: u32 = 1 << 7;
+    const CLEANED: u32 = 1 << 8;
+    const COMPLETION_BEGUN: u32 = 1 << 9;
+    const COMPLETED: u32 = 1 << 10;
+    const ANNOUNCED: u32 = 1 << 11;
+    const COMPLETE_BEGUN: u32 = 1 << 12;
+    const FREE_BEGUN: u32 = 1 << 13;
+    const PAUSING: u32 = 14;
 
     /// All of it as bits.
-    pub const fn bits(self) -> u16 {
+    pub const fn bits(self) -> u32 {
         self.0
     }
 
     /// The history [`History::bits`] wrote.
-    pub const fn from_bits(bits: u16) -> History {
+    pub const fn from_bits(bits: u32) -> History {
         History(bits)
     }
 
-    const fn has(self, what: u16) -> bool {
+    const fn has(self, what: u32) -> bool {
         self.0 & what != 0
     }
 
@@ -99,7 +100,7 @@ impl History {
 
     const fn set_pausing(&mut self, pausing: Pausing) {
         let rest = self.0 & ((1 << Self::PAUSING) - 1);
-        self.0 = rest | ((pausing as u16) << Self::PAUSING);
+        self.0 = rest | ((pausing as u32) << Self::PAUSING);
     }
 
     /// Takes note of an output of this job.
@@ -115,7 +116,13 @@ impl History {
                 Callback::Complete => self.0 |= Self::COMPLETE_BEGUN,
                 Callback::Pause => self.set_pausing(Pausing::In),
                 Callback::Resume => self.set_pausing(Pausing::Out),
-                Callback::Cancel | Callback::SetSpeed => {}
+                Callback::Free => self.0 |= Self::FREE_BEGUN,
+                Callback::Cancel
+                | Callback::SetSpeed
+                | Callback::UserResume
+                | Callback::Drain
+                | Callback::DrainedPoll
+                | Callback::AttachedContext => {}
             },
             Output::End(_, callback, well) => match callback {
                 Callback::Run => self.0 |= Self::RUN_OVER,
@@ -331,20 +338,27 @@ properties! {
     edge("P18", "parked-is-still", "A parked job does nothing before it leaves the park.", parked_is_still),
     edge("P19", "quiet-has-no-io", "From the acknowledgement of a pause to its release no I/O is in flight and none begins.", quiet_has_no_io),
     edge("P22", "ended-stays-ended", "Nothing enters a body whose run has ended.", ended_stays_ended),
+    edge("P20", "one-wake-a-park", "A body leaves a park, a sleep or a wait once, to a pause point or to resume, and for a reason.", one_wake_a_park),
+    world("P21", "timer-means-asleep", "A timer is pending only for a started job that is neither paused nor over.", timer_means_asleep),
     late("P24", "cancel-is-not-lost", "A forced cancel before the main loop took over the run, or before the decision, shows in the result.", cancel_is_not_lost),
     world("P27", "callbacks-exclude-each-other", "Callbacks of the main loop never overlap, nor a decision its own job's run.", callbacks_exclude_each_other),
+    edge("P29", "freed-once", "The driver is let go of once, after everything else.", freed_once),
     late("P31", "event-follows-decision", "Never a commit reported as cancelled or failed, never an abort reported as success.", event_follows_decision),
     world("P32", "complete-after-cancel", "Complete is refused once a cancel was accepted.", complete_after_cancel),
     edge("P33", "park-follows-requests", "A job parks only while somebody (in QEMU also the block layer) wants it paused, and leaves only when nobody does.", park_follows_requests),
+    edge("P34", "speed-ends-no-pause", "A change of speed ends no pause and no wait without a timer.", speed_ends_no_pause),
     world("P35", "waiting-verbs", "A waiting job refuses everything but cancel.", waiting_verbs),
     late("P36", "finalize-decides", "When finalize has been answered, no member is pending.", finalize_decides),
     edge("P37", "null-is-the-end", "A job vanishes only from concluded, or untouched from created.", null_is_the_end),
     world("P38", "unstarted-goes-silently", "A job cancelled before its start announces nothing and dismisses itself.", unstarted_goes_silently),
     late("P47", "newest-first", "Members are prepared and committed newest first; abort takes unstarted ones, then the newest.", newest_first),
     world("P48", "error-means-abort", "A concluded job has no error exactly when it was committed.", error_means_abort),
+    edge("D7", "drained-stays-quiet", "A job that a drained section found quiet stays so until the section ends or a forced cancel.", drained_stays_quiet),
+    late("D12", "a-move-needs-quiet", "A job moves to another context only while a drained section keeps it quiet.", a_move_needs_quiet),
     late("D17", "complete-is-latched", "The driver is told to complete at most once.", complete_is_latched),
     world("D18", "ended-is-waiting", "Once its run has ended a job can be cancelled, and nothing else.", ended_is_waiting),
     late("D20", "finalize-tells", "Finalize answers with the failure of a prepare it ran.", finalize_tells),
+    late("D38", "pause-ends-are-told", "The driver is told of the end of its user's pause while the pause still holds it, and of nothing else.", pause_ends_are_told),
     world("D40", "no-late-pause", "A job whose run the main loop took over is not paused.", no_late_pause),
 }
 
@@ -416,11 +430,10 @@ fn pauses_are_owned(edge: &Edge<'_>) -> bool {
             }
             Move::Step(_) | Move::Answer(..) => false,
         };
+        let released =
+            |token| asked(Request::Release { token }) || asked(Request::DrainEnd { token });
         (!before.user_paused || after.user_paused || over || asked(Request::Resume))
-            && (before.holds & !after.holds == 0
-                || over
-                || asked(Request::Release { token: 0 })
-                || asked(Request::Release { token: 1 }))
+            && (before.holds & !after.holds == 0 || over || released(0) || released(1))
     })
 }
 
@@ -429,7 +442,7 @@ fn failed_means_paused(place: &Place<'_>) -> bool {
         .world
         .jobs
         .iter()
-        .all(|job| !job.io_failed || job.user_paused)
+        .all(|job| job.io_status.is_ok() || job.user_paused)
 }
 
 fn cancel_rises(edge: &Edge<'_>) -> bool {
@@ -642,6 +655,78 @@ fn callbacks_exclude_each_other(place: &Place<'_>) -> bool {
     }
     running += u32::from(world.in_request_callback());
     running <= 1
+}
+
+fn one_wake_a_park(edge: &Edge<'_>) -> bool {
+    edge.members().all(|(_, before, after)| {
+        if before.body == after.body {
+            return true;
+        }
+        let wanted = before.woken || before.should_pause() || before.forced();
+        match before.body {
+            Body::Parked => after.body == Body::Unparked,
+            // The timer may fire at any moment.
+            Body::Asleep => after.body == Body::AtPoint && !after.woken,
+            Body::Yielded => after.body == Body::AtPoint && wanted && !after.woken,
+            _ => true,
+        }
+    })
+}
+
+fn timer_means_asleep(place: &Place<'_>) -> bool {
+    place.world.jobs.iter().all(|job| {
+        !matches!(job.body, Body::Asleep | Body::Yielded)
+            || (job.entered && matches!(job.status, Status::Running | Status::Ready))
+    })
+}
+
+fn speed_ends_no_pause(edge: &Edge<'_>) -> bool {
+    let set_down = |call: &&Call| {
+        matches!(edge.made, Move::Step(Step::RequestEffect(_)))
+            && matches!(call.request, Request::SetSpeed { .. })
+    };
+    edge.before.world.calls.iter().find(set_down).is_none()
+        || edge.members().all(|(_, before, after)| {
+            let rests = matches!(before.body, Body::Parked | Body::Yielded);
+            before.body == after.body
+                && before.pause_wanted() == after.pause_wanted()
+                && (!rests || before.woken == after.woken)
+        })
+}
+
+fn freed_once(edge: &Edge<'_>) -> bool {
+    let freed = |place: &Place<'_>, member: usize| place.history[member].has(History::FREE_BEGUN);
+    match edge.output {
+        Some(Output::Begin(member, Callback::Free)) => {
+            edge.before.world.jobs[member].status == Status::Null && !freed(&edge.before, member)
+        }
+        Some(Output::Begin(member, _) | Output::Status(member, _) | Output::Event(member, _)) => {
+            !freed(&edge.before, member)
+        }
+        _ => true,
+    }
+}
+
+fn drained_stays_quiet(edge: &Edge<'_>) -> bool {
+    edge.members().all(|(_, before, after)| {
+        let kept = before.drained & after.drained != 0 && !after.forced();
+        !kept || (after.in_flight == 0 && (after.is_quiet() || !after.entered))
+    })
+}
+
+fn a_move_needs_quiet(edge: &Edge<'_>) -> bool {
+    edge.begins(Callback::AttachedContext).is_none_or(|member| {
+        let job = &edge.before.world.jobs[member];
+        job.drained != 0 && job.is_quiet()
+    })
+}
+
+fn pause_ends_are_told(edge: &Edge<'_>) -> bool {
+    edge.begins(Callback::UserResume).is_none_or(|member| {
+        let job = &edge.before.world.jobs[member];
+        // A run may end while the resume is under way.
+        job.user_paused || job.resuming || job.body == Body::Ended
+    })
 }
 
 fn event_follows_decision(edge: &Edge<'_>) -> bool {

@@ -3,10 +3,11 @@
 //! The checks stand in QEMU's order, because the order decides which text the caller reads
 //! (SEMANTICS.md §2, §12-33). A refusal changes nothing (P2).
 
+use crate::error_policy::IoStatus;
 use crate::profile::Profile;
 use crate::state::{Body, Call, CallState, Cancel, Job, Outcome, Phase, Sight, World};
 use crate::status::Status;
-use crate::step::begin_abort;
+use crate::step::{begin_abort, force};
 use crate::verb::{Refusal, Verb};
 use crate::vocabulary::{Callback, Request};
 
@@ -34,6 +35,8 @@ pub const fn callback(request: Request) -> Option<Callback> {
         Request::Cancel { .. } => Some(Callback::Cancel),
         Request::Complete => Some(Callback::Complete),
         Request::SetSpeed { .. } => Some(Callback::SetSpeed),
+        Request::Resume => Some(Callback::UserResume),
+        Request::AttachContext => Some(Callback::AttachedContext),
         _ => None,
     }
 }
@@ -66,7 +69,16 @@ pub fn judge(
             Effect::NotNow
         };
     }
-    if gone || (block && !job.spec.block) {
+    if gone && request == Request::Enter {
+        // Nobody is there to be entered.
+        return Effect::Apply;
+    }
+    // What has no id is found by no command; QEMU asserts it (§2.1).
+    let by_id = matches!(
+        request,
+        Request::Complete | Request::Finalize | Request::Dismiss
+    );
+    if gone || (block && !job.spec.block) || (by_id && job.spec.internal) {
         return Effect::Refuse(Refusal::NotFound);
     }
     let status = verb_status(job, profile);
@@ -76,9 +88,14 @@ pub fn judge(
     };
     let busy = || world.main_is_busy().then_some(Effect::NotNow);
     match request {
-        Request::Create | Request::Query | Request::Release { .. } | Request::Hold { .. } => {
-            Effect::Apply
-        }
+        Request::Create
+        | Request::Query
+        | Request::Release { .. }
+        | Request::Hold { .. }
+        | Request::DrainBegin { .. }
+        | Request::DrainEnd { .. }
+        | Request::Enter
+        | Request::ResetIoStatus => Effect::Apply,
         Request::Start | Request::EarlyFail => {
             if job.status == Status::Created && !job.starting && !in_hand(world, member) {
                 Effect::Apply
@@ -94,7 +111,17 @@ pub fn judge(
         Request::Resume => (!job.user_paused)
             .then_some(Effect::Refuse(Refusal::NotPaused))
             .or_else(|| check(Verb::Resume))
-            .unwrap_or(Effect::Apply),
+            .unwrap_or(Effect::Callback {
+                callback: Callback::UserResume,
+                forced: false,
+            }),
+        Request::AttachContext => (job.drained == 0 || !job.is_quiet())
+            .then_some(Effect::Refuse(Refusal::NotQuiet))
+            .or_else(busy)
+            .unwrap_or(Effect::Callback {
+                callback: Callback::AttachedContext,
+                forced: false,
+            }),
         Request::SetSpeed { negative, .. } => check(Verb::SetSpeed)
             .or(negative.then_some(Effect::Refuse(Refusal::NegativeSpeed)))
             .or_else(busy)
@@ -166,11 +193,27 @@ fn in_hand(world: &World, member: usize) -> bool {
         matches!(call.request, Request::Cancel { .. })
             && matches!(
                 call.state,
-                CallState::Accepted { .. } | CallState::InCallback { .. } | CallState::Told { .. }
+                CallState::Accepted { .. }
+                    | CallState::InCallback { .. }
+                    | CallState::Told { .. }
+                    | CallState::InUserResume
+                    | CallState::UserResumed
             )
             && call.member.map(usize::from) == Some(member)
     };
     world.group.aborting || world.calls.iter().any(cancels)
+}
+
+/// What the section that accepts a request changes before its driver callback begins.
+pub fn accept(world: &mut World, member: usize, request: Request) {
+    if request == Request::Resume {
+        // One step for both, so that a stop error during a resume wins (38, 39); the job stays where
+        // it is until `user_resume` has returned.
+        let job = &mut world.jobs[member];
+        job.user_paused = false;
+        job.io_status = IoStatus::Ok;
+        job.resuming = true;
+    }
 }
 
 /// Carries out a request that was judged [`Effect::Apply`]; the call's next state.
@@ -178,7 +221,12 @@ pub fn apply(world: &mut World, member: usize, request: Request) -> CallState {
     let group = world.group;
     let job = &mut world.jobs[member];
     match request {
-        Request::Create => job.status = Status::Created,
+        Request::Create => {
+            job.status = Status::Created;
+            // Whoever is created on a drained resource begins held (35), and is quiet.
+            job.holds |= group.drained;
+            job.drained |= group.drained;
+        }
         Request::Start => {
             job.starting = true;
             return CallState::Awaiting;
@@ -188,11 +236,8 @@ pub fn apply(world: &mut World, member: usize, request: Request) -> CallState {
             job.user_paused = true;
             job.seen = false;
         }
-        Request::Resume => {
-            // One step for both, so that a stop error during a resume wins (38, 39).
-            job.user_paused = false;
-            job.io_failed = false;
-        }
+        Request::Enter => enter(job),
+        Request::ResetIoStatus => job.io_status = IoStatus::Ok,
         Request::Finalize => {
             if !group.aborting {
                 world.group.phase = Phase::Preparing;
@@ -200,11 +245,19 @@ pub fn apply(world: &mut World, member: usize, request: Request) -> CallState {
             return CallState::Awaiting;
         }
         Request::Query => return CallState::Looked(look(world)),
-        Request::Hold { .. } | Request::Release { .. } => {
+        Request::Hold { .. } | Request::Release { .. } | Request::DrainEnd { .. } => {
             hold(job, request);
         }
-        Request::Cancel { .. } | Request::Complete | Request::SetSpeed { .. } | Request::Change => {
+        Request::DrainBegin { .. } => {
+            hold(job, request);
+            return CallState::Awaiting;
         }
+        Request::Cancel { .. }
+        | Request::Complete
+        | Request::Resume
+        | Request::SetSpeed { .. }
+        | Request::AttachContext
+        | Request::Change => {}
     }
     CallState::Answered(Ok(()))
 }
@@ -219,14 +272,24 @@ pub fn apply_after_callback(
     let aborting = world.group.aborting;
     let job = &mut world.jobs[member];
     match request {
-        Request::Complete => job.complete = true,
+        Request::Complete => {
+            job.complete = true;
+            enter(job);
+        }
+        Request::Resume => job.resuming = false,
+        Request::SetSpeed { hurries: true, .. } => {
+            // It sleeps, or may be on its way to a sleep that the old limit made it reckon (11); a
+            // change of speed ends nothing else, no pause in particular (P34).
+            if !matches!(job.body, Body::Yielded | Body::Parked) {
+                enter(job);
+            }
+        }
         Request::Cancel { .. } => {
-            job.cancel = job
-                .cancel
-                .max(if forced { Cancel::Force } else { Cancel::Soft });
             if forced {
-                job.user_paused = false;
-                job.io_failed = false;
+                force(job);
+            } else {
+                job.cancel = job.cancel.max(Cancel::Soft);
+                enter(job);
             }
             if forced && !job.started() {
                 job.outcome = Outcome::Cancelled;
@@ -261,20 +324,69 @@ pub fn apply_to_all(world: &mut World, request: Request) -> CallState {
     for job in &mut world.jobs {
         hold(job, request);
     }
-    CallState::Answered(Ok(()))
+    match request {
+        Request::DrainBegin { token } => {
+            world.group.drained |= bit(token);
+            CallState::Awaiting
+        }
+        Request::DrainEnd { token } => {
+            world.group.drained &= !bit(token);
+            CallState::Answered(Ok(()))
+        }
+        _ => CallState::Answered(Ok(())),
+    }
 }
 
-/// `pause_all` holds every job that can still pause, and its token releases exactly those (12).
+/// The bit of a token in [`Job::holds`], [`Job::drained`] and [`Group::drained`](crate::state::Group).
+const fn bit(token: u8) -> u8 {
+    1 << (token % 8)
+}
+
+/// Somebody enters the body: what it sleeps in ends, or the next sleep (11).
+pub(crate) const fn enter(job: &mut Job) {
+    if job.started() && !matches!(job.body, Body::Ended) {
+        job.woken = true;
+    }
+}
+
+/// The members a drained section is about.
+fn drained_members(world: &World, member: Option<u16>) -> core::ops::Range<usize> {
+    match member {
+        Some(member) => usize::from(member)..usize::from(member) + 1,
+        None => 0..world.jobs.len(),
+    }
+}
+
+/// Whether a drained section need not wait any longer (§4.7).
+pub fn is_quiet(world: &World, member: Option<u16>) -> bool {
+    world.jobs[drained_members(world, member)]
+        .iter()
+        .all(Job::is_quiet)
+}
+
+/// The drained section has found its members quiet: they stay so until it ends (P19).
+pub fn settle_drain(world: &mut World, member: Option<u16>, token: u8) {
+    let members = drained_members(world, member);
+    for job in &mut world.jobs[members] {
+        job.drained |= job.holds & bit(token);
+    }
+}
+
+/// `pause_all` and a drained section hold every job that can still pause, and the token releases
+/// exactly those (12).
 fn hold(job: &mut Job, request: Request) {
     match request {
-        Request::Hold { token } => {
+        Request::Hold { token } | Request::DrainBegin { token } => {
             let pausable = Verb::Pause.permitted_in(job.status) && job.body != Body::Ended;
             if pausable {
-                job.holds |= 1 << (token % 8);
+                job.holds |= bit(token);
                 job.seen = false;
             }
         }
-        Request::Release { token } => job.holds &= !(1 << (token % 8)),
+        Request::Release { token } | Request::DrainEnd { token } => {
+            job.holds &= !bit(token);
+            job.drained &= !bit(token);
+        }
         _ => {}
     }
 }
@@ -287,7 +399,7 @@ fn look(world: &World) -> Vec<Sight> {
         .map(|job| Sight {
             status: job.status,
             pause_wanted: job.pause_wanted(),
-            io_failed: job.io_failed,
+            io_failed: !job.io_status.is_ok(),
             failed: job.status.is_completed()
                 && matches!(job.outcome, Outcome::Failure | Outcome::Cancelled),
         })

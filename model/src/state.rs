@@ -5,10 +5,11 @@
 //! single job is a transaction of one, SEMANTICS.md §6.1), and several are judged side by side.
 //! Members stand in the order of their creation; the main loop takes them newest first.
 
+use crate::error_policy::IoStatus;
 use crate::profile::Profile;
 use crate::status::Status;
 use crate::step::{View, skips_run};
-use crate::vocabulary::{Reply, Request};
+use crate::vocabulary::{Callback, Reply, Request};
 
 /// What is fixed about a job when it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +24,8 @@ pub struct JobSpec {
     pub needs_finish: bool,
     /// It is a block job: `BLOCK_JOB_*` events and `block-job-*` commands are for these alone.
     pub block: bool,
+    /// It has no id: no events, no place in lists, no commands; its creator alone has a handle.
+    pub internal: bool,
     /// Its creator gave it a completion function.
     pub completion: bool,
 }
@@ -35,8 +38,14 @@ impl JobSpec {
         can_complete: false,
         needs_finish: false,
         block: true,
+        internal: false,
         completion: true,
     };
+
+    /// It has `BLOCK_JOB_*` events.
+    pub const fn announces(self) -> bool {
+        self.block && !self.internal
+    }
 }
 
 /// Where the body of a job is: the coroutine in QEMU, the worker here (SEMANTICS.md §4.9).
@@ -60,6 +69,10 @@ pub enum Body {
     Unparked,
     /// Inside `resume`.
     ResumeIn,
+    /// In a sleep: its timer is armed (§4.3).
+    Asleep,
+    /// In a wait without a timer (§4.3, yield).
+    Yielded,
     /// `run` returned; the engine has not taken note.
     Returned,
     /// The run's end is recorded; the main loop will take it over. Never entered again.
@@ -106,6 +119,10 @@ pub enum Tail {
     Completed,
     /// The terminal event is out (or none is due).
     Announced,
+    /// Gone, and inside `free`.
+    Freeing,
+    /// `free` returned, or nobody was there to free.
+    Freed,
 }
 
 /// The level of a cancel request; it only rises (P6).
@@ -120,7 +137,8 @@ pub enum Cancel {
     Force,
 }
 
-/// The `cancel` callback a member owes because a peer brought the group down (§3.1).
+/// The callbacks a member is owed because a peer brought the group down (§3.1, §5.2): `cancel`, and
+/// `user_resume` where its user had it paused. Then the force is set down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum PeerCancel {
@@ -128,8 +146,14 @@ pub enum PeerCancel {
     No,
     /// Due.
     Due,
-    /// Running.
+    /// `cancel` is running.
     In,
+    /// `cancel` has returned; what follows from it is set down in a section of its own.
+    Told,
+    /// It was paused by its user: `user_resume` is running.
+    UserIn,
+    /// `user_resume` has returned.
+    UserTold,
 }
 
 /// An announcement that must follow before anything else happens to the job.
@@ -165,10 +189,16 @@ pub struct Job {
     pub peer_cancel: PeerCancel,
     /// The user's pause, or a stop error, holds it.
     pub user_paused: bool,
-    /// An I/O error stopped it (QMP's `io-status` is not `ok`).
-    pub io_failed: bool,
-    /// One bit for each outstanding `pause_all` that holds it.
+    /// Its user's pause is over, and `user_resume` has not returned: it stays where it is until then.
+    pub resuming: bool,
+    /// The I/O error that stopped it.
+    pub io_status: IoStatus,
+    /// Somebody entered it: its sleep or wait ends, or the next one does if it is busy (11).
+    pub woken: bool,
+    /// One bit for each outstanding `pause_all` or drained section that holds it.
     pub holds: u8,
+    /// One bit for each drained section that holds it and has found it quiet.
+    pub drained: u8,
     /// The body cannot have missed the requests above: it has synchronised since.
     pub seen: bool,
     /// At a pause point: at some moment since it came there it could have gone on.
@@ -198,8 +228,11 @@ impl Job {
             cancel: Cancel::No,
             peer_cancel: PeerCancel::No,
             user_paused: false,
-            io_failed: false,
+            resuming: false,
+            io_status: IoStatus::Ok,
+            woken: false,
             holds: 0,
+            drained: 0,
             seen: true,
             may_pass: false,
             may_pause: false,
@@ -212,7 +245,7 @@ impl Job {
 
     /// Somebody wants it paused, whatever its cancel level.
     pub const fn pause_wanted(&self) -> bool {
-        self.user_paused || self.holds != 0
+        self.user_paused || self.resuming || self.holds != 0
     }
 
     /// A pause point has to stop: a pause is wanted and no forced cancel overrides it.
@@ -266,6 +299,17 @@ impl Job {
         !matches!(self.body, Body::Unstarted)
     }
 
+    /// A drained section need not wait for it: not started, parked in a pause, or its run is over
+    /// (§4.7).
+    pub const fn is_quiet(&self) -> bool {
+        match self.body {
+            Body::Unstarted | Body::Ended => true,
+            // A forced cancel is about to end the park.
+            Body::Parked => self.should_pause(),
+            _ => false,
+        }
+    }
+
     /// Its run is over, or it never had one.
     pub const fn at_rest(&self) -> bool {
         matches!(self.body, Body::Unstarted | Body::Ended)
@@ -286,6 +330,12 @@ impl Job {
     pub const fn in_tail(&self) -> bool {
         !matches!(self.tail, Tail::None | Tail::Prepared) && !self.is_final()
             || (matches!(self.status, Status::Concluded) && self.dismisses_itself())
+            || matches!(self.tail, Tail::Freeing)
+    }
+
+    /// Gone with everything it had.
+    pub const fn is_freed(&self) -> bool {
+        matches!(self.status, Status::Null) && matches!(self.tail, Tail::Freed)
     }
 
     /// It does not stay concluded: its user did not ask to dismiss it, or it never ran (28).
@@ -323,6 +373,9 @@ pub struct Group {
     pub open: bool,
     /// Somebody else also sends requests, unseen.
     pub others: bool,
+    /// One bit for each outstanding drained section on the resources of every member: who is
+    /// created meanwhile begins held (35).
+    pub drained: u8,
 }
 
 impl Group {
@@ -333,6 +386,7 @@ impl Group {
         prepare_failed: false,
         open: false,
         others: false,
+        drained: 0,
     };
 }
 
@@ -358,8 +412,19 @@ pub enum CallState {
         /// For a cancel: the driver made it a forced one.
         forced: bool,
     },
+    /// The job was paused by its user, whose `user_resume` is running on the main loop.
+    InUserResume,
+    /// `user_resume` has returned.
+    UserResumed,
+    /// The main loop is inside `drain` or `drained_poll` of this member, for a drained section.
+    InDrain {
+        /// Whose.
+        member: u16,
+        /// Which.
+        callback: Callback,
+    },
     /// Took effect; the answer comes when what follows at once is done: by the main loop, or, for a
-    /// start, when the jobs run.
+    /// start, when the jobs run, for a drained section, when they are quiet.
     Awaiting,
     /// Took effect and has an answer.
     Answered(Reply),
@@ -391,6 +456,9 @@ pub struct Call {
     pub request: Request,
     /// It came through a `block-job-*` command.
     pub block: bool,
+    /// Asked from inside a callback of the main loop: answered then and there that it was taken, and
+    /// carried out when the main loop is free.
+    pub posted: bool,
     /// How far it has come.
     pub state: CallState,
 }
@@ -433,12 +501,22 @@ impl World {
         }
     }
 
-    /// Nothing can happen to it any more: every member is final and no call is open.
+    /// Nothing can happen to it any more but that its driver is let go of: every member is final
+    /// and no call is open.
     pub fn is_over(&self) -> bool {
         // Nobody joins a transaction that was brought down.
         let never = |job: &Job| job.status == Status::Undefined && self.group.aborting;
         let over = |job: &Job| job.is_final() && !job.in_tail();
         self.calls.is_empty() && self.jobs.iter().all(|job| over(job) || never(job))
+    }
+
+    /// Over, and every driver that has to be was let go of.
+    pub fn is_freed(&self) -> bool {
+        self.is_over()
+            && self
+                .jobs
+                .iter()
+                .all(|job| job.status != Status::Null || job.is_freed())
     }
 
     /// The member whose turn it is in an abort: never-started ones at once (1), then the newest
@@ -463,7 +541,12 @@ impl World {
         self.calls.iter().any(|call| {
             matches!(
                 call.state,
-                CallState::Accepted { .. } | CallState::InCallback { .. } | CallState::Told { .. }
+                CallState::Accepted { .. }
+                    | CallState::InCallback { .. }
+                    | CallState::Told { .. }
+                    | CallState::InUserResume
+                    | CallState::UserResumed
+                    | CallState::InDrain { .. }
             )
         })
     }

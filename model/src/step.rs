@@ -19,12 +19,12 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 use crate::profile::Profile;
-use crate::state::{Group, Job, Owes, World};
+use crate::state::{CallState, Group, Job, Owes, World};
 use crate::status::Status;
 use crate::vocabulary::{Callback, ErrorAction, Event, Request};
 
 pub(crate) use body::skips_run;
-pub(crate) use main_loop::begin_abort;
+pub(crate) use main_loop::{begin_abort, force};
 
 /// What an observer sees beside status changes, events, calls and returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +41,12 @@ pub struct View {
     pub late_reads: bool,
     /// The end of a run is recorded in a step of its own, whether or not anybody could tell.
     pub ends: bool,
+    /// `user_resume`, for which a resume waits (38).
+    pub resumes: bool,
+    /// `free`.
+    pub frees: bool,
+    /// Sleeps and waits are told apart from the pause points that they end in.
+    pub sleeps: bool,
 }
 
 impl View {
@@ -54,6 +60,9 @@ impl View {
         io: true,
         late_reads: false,
         ends: false,
+        resumes: false,
+        frees: false,
+        sleeps: false,
     };
 
     /// Everything, under weak memory.
@@ -76,6 +85,9 @@ impl View {
         io: false,
         late_reads: false,
         ends: false,
+        resumes: false,
+        frees: false,
+        sleeps: false,
     };
 }
 
@@ -109,8 +121,16 @@ pub enum Step {
     IoEnd(usize),
     /// The driver says it has converged.
     Converge(usize),
-    /// An I/O error, and what the policy chose.
-    IoError(usize, ErrorAction),
+    /// An I/O error, what the policy chose, and whether the error was want of space.
+    IoError(usize, ErrorAction, bool),
+    /// It sleeps: parks with a timer.
+    Sleep(usize),
+    /// It waits: parks without one.
+    Yield(usize),
+    /// Its timer fires.
+    Timer(usize),
+    /// Its sleep or wait ends for another reason.
+    Wake(usize),
     /// `run` ends, well or not.
     RunEnd(usize, bool),
     /// The engine takes note of the end.
@@ -150,6 +170,10 @@ pub enum Step {
     Conclude(usize),
     /// A concluded job that dismisses itself vanishes.
     Vanish(usize),
+    /// `free` begins.
+    FreeBegin(usize),
+    /// `free` ends.
+    FreeEnd(usize),
     /// The whole transaction is through.
     Close,
     // Calls.
@@ -165,6 +189,20 @@ pub enum Step {
     PeerCancelBegin(usize),
     /// The `cancel` callback of a member a peer brought down ends.
     PeerCancelEnd(usize),
+    /// The `user_resume` of a paused member a peer brought down begins.
+    PeerResumeBegin(usize),
+    /// It ends.
+    PeerResumeEnd(usize),
+    /// The force of a peer's fall is set down.
+    PeerForced(usize),
+    /// `user_resume` begins, because a forced cancel ends the user's pause.
+    UserResumeBegin(usize),
+    /// It ends.
+    UserResumeEnd(usize),
+    /// `drain` or `drained_poll` begins, for the drained section at this place.
+    DrainCallbackBegin(usize, Callback),
+    /// It ends.
+    DrainCallbackEnd(usize, Callback, bool),
     /// What a request set in motion is done as far as it goes by itself.
     Settle(usize),
     /// Somebody else's request takes effect, unseen.
@@ -372,6 +410,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
         output: Option<Output>,
         change: impl FnOnce(&mut Job),
     ) {
+        let output = self.shown(output);
         if (self.wanted)(output) {
             self.undo();
             self.changed = Changed::Member(member);
@@ -385,6 +424,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
 
     /// Offers a step that changes more than one job.
     fn offer(&mut self, step: Step, output: Option<Output>, change: impl FnOnce(&mut World)) {
+        let output = self.shown(output);
         if (self.wanted)(output) {
             self.undo();
             self.changed = Changed::Anything;
@@ -392,9 +432,23 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             for job in &mut self.next.jobs {
                 job.note(self.view, self.profile);
             }
+            // Nobody waits for the answer to what was posted.
+            self.next
+                .calls
+                .retain(|call| !call.posted || !matches!(call.state, CallState::Answered(_)));
             let next = Next::new(&mut self.next, &mut self.changed);
             (self.visit)(step, next, output);
         }
+    }
+
+    /// What of an output comes through: of internal jobs no status does, unless callbacks are seen.
+    fn shown(&self, output: Option<Output>) -> Option<Output> {
+        output.filter(|&output| match output {
+            Output::Status(member, _) => {
+                self.view.callbacks || !self.world.jobs[member].spec.internal
+            }
+            _ => true,
+        })
     }
 
     fn pay(&mut self, member: usize) {

@@ -114,6 +114,8 @@ pub enum Refusal {
     CurrentlyPaused,
     /// A negative speed.
     NegativeSpeed,
+    /// It moves to another context only while a drained section keeps it quiet.
+    NotQuiet,
     /// `finalize` ran, and a member's prepare failed (profile `reference` only, decision 20).
     PrepareFailed,
 }
@@ -138,6 +140,9 @@ impl Refusal {
                 format!("The block job for device '{id}' is currently paused")
             }
             Refusal::NegativeSpeed => "Parameter 'speed' expects a non-negative value".to_owned(),
+            Refusal::NotQuiet => format!(
+                "Job '{id}' is not quiet: it moves to another context only inside a drained section, and not while a forced cancel runs out"
+            ),
             Refusal::PrepareFailed => {
                 format!(
                     "Job '{id}' could not be finalized: a member of its transaction failed to prepare"

@@ -29,7 +29,7 @@ impl Dice {
     }
 }
 
-const REQUESTS: [Request; 11] = [
+const REQUESTS: [Request; 12] = [
     Request::Pause,
     Request::Resume,
     Request::Cancel { force: false },
@@ -41,16 +41,21 @@ const REQUESTS: [Request; 11] = [
     Request::SET_SPEED_NEGATIVE,
     Request::Change,
     Request::EarlyFail,
+    Request::AttachContext,
 ];
 
-fn random_spec(dice: &mut Dice) -> JobSpec {
+/// `internal`: jobs without an id as well; QMP shows nothing of those.
+fn random_spec(dice: &mut Dice, internal: bool) -> JobSpec {
     let can_complete = dice.chance(2);
+    // Nobody finalizes or dismisses a job without an id.
+    let internal = internal && dice.chance(8);
     JobSpec {
-        auto_finalize: dice.chance(2),
-        auto_dismiss: dice.chance(2),
+        auto_finalize: internal || dice.chance(2),
+        auto_dismiss: internal || dice.chance(2),
         can_complete,
         needs_finish: can_complete && dice.chance(2),
         block: !dice.chance(4),
+        internal,
         completion: dice.chance(2),
     }
 }
@@ -66,19 +71,30 @@ struct Walk {
     jobs: Vec<JobKey>,
     /// Starts that have not been answered: the thread, and the member if it is one alone.
     starts: Vec<(u16, Option<usize>)>,
+    /// Drained sections that wait for their members to be quiet.
+    drains: Vec<u8>,
     story: Vec<String>,
 }
 
 /// The thread of the call that takes time, and that of those that do not.
 const SLOW: u16 = 0;
 const QUICK: u16 = 1;
+/// The first of the threads that begin drained sections, one a token.
+const DRAINER: u16 = 2;
 /// The first of the threads that start jobs.
-const STARTER: u16 = 2;
+const STARTER: u16 = 4;
 
 impl Walk {
     fn new(profile: &'static Profile, view: View, dice: &mut Dice) -> Walk {
+        let view = View {
+            resumes: view.callbacks,
+            frees: view.callbacks,
+            ..view
+        };
         let members = 1 + dice.below(3);
-        let specs: Vec<_> = (0..members).map(|_| random_spec(dice)).collect();
+        let specs: Vec<_> = (0..members)
+            .map(|_| random_spec(dice, view.callbacks))
+            .collect();
         let mut acceptor = Acceptor::new(profile, view);
         let group = acceptor.group(Group::CLOSED);
         let jobs: Vec<_> = specs
@@ -94,6 +110,7 @@ impl Walk {
         Walk {
             story: vec![format!("{specs:?}")],
             starts: Vec::new(),
+            drains: Vec::new(),
             world: World::new(Group::CLOSED, specs),
             profile,
             view,
@@ -107,6 +124,8 @@ impl Walk {
                 io_errors: true,
                 set_speed: true,
                 callback_edges: true,
+                sleeps: true,
+                drains: view.callbacks,
             },
             acceptor,
             group,
@@ -163,11 +182,22 @@ impl Walk {
                     self.check(verdict);
                 }
             }
+            Move::Answer(Request::DrainBegin { token }, _) => self.answer_drain(token),
             Move::Answer(_, reply) => {
                 let verdict = self.acceptor.answer(SLOW, reply);
                 self.check(verdict);
             }
+            Move::Ask(_, Request::DrainBegin { token }) => {
+                let thread = DRAINER + u16::from(token);
+                self.acceptor
+                    .call_group(thread, self.group, Request::DrainBegin { token });
+                self.drains.push(token);
+            }
             Move::Ask(member, request) => {
+                if let Request::DrainEnd { token } = request {
+                    // Nobody was there to be waited for.
+                    self.answer_drain(token);
+                }
                 let slow = under_way && self.world.calls.is_empty();
                 let start = request == Request::Start;
                 let thread = match (slow, start) {
@@ -197,6 +227,15 @@ impl Walk {
         }
         self.world = next;
         self.answer_starts();
+    }
+
+    /// A drained section has begun, if it had not.
+    fn answer_drain(&mut self, token: u8) {
+        if let Some(place) = self.drains.iter().position(|&waits| waits == token) {
+            self.drains.remove(place);
+            let verdict = self.acceptor.answer(DRAINER + u16::from(token), Ok(()));
+            self.check(verdict);
+        }
     }
 
     /// A start is answered once the jobs run, or a cancel was faster.
@@ -259,7 +298,10 @@ impl Walk {
             let (made, next, output) = ways.swap_remove(dice.below(ways.len()));
             self.make(made, next, output);
         }
-        if self.world.is_over() {
+        if self.world.is_freed() {
+            while let Some(&token) = self.drains.first() {
+                self.answer_drain(token);
+            }
             self.check(self.acceptor.finish());
         }
         assert_eq!(self.acceptor.widened(), 0);
@@ -279,7 +321,7 @@ fn walk(profile: &'static Profile, view: View, seed: u64) {
         }
         let mut walk = Walk::new(profile, view, &mut dice);
         walk.go(&mut dice, 400);
-        over += u32::from(walk.world.is_over());
+        over += u32::from(walk.world.is_freed());
     }
     assert!(over > 200, "walks should come to an end: {over} of 1500");
 }

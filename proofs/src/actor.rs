@@ -111,6 +111,7 @@ impl Role {
             can_complete: self.ready.is_some(),
             needs_finish: self.ready.is_some(),
             block: true,
+            internal: false,
             completion: true,
         }
     }

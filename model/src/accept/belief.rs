@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::hash::{FastMap, FastSet};
 use crate::profile::Profile;
-use crate::state::{Call, CallState, Group, Job, JobSpec, Sight, World};
+use crate::state::{Call, CallState, Group, Job, JobSpec, Sight, Tail, World};
 use crate::status::Status;
 use crate::step::{Output, View, steps_showing};
 use crate::vocabulary::{Reply, Request};
@@ -26,7 +26,7 @@ const REMEMBERED_MAX: usize = 1 << 20;
 
 /// A set of job specs, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Specs(u64);
+pub(super) struct Specs(u128);
 
 impl Specs {
     pub(super) fn of(specs: &[JobSpec]) -> Specs {
@@ -36,13 +36,14 @@ impl Specs {
                 | u32::from(spec.can_complete) << 2
                 | u32::from(spec.needs_finish) << 3
                 | u32::from(spec.block) << 4
-                | u32::from(spec.completion) << 5;
+                | u32::from(spec.completion) << 5
+                | u32::from(spec.internal) << 6;
             bits | 1 << place
         }))
     }
 
     fn each(self) -> impl Iterator<Item = JobSpec> {
-        (0..64)
+        (0..128)
             .filter(move |place| self.0 >> place & 1 == 1)
             .map(|place: u32| JobSpec {
                 auto_finalize: place & 1 != 0,
@@ -51,6 +52,7 @@ impl Specs {
                 needs_finish: place & 8 != 0,
                 block: place & 16 != 0,
                 completion: place & 32 != 0,
+                internal: place & 64 != 0,
             })
     }
 }
@@ -121,6 +123,8 @@ pub(super) enum Symbol {
     Answer { slot: u16, reply: Reply },
     /// A query returns.
     Looked { slot: u16, listing: Listing },
+    /// It returns, and is carried out later.
+    Posted { slot: u16 },
     /// It never reached the job layer.
     Withdraw { slot: u16 },
 }
@@ -158,9 +162,18 @@ impl Pool {
         &self.beliefs[id.0 as usize].worlds
     }
 
+    /// Whether nothing can come of this world any more, as far as the view shows it.
+    pub(super) fn over(&self, world: &World) -> bool {
+        if self.view.frees {
+            world.is_freed()
+        } else {
+            world.is_over()
+        }
+    }
+
     /// Whether nothing can come of it any more.
     pub(super) fn is_over(&self, id: BeliefId) -> bool {
-        self.worlds(id).iter().all(World::is_over)
+        self.worlds(id).iter().all(|world| self.over(world))
     }
 
     /// The belief in a group without members.
@@ -257,6 +270,8 @@ impl Pool {
                     if job.status == Status::Undefined {
                         job.status = Status::Null;
                         job.starting = false;
+                        // The acceptor is told what became of it, not what it had.
+                        job.tail = Tail::Freed;
                     }
                 }),
                 ..world.clone()
@@ -283,6 +298,7 @@ impl Pool {
                             member,
                             request,
                             block,
+                            posted: false,
                             state,
                         },
                     );
@@ -312,6 +328,16 @@ impl Pool {
                     )
                 {
                     after.push(without(world, place));
+                }
+            }
+            Symbol::Posted { slot } => {
+                if let Some(place) = find(world, *slot) {
+                    match world.calls[place].state {
+                        // Who is refused is told so at once.
+                        CallState::Answered(Err(_)) | CallState::Looked(_) => {}
+                        CallState::Answered(Ok(())) => after.push(without(world, place)),
+                        _ => after.push(posted(world, place)),
+                    }
                 }
             }
             Symbol::Withdraw { slot } => match find(world, *slot) {
@@ -393,6 +419,20 @@ fn find(world: &World, slot: u16) -> Option<usize> {
     world.calls.iter().position(|call| call.thread == slot)
 }
 
+/// Posted calls have no thread any more; this is where the numbers in its place begin.
+const POSTED_FROM: u16 = 0x8000;
+
+/// The call at `place` goes on without its caller.
+fn posted(world: &World, place: usize) -> World {
+    let mut world = world.clone();
+    let mut call = world.calls.remove(place);
+    let last = world.calls.last().map_or(0, |call| call.thread);
+    call.thread = (last + 1).max(POSTED_FROM);
+    call.posted = true;
+    world.calls.push(call);
+    world
+}
+
 fn without(world: &World, place: usize) -> World {
     let mut world = world.clone();
     world.calls.remove(place);
@@ -413,7 +453,8 @@ fn fits(
         let sight = sights
             .get(member)
             .filter(|sight| !matches!(sight.status, Status::Undefined | Status::Null))
-            .filter(|_| !block || world.jobs[member].spec.block);
+            .filter(|_| !block || world.jobs[member].spec.block)
+            .filter(|_| !world.jobs[member].spec.internal);
         match (listed, sight) {
             (Some(pattern), Some(&sight)) => pattern.fits(sight, profile),
             (None, None) => true,

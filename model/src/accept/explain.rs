@@ -412,6 +412,9 @@ pub(super) fn answer(
             | CallState::Accepted { .. }
             | CallState::InCallback { .. }
             | CallState::Told { .. }
+            | CallState::InUserResume
+            | CallState::UserResumed
+            | CallState::InDrain { .. }
             | CallState::Awaiting => {}
         }
     }

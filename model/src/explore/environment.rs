@@ -28,8 +28,13 @@ pub struct Bounds {
     pub late_reads: bool,
     /// I/O errors and what the policy makes of them.
     pub io_errors: bool,
-    /// `set-speed` is asked too; it changes nothing but takes the main loop's time.
+    /// `set-speed` is asked too; it takes the main loop's time and ends sleeps.
     pub set_speed: bool,
+    /// Sleeps and waits, timers, and somebody who enters the job.
+    pub sleeps: bool,
+    /// Tokens that may be drained sections as well as `pause_all`; jobs may move to another context
+    /// inside one.
+    pub drains: bool,
     /// Both edges of a request's callback are moves of their own. Otherwise it is one stretch from
     /// the beginning of the callback to the effect: on the way nothing looks at the edges, so they
     /// only multiply the worlds.
@@ -42,7 +47,7 @@ impl fmt::Display for Bounds {
         write!(
             f,
             "at most {} I/O in flight and {} pause_all outstanding, {} I/O errors, {} set-speed, \
-             {} pause points that find nothing, {} late reads, {} the edges of requests' callbacks",
+             {} pause points that find nothing, {} late reads, {} the edges of requests' callbacks, {} sleeps, {} drained sections",
             self.io_max,
             self.tokens_max,
             which(self.io_errors),
@@ -50,6 +55,8 @@ impl fmt::Display for Bounds {
             which(self.points),
             which(self.late_reads),
             which(self.callback_edges),
+            which(self.sleeps),
+            which(self.drains),
         )
     }
 }
@@ -66,7 +73,7 @@ pub enum Move {
 }
 
 /// The requests tried on each member in every world.
-pub(super) const REQUESTS: [Request; 10] = [
+pub(super) const REQUESTS: [Request; 14] = [
     Request::Create,
     Request::EarlyFail,
     Request::Pause,
@@ -77,6 +84,10 @@ pub(super) const REQUESTS: [Request; 10] = [
     Request::Finalize,
     Request::Dismiss,
     Request::SET_SPEED,
+    Request::SET_SPEED_UP,
+    Request::Enter,
+    Request::ResetIoStatus,
+    Request::AttachContext,
 ];
 
 /// Row = status, column = request: whether the verb table lets it through at all, so that most
@@ -113,6 +124,9 @@ pub(super) fn moves(
         io: bounds.io_max > 0,
         late_reads: bounds.late_reads,
         ends: true,
+        resumes: true,
+        frees: true,
+        sleeps: bounds.sleeps,
     };
     steps(world, profile, view, &mut |step, mut next, output| {
         // An answer that is due touches nothing but the call, so it may as well come first.
@@ -155,6 +169,7 @@ pub(super) fn moves(
         }
     }
     callers.ask_all();
+    callers.settle_drains();
 }
 
 /// Takes what makes no difference out of a world: calls that were answered, and, where bodies
@@ -167,6 +182,8 @@ fn forget(next: &mut Next<'_>, bounds: Bounds) {
                 CallState::Accepted { .. }
                     | CallState::InCallback { .. }
                     | CallState::Told { .. }
+                    | CallState::InUserResume
+                    | CallState::UserResumed
                     | CallState::Awaiting
             )
         });
@@ -219,6 +236,15 @@ impl Callers<'_> {
                 return;
             }
             Request::SetSpeed { .. } if !self.bounds.set_speed => return,
+            // What changes nothing but sleeps.
+            Request::SetSpeed { hurries: true, .. } | Request::Enter if !self.bounds.sleeps => {
+                return;
+            }
+            // Nobody is there to be woken.
+            Request::Enter if !world.jobs[member].started() => return,
+            Request::AttachContext if !self.bounds.drains => return,
+            // It waits for the main loop.
+            Request::Resume if world.main_is_busy() => return,
             _ => {}
         }
         let made = Move::Ask(Some(member), request);
@@ -250,6 +276,7 @@ impl Callers<'_> {
             }
         };
         self.next.copy_from(world);
+        request::accept(&mut self.next, member, request);
         self.call(member, request, state);
         self.offer(made, output, Changed::Anything);
     }
@@ -261,6 +288,7 @@ impl Callers<'_> {
             member: Some(member as u16),
             request,
             block: false,
+            posted: false,
             state,
         });
     }
@@ -279,18 +307,46 @@ impl Callers<'_> {
             let holds = |job: &Job| job.holds & (1 << token) != 0;
             // A token that holds nobody is as good as none, so it can be handed out again.
             let out = self.world.jobs.iter().any(holds);
-            self.ask_everybody(if out {
-                Request::Release { token }
+            let waits = |job: &Job| holds(job) && job.drained & (1 << token) == 0;
+            if self.world.group.drained & (1 << token) != 0 {
+                // Whoever began it waits until it has begun.
+                if !self.world.jobs.iter().any(waits) {
+                    self.ask_everybody(Request::DrainEnd { token });
+                }
+            } else if out {
+                self.ask_everybody(Request::Release { token });
             } else {
-                Request::Hold { token }
-            });
+                self.ask_everybody(Request::Hold { token });
+                if self.bounds.drains {
+                    self.ask_everybody(Request::DrainBegin { token });
+                }
+            }
+        }
+    }
+
+    /// Drained sections find their members quiet. Whoever waits for that is no call under way here:
+    /// it is the token that has not been given to every member it holds.
+    fn settle_drains(&mut self) {
+        for token in 0..self.bounds.tokens_max {
+            let bit = 1 << token;
+            let waits = |job: &Job| job.holds & bit != 0 && job.drained & bit == 0;
+            let drained = self.world.group.drained & bit != 0;
+            if drained && self.world.jobs.iter().any(waits) && request::is_quiet(self.world, None) {
+                self.next.copy_from(self.world);
+                request::settle_drain(&mut self.next, None, token);
+                self.offer(
+                    Move::Answer(Request::DrainBegin { token }, Ok(())),
+                    None,
+                    Changed::Anything,
+                );
+            }
         }
     }
 
     fn ask_everybody(&mut self, request: Request) {
         self.next.copy_from(self.world);
         request::apply_to_all(&mut self.next, request);
-        if self.next.jobs != self.world.jobs {
+        if self.next != *self.world {
             self.offer(Move::Ask(None, request), None, Changed::Anything);
         }
     }
@@ -328,7 +384,14 @@ impl fmt::Display for Step {
             Step::IoBegin(m) => (Some(m), "begins I/O"),
             Step::IoEnd(m) => (Some(m), "ends I/O"),
             Step::Converge(m) => (Some(m), "converges"),
-            Step::IoError(m, _) => (Some(m), "meets an I/O error"),
+            Step::IoError(m, _, false) => (Some(m), "meets an I/O error"),
+            Step::IoError(m, _, true) => (Some(m), "meets an I/O error for want of space"),
+            Step::Sleep(m) => (Some(m), "sleeps"),
+            Step::Yield(m) => (Some(m), "waits"),
+            Step::Timer(m) => (Some(m), "is woken by its timer"),
+            Step::Wake(m) => (Some(m), "is woken"),
+            Step::FreeBegin(m) => (Some(m), "begins to free"),
+            Step::FreeEnd(m) => (Some(m), "is freed"),
             Step::RunEnd(m, true) => (Some(m), "ends its run well"),
             Step::RunEnd(m, false) => (Some(m), "ends its run with an error"),
             Step::Defer(m) => (Some(m), "has its end recorded"),
@@ -354,6 +417,9 @@ impl fmt::Display for Step {
             Step::Vanish(m) => (Some(m), "vanishes"),
             Step::PeerCancelBegin(m) => (Some(m), "is told that a peer brought it down"),
             Step::PeerCancelEnd(m) => (Some(m), "was told that a peer brought it down"),
+            Step::PeerResumeBegin(m) => (Some(m), "is told that its user's pause is over"),
+            Step::PeerResumeEnd(m) => (Some(m), "was told that its user's pause is over"),
+            Step::PeerForced(m) => (Some(m), "is cancelled by force with its peers"),
             Step::Other(m, _) => (Some(m), "is asked by somebody else"),
             Step::Announced => (None, "every member can be decided"),
             Step::Decide => (None, "every member is prepared"),
@@ -362,6 +428,14 @@ impl fmt::Display for Step {
             Step::RequestCallbackBegin(_) => (None, "the callback of a request begins"),
             Step::RequestCallbackEnd(_) => (None, "the callback of a request returns"),
             Step::RequestEffect(_) => (None, "what was asked for is set down"),
+            Step::UserResumeBegin(_) => (None, "the end of the user's pause begins to be told"),
+            Step::UserResumeEnd(_) => (None, "the end of the user's pause was told"),
+            Step::DrainCallbackBegin(_, callback) => {
+                return write!(f, "{callback} begins for a drained section");
+            }
+            Step::DrainCallbackEnd(_, callback, _) => {
+                return write!(f, "{callback} ends for a drained section");
+            }
             Step::Settle(_) => (None, "the request is answered"),
         };
         match member {

@@ -5,6 +5,7 @@
 //! writes and reads it, so the two cannot fall out of step; a value that does not fit its bits
 //! fails loudly in the tests rather than aliasing another.
 
+use crate::error_policy::IoStatus;
 use crate::property::History;
 use crate::state::{
     Body, Call, CallState, Cancel, Group, Job, JobSpec, Outcome, Owes, PeerCancel, Phase, Tail,
@@ -104,12 +105,14 @@ macro_rules! listed {
 }
 
 listed! {
-    Body: Unstarted Moving AtPoint PauseIn PauseDone Parked Unparked ResumeIn Returned Ended;
+    Body: Unstarted Moving AtPoint PauseIn PauseDone Parked Unparked ResumeIn Asleep Yielded
+        Returned Ended;
     Outcome: Open Success Failure Cancelled;
     Tail: None Preparing Prepared Committing Aborting Decided Cleaning Cleaned Completing Completed
-        Announced;
+        Announced Freeing Freed;
+    IoStatus: Ok Failed NoSpace;
     Cancel: No Soft Force;
-    PeerCancel: No Due In;
+    PeerCancel: No Due In Told UserIn UserTold;
     Owes: Nothing Ready Pending;
     Phase: Idle Announcing Preparing Committing Aborting;
 }
@@ -130,36 +133,43 @@ fn job_fields(fields: &mut impl Fields, job: &mut Job, history: &mut History) {
     fields.choice(&mut job.outcome, 2);
     fields.choice(&mut job.tail, 4);
     fields.choice(&mut job.cancel, 2);
-    fields.choice(&mut job.peer_cancel, 2);
+    fields.choice(&mut job.peer_cancel, 3);
     fields.flag(&mut job.user_paused);
-    fields.flag(&mut job.io_failed);
-    fields.number(&mut job.holds, 4);
+    fields.flag(&mut job.resuming);
+    fields.choice(&mut job.io_status, 2);
+    fields.flag(&mut job.woken);
+    fields.number(&mut job.holds, 2);
+    fields.number(&mut job.drained, 2);
     fields.flag(&mut job.seen);
     fields.flag(&mut job.may_pass);
     fields.flag(&mut job.may_pause);
     fields.flag(&mut job.complete);
     fields.number(&mut job.in_flight, 2);
     fields.choice(&mut job.owes, 2);
-    let [mut low, mut high] = history.bits().to_le_bytes();
+    let [mut low, mut high, rest @ ..] = history.bits().to_le_bytes();
     fields.number(&mut low, 8);
     fields.number(&mut high, History::BITS - 8);
-    *history = History::from_bits(u16::from_le_bytes([low, high]));
+    *history = History::from_bits(u32::from_le_bytes([low, high, rest[0], rest[1]]));
 }
 
 fn group_fields(fields: &mut impl Fields, group: &mut Group) {
     fields.choice(&mut group.phase, 3);
     fields.flag(&mut group.aborting);
     fields.flag(&mut group.prepare_failed);
+    fields.number(&mut group.drained, 2);
 }
 
 /// Requests that can be under way in a world: those with a callback or an answer that waits.
-const REQUESTS: [Request; 6] = [
+const REQUESTS: [Request; 9] = [
     Request::Cancel { force: false },
     Request::Cancel { force: true },
     Request::Complete,
     Request::Finalize,
     Request::SET_SPEED,
+    Request::SET_SPEED_UP,
     Request::SET_SPEED_NEGATIVE,
+    Request::Resume,
+    Request::AttachContext,
 ];
 
 /// How far a call has come, with what is known of it.
@@ -169,6 +179,8 @@ fn state_fields(fields: &mut impl Fields, state: &mut CallState) {
         CallState::Told { forced } => (1, forced),
         CallState::Awaiting => (2, false),
         CallState::Accepted { forced } => (3, forced),
+        CallState::InUserResume => (4, true),
+        CallState::UserResumed => (5, true),
         _ => panic!("answered calls are over"),
     };
     fields.number(&mut number, 4);
@@ -177,7 +189,9 @@ fn state_fields(fields: &mut impl Fields, state: &mut CallState) {
         0 => CallState::InCallback { forced },
         1 => CallState::Told { forced },
         2 => CallState::Awaiting,
-        _ => CallState::Accepted { forced },
+        3 => CallState::Accepted { forced },
+        4 => CallState::InUserResume,
+        _ => CallState::UserResumed,
     };
 }
 
@@ -198,6 +212,7 @@ const BLANK: Call = Call {
     member: None,
     request: REQUESTS[0],
     block: false,
+    posted: false,
     state: CallState::Awaiting,
 };
 

@@ -359,13 +359,15 @@ impl Batch {
 
 /// Whether a world without steps is one in which somebody may act, or everything is over.
 fn waits_for_its_user(world: &World, requests: u32) -> bool {
-    if world.is_over() {
+    if world.is_freed() {
         return true;
     }
     let holds_up = |job: &Job| match job.status {
         Status::Undefined => true,
         Status::Created => !job.starting && !world.group.aborting,
         Status::Paused | Status::Standby => job.body == Body::Parked && job.should_pause(),
+        // Waits for somebody to enter it.
+        Status::Running | Status::Ready => job.body == Body::Yielded && !job.woken,
         _ => false,
     };
     let manual = |job: &Job| !job.spec.auto_finalize && !job.is_final();
@@ -375,7 +377,8 @@ fn waits_for_its_user(world: &World, requests: u32) -> bool {
         && world.jobs.iter().all(|job| match job.status {
             Status::Waiting => anybody_holds_up,
             Status::Pending => world.group.phase == Phase::Idle && world.jobs.iter().any(manual),
-            Status::Concluded | Status::Null => !job.in_tail(),
+            Status::Concluded => !job.in_tail(),
+            Status::Null => job.is_freed(),
             _ => holds_up(job),
         })
 }

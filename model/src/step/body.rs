@@ -4,8 +4,9 @@
 //! "running, parked, or ended".
 
 use super::{Next, Output, Relation, Step, View, begin_abort};
+use crate::error_policy::IoStatus;
 use crate::profile::Profile;
-use crate::state::{Body, CallState, Cancel, Job, Outcome, Owes};
+use crate::state::{Body, Call, CallState, Cancel, Job, Outcome, Owes, PeerCancel};
 use crate::status::Status;
 use crate::vocabulary::{Callback, ErrorAction, Event};
 
@@ -52,23 +53,23 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 |job| {
                     job.status = Status::Ready;
                     job.seen = true;
-                    if job.spec.block {
+                    if job.spec.announces() {
                         job.owes = Owes::Ready;
                     }
                 },
             );
         }
-        if running && job.spec.block {
-            for action in [ErrorAction::Report, ErrorAction::Ignore, ErrorAction::Stop] {
+        if running && job.spec.announces() {
+            for (action, no_space) in IO_ERRORS {
                 self.change(
-                    Step::IoError(member, action),
+                    Step::IoError(member, action, no_space),
                     member,
                     Some(Output::Event(member, Event::Error { action })),
                     |job| {
                         if action == ErrorAction::Stop {
                             // The user's pause and a stop error share one slot (8).
                             job.user_paused = true;
-                            job.io_failed = true;
+                            job.io_status = job.io_status.after_stop(no_space);
                         }
                     },
                 );
@@ -87,6 +88,9 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     });
                 } else if job.may_pause || self.may_see_pause(job) {
                     self.pause_begin(m);
+                }
+                if self.view.sleeps && job.entered {
+                    self.sleep(m, job);
                 }
                 if job.in_flight == 0 {
                     for well in [true, false] {
@@ -145,6 +149,15 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     self.resume_begin(m);
                 }
             }
+            Body::Asleep => {
+                // A timer that fires is an enter (§4.3).
+                self.change(Step::Timer(m), m, None, |job| {
+                    job.woken = false;
+                    job.come_to(Body::AtPoint);
+                });
+                self.wake(m, job);
+            }
+            Body::Yielded => self.wake(m, job),
             Body::Parked => self.unpark(m, job, Body::Unparked),
             Body::Unparked => self.resume_begin(m),
             Body::ResumeIn => {
@@ -178,6 +191,39 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     job.in_flight -= 1;
                 });
             }
+        }
+    }
+
+    /// Parks in a sleep or a wait; test and park are one section (§4.3, P25). Where somebody entered,
+    /// wants a pause, or cancelled by force, there is no park.
+    pub(super) fn sleep(&mut self, member: usize, job: &Job) {
+        for (step, body) in [
+            (Step::Sleep(member), Body::Asleep),
+            (Step::Yield(member), Body::Yielded),
+        ] {
+            let goes_on = job.woken || job.should_pause() || job.forced();
+            // Whoever sees pause points sees that one begins here.
+            let output = self.view.points.then_some(Output::PointBegin(member));
+            self.change(step, member, output, |job| {
+                job.seen = true;
+                if goes_on {
+                    job.woken = false;
+                    job.come_to(Body::AtPoint);
+                } else {
+                    job.body = body;
+                }
+            });
+        }
+    }
+
+    /// Leaves a sleep or a wait, whose timer goes with it (P20, P21). What follows is a pause point.
+    pub(super) fn wake(&mut self, member: usize, job: &Job) {
+        if job.woken || job.should_pause() || job.forced() {
+            self.change(Step::Wake(member), member, None, |job| {
+                job.woken = false;
+                job.seen = true;
+                job.come_to(Body::AtPoint);
+            });
         }
     }
 
@@ -238,12 +284,22 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
         });
     }
 
-    /// A call that could tell whether the run has ended is under way.
+    /// Something that could tell whether the run has ended is under way: a call, or a cancel that
+    /// tells the driver of the end of its user's pause, which the end of the run takes away.
     pub(super) fn asked(&self, member: usize) -> bool {
+        let job = &self.world.jobs[member];
+        let paused = self.view.resumes && job.user_paused;
+        let asks = |call: &Call| match call.state {
+            CallState::Issued => true,
+            CallState::Accepted { .. } | CallState::InCallback { .. } | CallState::Told { .. } => {
+                paused
+            }
+            _ => false,
+        };
         self.view.ends
+            || (paused && job.peer_cancel != PeerCancel::No)
             || self.world.calls.iter().any(|call| {
-                call.state == CallState::Issued
-                    && call.member.is_none_or(|asked| usize::from(asked) == member)
+                asks(call) && call.member.is_none_or(|asked| usize::from(asked) == member)
             })
     }
 
@@ -317,7 +373,8 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
     /// Ends a park: by resume to zero or a forced cancel (7). Where pause points are no loops, a
     /// soft cancel or a completion ends a park nobody's user asked for.
     pub(super) fn unpark(&mut self, member: usize, job: &Job, body: Body) {
-        let may = !job.should_pause() || (!self.profile.pause_point_loops && !job.user_paused);
+        let users = job.user_paused || job.resuming;
+        let may = !job.should_pause() || (!self.profile.pause_point_loops && !users);
         let to = match job.status {
             Status::Paused => Status::Running,
             Status::Standby => Status::Ready,
@@ -363,7 +420,18 @@ pub(super) fn end_run(job: &mut Job, profile: &Profile) {
     if profile.end_clears_pauses {
         // A pause after the last pause point can no longer be honoured (40).
         job.user_paused = false;
-        job.io_failed = false;
+        job.resuming = false;
+        job.io_status = IoStatus::Ok;
         job.holds = 0;
+        job.drained = 0;
     }
+    job.woken = false;
 }
+
+/// The errors told apart: what the policy chose, and for a stop, whether space was wanting.
+const IO_ERRORS: [(ErrorAction, bool); 4] = [
+    (ErrorAction::Report, false),
+    (ErrorAction::Ignore, false),
+    (ErrorAction::Stop, false),
+    (ErrorAction::Stop, true),
+];

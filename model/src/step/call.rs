@@ -5,7 +5,7 @@ use crate::request::{self, Effect};
 use crate::state::{CallState, Job};
 use crate::status::Status;
 use crate::verb::Refusal;
-use crate::vocabulary::{Reply, Request};
+use crate::vocabulary::{Callback, Reply, Request};
 
 impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Relation<'_, W, V> {
     /// What a call under way may do.
@@ -23,6 +23,24 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 };
                 if !waits {
                     self.answer(place, Step::Settle(place), Ok(()));
+                }
+            }
+            CallState::Awaiting if matches!(call.request, Request::DrainBegin { .. }) => {
+                self.drain(place);
+            }
+            &CallState::InDrain { member, callback } => {
+                let member = usize::from(member);
+                // Whether more is to be expected is the driver's word (§4.7).
+                let answers: &[bool] = match callback {
+                    Callback::DrainedPoll => &[true, false],
+                    _ => &[true],
+                };
+                for &well in answers {
+                    self.offer(
+                        Step::DrainCallbackEnd(place, callback, well),
+                        Some(Output::End(member, callback, well)),
+                        |world| world.calls[place].state = CallState::Awaiting,
+                    );
                 }
             }
             CallState::Awaiting => {
@@ -60,15 +78,79 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     |world| world.calls[place].state = CallState::Told { forced },
                 );
             }
+            CallState::InUserResume => {
+                let member = usize::from(call.member.unwrap_or_default());
+                self.offer(
+                    Step::UserResumeEnd(place),
+                    Some(Output::End(member, Callback::UserResume, true)),
+                    |world| world.calls[place].state = CallState::UserResumed,
+                );
+            }
+            CallState::UserResumed => self.set_down(place, true),
             &CallState::Told { forced } => {
                 let member = usize::from(call.member.unwrap_or_default());
-                let request = call.request;
-                self.offer(Step::RequestEffect(place), None, |world| {
-                    let effect = request::apply_after_callback(world, member, request, forced);
-                    world.calls[place].state = effect;
-                });
+                let paused = self.view.resumes && world.jobs[member].user_paused;
+                if forced && paused && matches!(call.request, Request::Cancel { .. }) {
+                    // The end of the user's pause is told, then both are set down (§5.2).
+                    self.offer(
+                        Step::UserResumeBegin(place),
+                        Some(Output::Begin(member, Callback::UserResume)),
+                        |world| world.calls[place].state = CallState::InUserResume,
+                    );
+                } else {
+                    self.set_down(place, forced);
+                }
             }
             CallState::Issued => self.take_effect(place),
+        }
+    }
+
+    /// What a request asked for is set down, once its callbacks have returned.
+    fn set_down(&mut self, place: usize, forced: bool) {
+        let call = &self.world.calls[place];
+        let member = usize::from(call.member.unwrap_or_default());
+        let request = call.request;
+        self.offer(Step::RequestEffect(place), None, |world| {
+            let effect = request::apply_after_callback(world, member, request, forced);
+            world.calls[place].state = effect;
+        });
+    }
+
+    /// A drained section waits until its members are quiet; meanwhile the main loop may tell them so
+    /// and ask them (§3.1).
+    fn drain(&mut self, place: usize) {
+        let world = self.world;
+        let call = &world.calls[place];
+        let Request::DrainBegin { token } = call.request else {
+            return;
+        };
+        let member = call.member;
+        if request::is_quiet(world, member) {
+            self.offer(Step::Settle(place), None, |world| {
+                request::settle_drain(world, member, token);
+                world.calls[place].state = CallState::Answered(Ok(()));
+            });
+        }
+        if self.busy || !self.view.callbacks {
+            return;
+        }
+        for (at, job) in world.jobs.iter().enumerate() {
+            let ours = member.is_none_or(|member| usize::from(member) == at);
+            if !ours || job.at_rest() {
+                continue;
+            }
+            for callback in [Callback::Drain, Callback::DrainedPoll] {
+                self.offer(
+                    Step::DrainCallbackBegin(place, callback),
+                    Some(Output::Begin(at, callback)),
+                    |world| {
+                        world.calls[place].state = CallState::InDrain {
+                            member: at as u16,
+                            callback,
+                        };
+                    },
+                );
+            }
         }
     }
 
@@ -99,8 +181,19 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 self.answer(place, Step::TakeEffect(place), Err(refusal));
             }
             Effect::NotNow => {}
-            Effect::Callback { forced, .. } if self.view.callbacks => {
+            Effect::Callback { .. } if call.request == Request::Resume && !self.view.resumes => {
                 self.offer(Step::TakeEffect(place), None, |world| {
+                    request::accept(world, member, Request::Resume);
+                    world.calls[place].state =
+                        request::apply_after_callback(world, member, Request::Resume, false);
+                });
+            }
+            // The main loop has something else in hand.
+            Effect::Callback { .. } if call.request == Request::Resume && self.busy => {}
+            Effect::Callback { forced, .. } if self.view.callbacks => {
+                let request = call.request;
+                self.offer(Step::TakeEffect(place), None, |world| {
+                    request::accept(world, member, request);
                     world.calls[place].state = CallState::Accepted { forced };
                 });
             }
@@ -153,6 +246,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 Effect::Refuse(_) | Effect::NotNow => {}
                 Effect::Callback { forced, .. } => {
                     self.offer(Step::Other(member, request), output, |world| {
+                        request::accept(world, member, request);
                         request::apply_after_callback(world, member, request, forced);
                     });
                 }

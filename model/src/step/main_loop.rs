@@ -3,7 +3,8 @@
 //! One thing at a time, newest member first; an abort steps aside while a member still runs.
 
 use super::body::{end_run, skips_run};
-use super::{Next, Output, Relation, Step};
+use super::{Next, Output, Relation, Step, View};
+use crate::error_policy::IoStatus;
 use crate::state::{Body, Cancel, Job, Outcome, Owes, PeerCancel, Phase, Tail, World};
 use crate::status::Status;
 use crate::vocabulary::{Callback, Event};
@@ -42,6 +43,21 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
         }
         for member in 0..world.jobs.len() {
             self.tail(member);
+            self.free(member);
+        }
+    }
+
+    /// Lets go of the driver of a job that is gone, whichever way (P29).
+    pub(super) fn free(&mut self, member: usize) {
+        let job = &self.world.jobs[member];
+        let due = job.status == Status::Null && !matches!(job.tail, Tail::Freeing | Tail::Freed);
+        if due && self.view.frees && !self.busy {
+            self.change(
+                Step::FreeBegin(member),
+                member,
+                Some(Output::Begin(member, Callback::Free)),
+                |job| job.tail = Tail::Freeing,
+            );
         }
     }
 
@@ -90,7 +106,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 Some(Output::Status(member, Status::Pending)),
                 |job| {
                     job.status = Status::Pending;
-                    if !job.spec.auto_finalize && job.spec.block {
+                    if !job.spec.auto_finalize && job.spec.announces() {
                         job.owes = Owes::Pending;
                     }
                 },
@@ -117,7 +133,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     Some(Output::Status(member, Status::Pending)),
                     |job| {
                         job.status = Status::Pending;
-                        if !job.spec.auto_finalize && job.spec.block {
+                        if !job.spec.auto_finalize && job.spec.announces() {
                             job.owes = Owes::Pending;
                         }
                     },
@@ -210,29 +226,15 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
     /// Brings the members down, each at its turn; waits where a run has not ended.
     pub(super) fn abort(&mut self) {
         let world = self.world;
-        let due = |at| world.jobs.iter().rposition(|job| job.peer_cancel == at);
-        if let Some(member) = due(PeerCancel::In) {
-            self.change(
-                Step::PeerCancelEnd(member),
-                member,
-                Some(Output::End(member, Callback::Cancel, true)),
-                |job| job.peer_cancel = PeerCancel::No,
-            );
-            return;
-        }
-        if let Some(member) = due(PeerCancel::Due) {
-            if self.view.callbacks {
-                self.change(
-                    Step::PeerCancelBegin(member),
-                    member,
-                    Some(Output::Begin(member, Callback::Cancel)),
-                    |job| job.peer_cancel = PeerCancel::In,
-                );
-            } else {
-                self.change(Step::PeerCancelBegin(member), member, None, |job| {
-                    job.peer_cancel = PeerCancel::No;
-                });
-            }
+        let owed = |job: &Job| job.peer_cancel != PeerCancel::No;
+        let begun = |job: &Job| owed(job) && job.peer_cancel != PeerCancel::Due;
+        if let Some(member) = world
+            .jobs
+            .iter()
+            .rposition(begun)
+            .or_else(|| world.jobs.iter().rposition(owed))
+        {
+            self.peer_cancel(member);
             return;
         }
         if world.jobs.iter().any(Job::in_tail) {
@@ -262,6 +264,49 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                         }
                     },
                 );
+            }
+        }
+    }
+
+    /// Tells a member that a peer brought it down: `cancel`, `user_resume` where its user had it
+    /// paused, and then the force is set down (§5.2). Every member is told before any is finalised
+    /// (P15).
+    pub(super) fn peer_cancel(&mut self, member: usize) {
+        let job = self.world.jobs[member];
+        let m = member;
+        let View {
+            callbacks, resumes, ..
+        } = self.view;
+        let mut edge = |step, output, to| {
+            self.change(step, m, Some(output), |job| job.peer_cancel = to);
+        };
+        match job.peer_cancel {
+            PeerCancel::Due if callbacks => edge(
+                Step::PeerCancelBegin(m),
+                Output::Begin(m, Callback::Cancel),
+                PeerCancel::In,
+            ),
+            PeerCancel::In => edge(
+                Step::PeerCancelEnd(m),
+                Output::End(m, Callback::Cancel, true),
+                PeerCancel::Told,
+            ),
+            PeerCancel::Told if job.user_paused && resumes => edge(
+                Step::PeerResumeBegin(m),
+                Output::Begin(m, Callback::UserResume),
+                PeerCancel::UserIn,
+            ),
+            PeerCancel::UserIn => edge(
+                Step::PeerResumeEnd(m),
+                Output::End(m, Callback::UserResume, true),
+                PeerCancel::UserTold,
+            ),
+            PeerCancel::No => {}
+            PeerCancel::Due | PeerCancel::Told | PeerCancel::UserTold => {
+                self.change(Step::PeerForced(m), m, None, |job| {
+                    job.peer_cancel = PeerCancel::No;
+                    force(job);
+                });
             }
         }
     }
@@ -333,7 +378,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                         error: job.outcome != Outcome::Success,
                     }
                 };
-                let due = job.spec.block && job.started();
+                let due = job.spec.announces() && job.started();
                 self.change(
                     Step::Terminal(m),
                     m,
@@ -359,6 +404,12 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     );
                 }
             }
+            Tail::Freeing => edge(
+                Step::FreeEnd(m),
+                Output::End(m, Callback::Free, true),
+                Tail::Freed,
+            ),
+            Tail::Freed => {}
         }
     }
 }
@@ -393,17 +444,21 @@ pub(crate) fn begin_abort(world: &mut World, initiator: Option<usize>) {
         if Some(member) == initiator || job.is_final() {
             continue;
         }
-        job.cancel = Cancel::Force;
-        job.user_paused = false;
-        job.io_failed = false;
-        job.peer_cancel = if job.started() {
-            PeerCancel::Due
+        if job.started() {
+            job.peer_cancel = PeerCancel::Due;
         } else {
-            PeerCancel::No
-        };
-        if !job.started() {
+            // It will never run, so there is nobody to tell (1).
+            force(job);
             job.outcome = Outcome::Cancelled;
             job.starting = false;
         }
     }
+}
+
+/// A forced cancel is set down: the user's pause and the error that stopped it go with it (§5.2).
+pub(crate) const fn force(job: &mut Job) {
+    job.cancel = Cancel::Force;
+    job.user_paused = false;
+    job.resuming = false;
+    job.io_status = IoStatus::Ok;
 }

@@ -223,11 +223,7 @@ const VERB_COMMANDS: [VerbCommand; 14] = [
     block_job("block-job-complete", Request::Complete, Verb::Complete),
     VerbCommand {
         required: &[("device", Kind::Text), ("speed", Kind::Integer)],
-        ..block_job(
-            "block-job-set-speed",
-            Request::SET_SPEED,
-            Verb::SetSpeed,
-        )
+        ..block_job("block-job-set-speed", Request::SET_SPEED, Verb::SetSpeed)
     },
     block_job_by_id("block-job-finalize", Request::Finalize, Verb::Finalize),
     block_job_by_id("block-job-dismiss", Request::Dismiss, Verb::Dismiss),
@@ -291,6 +287,7 @@ const fn spec(auto_finalize: bool, auto_dismiss: bool) -> JobSpec {
         can_complete: false,
         needs_finish: false,
         block: true,
+        internal: false,
         // QMP does not show it.
         completion: false,
     }
@@ -408,7 +405,8 @@ fn verb(command: &VerbCommand, arguments: Piece<'_>) -> VerbAsk {
         Request::Cancel { force } => Request::Cancel {
             force: force || members.get("force").as_bool() == Some(true),
         },
-        Request::SetSpeed { .. } => Request::SetSpeed {
+        Request::SetSpeed { hurries: false, .. } => Request::SetSpeed {
+            hurries: false,
             negative: speed.is_some_and(|speed| speed < 0),
         },
         other => other,

@@ -237,6 +237,7 @@ impl Judge {
             "finalize" => Request::Finalize,
             "dismiss" => Request::Dismiss,
             "set-speed" => Request::SetSpeed {
+                hurries: false,
                 negative: record.speed.as_integer().is_some_and(|speed| speed < 0),
             },
             "reset-io-status" => {
@@ -304,8 +305,8 @@ impl Judge {
             auto_dismiss: flag(record.auto_dismiss, true),
             can_complete: flag(record.can_complete, false),
             needs_finish: false,
-            // An internal job announces as little as one that is no block job.
-            block: flag(record.block, true) && !internal,
+            block: flag(record.block, true),
+            internal,
             completion: flag(record.completion, false),
         };
         // Whether a driver that can be completed must be is its own affair, and so is a completion
