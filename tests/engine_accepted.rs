@@ -70,6 +70,7 @@ impl Entry {
             }),
             TraceStep::Call(Call::Cancel { force }) => Line::Call(Request::Cancel { force }),
             TraceStep::Call(Call::SetSpeed { bytes_per_s }) => Line::Call(Request::SetSpeed {
+                hurries: false,
                 negative: bytes_per_s < 0,
             }),
             TraceStep::Call(Call::Plain(verb)) => Line::Call(match verb {

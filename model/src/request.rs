@@ -277,12 +277,12 @@ pub fn apply_after_callback(
             enter(job);
         }
         Request::Resume => job.resuming = false,
-        Request::SetSpeed { hurries: true, .. } => {
-            // It sleeps, or may be on its way to a sleep that the old limit made it reckon (11); a
-            // change of speed ends nothing else, no pause in particular (P34).
-            if !matches!(job.body, Body::Yielded | Body::Parked) {
-                enter(job);
-            }
+        // It sleeps, or may be on its way to a sleep that the old limit made it reckon (11); a change
+        // of speed ends nothing else, no pause in particular (P34).
+        Request::SetSpeed { hurries: true, .. }
+            if !matches!(job.body, Body::Yielded | Body::Parked) =>
+        {
+            enter(job);
         }
         Request::Cancel { .. } => {
             if forced {

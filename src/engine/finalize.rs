@@ -23,7 +23,7 @@
 
 use blockjob_model::{Event, Status};
 
-use super::monitor::{GroupKey, JobKey, Monitor, State};
+use super::monitor::{GroupKey, Job, JobCore, JobKey, Monitor, State};
 use super::stage::{Cleaned, Failing, Prepared, Stage, infallible};
 use crate::driver::{Driver, JobError};
 use crate::sync::MutexGuard;
@@ -167,22 +167,35 @@ pub(super) fn begin_abort<'a>(
             // It will never run: there is nothing to wait for (decision 1).
             job.stage = Stage::Failing(Failing::Cancelled(token.cancel()));
         }
-        let ready = job.is_ready();
-        job.force_cancel();
         if job.started {
-            peers.push((job.core.clone(), ready));
+            peers.push(job.core.clone());
+        } else {
+            job.force_cancel();
         }
     }
-    if !peers.is_empty() {
-        (guard, ()) = monitor.outside(guard, || {
-            for (core, ready) in peers {
-                infallible("cancel", || {
-                    core.driver.cancel(true, ready);
-                });
-            }
-        });
+    for core in peers {
+        guard = cancel_peer(monitor, guard, &core);
     }
     pump_abort(monitor, guard, group_key)
+}
+
+/// Tells a started member that a peer brings it down; then the force is set down (SEMANTICS.md
+/// §5.2).
+fn cancel_peer<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    core: &JobCore,
+) -> MutexGuard<'a, State> {
+    let ready = guard.job(core.key).is_some_and(Job::is_ready);
+    (guard, ()) = monitor.outside(guard, || {
+        infallible("cancel", || {
+            core.driver.cancel(true, ready);
+        });
+    });
+    if let Some(job) = guard.job_mut(core.key) {
+        job.force_cancel();
+    }
+    guard
 }
 
 /// Takes the abort as far as it goes: until no member is left or the one whose turn it is still

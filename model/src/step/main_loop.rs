@@ -334,7 +334,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             self.change(step, m, Some(output), |job| job.tail = tail);
         };
         match job.tail {
-            Tail::None | Tail::Preparing | Tail::Prepared => {}
+            Tail::None | Tail::Preparing | Tail::Prepared | Tail::Freed => {}
             Tail::Committing => edge(
                 Step::DecisionEnd(m),
                 Output::End(m, Callback::Commit, true),
@@ -409,7 +409,6 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 Output::End(m, Callback::Free, true),
                 Tail::Freed,
             ),
-            Tail::Freed => {}
         }
     }
 }
