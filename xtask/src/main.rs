@@ -1,8 +1,9 @@
 //! Chores of the project, one file each: `cargo xtask test`, `cargo xtask prove`, `cargo xtask
-//! bench`.
+//! results`, `cargo xtask bench`.
 
 mod bench;
 mod prove;
+mod results;
 mod steps;
 mod test;
 
@@ -30,6 +31,8 @@ enum Chore {
     /// The harnesses in proofs/ under loom and shuttle, each execution judged by the
     /// specification.
     Prove(prove::Options),
+    /// Searches the specification, runs every harness, and writes proofs/RESULTS.md. Minutes.
+    Results,
     /// The benchmarks in benches/: ratios beside an empty loop and beside other tools. Never
     /// fails by time.
     Bench {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Test => test::run(),
         Chore::Prove(options) => prove::run(&options),
+        Chore::Results => results::run(),
         Chore::Bench { name } => bench::run(name.as_deref()),
     }
 }

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::steps::{cargo, root};
 
 /// What to prove and how to say so.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Options {
     /// The part that fits into a check of every change; the default.
     #[arg(long, conflicts_with = "full")]
@@ -73,17 +73,17 @@ const BUILDS: [Build; 2] = [
 
 /// What a harness says of itself when every execution was allowed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct Proved {
-    harness: String,
-    tool: String,
+pub(crate) struct Proved {
+    pub(crate) harness: String,
+    pub(crate) tool: String,
     /// On preemptions; none where every execution was explored, or where they are drawn at random.
     bound: Option<u64>,
-    executions: u64,
+    pub(crate) executions: u64,
     /// Histories among them that differ.
-    distinct: u64,
+    pub(crate) distinct: u64,
     /// Of those, how many were judged less strictly.
     widened: u64,
-    seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// A harness to run.
@@ -127,6 +127,17 @@ pub fn run(options: &Options) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Runs every harness, the long ones too; what was proved, and what was found against it.
+pub(crate) fn everything() -> Result<(Vec<Proved>, Vec<String>), String> {
+    let options = Options {
+        full: true,
+        ..Options::default()
+    };
+    let (proved, mut faults) = prove(&options)?;
+    faults.extend(compare(&root().join("proofs/executions.txt"), &proved));
+    Ok((proved, faults))
 }
 
 fn prove(options: &Options) -> Result<(Vec<Proved>, Vec<String>), String> {
@@ -286,7 +297,7 @@ impl Job {
 }
 
 /// The bound as a word: `-` where executions are drawn at random, which no bound describes.
-fn bound(proved: &Proved) -> String {
+pub(crate) fn bound(proved: &Proved) -> String {
     match (proved.bound, proved.tool.as_str()) {
         (Some(bound), _) => bound.to_string(),
         (None, "loom") => "none".to_owned(),
