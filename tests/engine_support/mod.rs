@@ -3,7 +3,9 @@
 //! The test's thread owns the main loop. A body takes its next step from a channel and blocks
 //! while there is none, so nothing happens but what the test ordered, and no test sleeps.
 
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unused_imports)]
+
+mod work;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -15,6 +17,8 @@ use blockjob::engine::{
 };
 use blockjob::model::Status;
 use blockjob::trace::{TraceEntry, TraceSink, TraceStep};
+
+pub use work::{Work, endless, idle, work};
 
 /// What happened, line by line.
 #[derive(Clone, Default)]
