@@ -32,6 +32,13 @@ pub use crate::engine::io_error::{AfterError, IoSide, Retries};
 pub use blockjob_model::{ErrorAction, ErrorPolicy};
 
 /// What a job does. See the [module](self) for threads and multiplicity.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a driver",
+    label = "a job needs a driver",
+    note = "implement `Driver` for a type of your own: `job_type` names the job, `run` is its work; every other \
+            callback has a default",
+    note = "a driver that its creator keeps a hold of goes into an `Arc`"
+)]
 pub trait Driver: Send + Sync + 'static {
     /// The job type as QMP spells it: `backup`, `mirror`, `commit`, `stream`, `create` … Asked
     /// for when the job is created, by the thread that creates it.

@@ -133,6 +133,9 @@ fn nobody_meets_an_internal_job() {
     assert!(bench.manager.holders("disk0").is_empty());
     assert_eq!(refusal(bench.manager.job(&name)), "Job not found");
     assert_eq!(refusal(job.query()), "Cannot query QEMU internal jobs");
+    for refused in [job.complete(), job.finalize(), job.dismiss()] {
+        assert_eq!(refusal(refused), "Job not found");
+    }
     // It is there all the same: it holds, and it is held.
     let (second, _puppet) = bench.created(internal());
     assert_eq!(second.handle().id(), "#internal2");
@@ -206,9 +209,10 @@ fn only_block_jobs_have_events() {
     ];
     for (block, internal) in [(true, false), (false, false), (true, true), (false, true)] {
         let mut bench = Bench::new();
-        let options = match internal {
-            true => JobOptions::without_id().internal(true),
-            false => JobOptions::new("j0"),
+        let options = if internal {
+            JobOptions::without_id().internal(true)
+        } else {
+            JobOptions::new("j0")
         };
         let options = options.block_job(block);
         bench.manager.create(options, eventful()).unwrap().start();

@@ -693,64 +693,6 @@ fn complete_needs_a_driver_that_supports_it() {
     main_loop.run_until_idle();
 }
 
-/// A job that sleeps, in real time, longer than any test; it says so when something wakes it.
-struct Sleeper(Arc<AtomicBool>);
-
-impl Driver for Sleeper {
-    fn job_type(&self) -> &'static str {
-        "sleeper"
-    }
-    fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
-        if context.sleep(Duration::from_secs(1_000_000)) == Flow::Continue {
-            self.0.store(true, Ordering::Release);
-        }
-        while context.wait() == Flow::Continue {}
-        Ok(())
-    }
-}
-
-/// Whether setting the speed from `old` to `new` ends a sleep.
-fn wakes(old: i64, new: i64) -> bool {
-    let (manager, mut main_loop) = Manager::new(ManagerConfig::default());
-    let woke = Arc::new(AtomicBool::new(false));
-    let driver = Sleeper(Arc::clone(&woke));
-    let job = manager.create(plain().speed(old), driver).unwrap().start();
-    while job.info().busy {
-        std::thread::yield_now();
-    }
-    job.set_speed(new).unwrap();
-    // A sleeper that was woken is busy from then on, until it has said so.
-    let woken = job.info().busy || woke.load(Ordering::Acquire);
-    assert_eq!(job.info().speed_bytes_per_s, new.cast_unsigned());
-    job.cancel(CancelMode::Force).unwrap();
-    main_loop.run_until_idle();
-    woken
-}
-
-#[test]
-fn only_a_reason_to_hurry_wakes_a_sleeper() {
-    assert!(wakes(1000, 2000), "raised");
-    assert!(wakes(1000, 0), "lifted");
-    assert!(!wakes(1000, 1000), "equal");
-    assert!(!wakes(1000, 500), "lowered");
-    assert!(!wakes(0, 500), "unlimited to limited counts as lowered");
-}
-
-#[test]
-fn set_speed_never_ends_a_pause() {
-    let mut bench = Bench::new();
-    let (job, puppet) = bench.running(plain().speed(10));
-    bench.park(&job, &puppet);
-    bench.log.take();
-    job.set_speed(0).unwrap();
-    assert_eq!(bench.log.take(), ["j0 set_speed 0"]);
-    assert_eq!(job.status(), Status::Paused);
-    job.resume().unwrap();
-    puppet.done();
-    puppet.order(Step::End(Ok(())));
-    bench.finish();
-}
-
 #[test]
 fn a_pause_reaches_a_sleeping_and_a_waiting_job_at_once() {
     for step in [Step::Sleep(Duration::from_secs(3600)), Step::Wait] {

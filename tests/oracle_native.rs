@@ -294,6 +294,104 @@ fn jobs_given_up_before_their_start_are_accepted() {
     }));
 }
 
+/// A creation that fails late, between two that do not.
+fn late_failure() -> String {
+    record(|bench| {
+        for speed in [5, -5, 5] {
+            let recorder = bench.recorder("j0", None);
+            let options = JobOptions::new("j0").speed(speed);
+            let created = bench.manager.create(options, Count::new(recorder, 1));
+            assert_eq!(created.is_err(), speed < 0);
+        }
+        let mut transaction = bench.manager.transaction();
+        let name = transaction.name().map(str::to_owned);
+        for (id, speed) in [("a", -1), ("a", 0), ("b", -1)] {
+            let recorder = bench.recorder(id, name.as_deref());
+            let options = JobOptions::new(id).speed(speed);
+            let _ = transaction.create(options, Count::new(recorder, 1));
+        }
+        for job in transaction.start() {
+            assert!(job.set_speed(-1).is_err());
+            let _ = job.wait_concluded();
+        }
+    })
+}
+
+#[test]
+fn a_creation_that_fails_late_is_accepted_only_with_its_failure_and_its_end() {
+    let trace = late_failure();
+    accepted(&trace);
+    let lines: Vec<String> = trace.lines().map(str::to_owned).collect();
+    let fails = lines
+        .iter()
+        .position(|line| line.contains("\"speed\":-5"))
+        .unwrap();
+    // The call, created, null, the return.
+    let mut succeeds = lines.clone();
+    let (before, _) = lines[fails + 3].split_once(",\"ok\":false").unwrap();
+    succeeds[fails + 3] = format!("{before},\"ok\":true}}");
+    assert_eq!(rule(&check(&succeeds.join("\n"))), "created-and-gone");
+    let mut lives = lines.clone();
+    lives.remove(fails + 2);
+    assert_eq!(rule(&check(&renumber(&lives))), "refused-and-created");
+}
+
+fn rule(verdict: &Verdict) -> &str {
+    match &verdict.outcome {
+        Outcome::Reject(fault) => fault.rule,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Converges and ends, recording nothing of its own.
+struct Converges;
+
+impl Driver for Converges {
+    fn job_type(&self) -> &'static str {
+        "converges"
+    }
+
+    fn supports_complete(&self) -> bool {
+        true
+    }
+
+    fn run(&self, context: RunContext<'_>) -> Result<(), JobError> {
+        let _ = context.ready().wait_for_finish();
+        Ok(())
+    }
+}
+
+#[test]
+fn jobs_without_events_are_accepted_and_with_an_event_they_are_not() {
+    for (internal, mark) in [(false, "\"block\":false"), (true, "\"internal\":true")] {
+        let trace = record(|bench| {
+            let options = if internal {
+                JobOptions::without_id().internal(true)
+            } else {
+                JobOptions::new("j0").block_job(false)
+            };
+            let job = bench.manager.create(options, Converges).unwrap().start();
+            job.job().wait_for(&[Status::Ready]).unwrap();
+            assert_eq!(job.complete().is_err(), internal);
+            let _ = job.reset_io_status();
+            if internal {
+                job.cancel(CancelMode::Soft).unwrap();
+            }
+            job.wait_concluded().unwrap().unwrap();
+        });
+        accepted(&trace);
+        assert!(trace.contains(mark));
+        assert!(!trace.contains("BLOCK_JOB"));
+        // Without the mark events are missing.
+        let block = trace.replace(&format!(",{mark}"), "");
+        if internal {
+            assert_eq!(rule(&check(&block)), "unknown-job");
+        } else {
+            assert!(matches!(check(&block).outcome, Outcome::Reject(_)));
+        }
+    }
+}
+
 /// Renumbers the records, so that only the alteration is wrong.
 fn renumber(lines: &[String]) -> String {
     let mut text = String::new();

@@ -30,7 +30,7 @@ pub use super::stage::{Ready, Running};
 
 /// Whether to go on after a pause point, a sleep or a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use = "a cancelled job returns from its run"]
+#[must_use = "on `Flow::Cancelled` return from the run"]
 pub enum Flow {
     /// Go on. After a sleep or a wait this says nothing about why it ended: test the condition
     /// again.

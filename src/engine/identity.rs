@@ -7,9 +7,9 @@
 //! | internal job ([`JobOptions::internal`](super::manager::JobOptions::internal)) | none | none | no | no |
 //!
 //! An internal job still has a name, by which traces and the messages of its own handle call it:
-//! `#internal1`, which is no well-formed id, so that it meets no other. QEMU asserts that nobody
-//! finalizes or dismisses an internal job; here it cannot ask for either, because there is no user
-//! to do it.
+//! `#internal1`, which is no well-formed id, so that it meets no other. It has no user: QEMU asserts
+//! that nobody completes, finalizes or dismisses it; here that is answered with `Job not found`, and it
+//! cannot be created so that it would wait for a user at its end.
 
 use super::error::EngineError;
 

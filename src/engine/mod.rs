@@ -15,6 +15,7 @@
 //! | `transaction`, `manager`, `handle`, `query` | the public faces |
 //! | `timer`, [`rate`], `progress` | time, speed, bytes |
 //! | `executor` | threads for bodies |
+//! | `assertions` | what the types promise about threads, copies and sizes |
 //!
 //! # Protocol
 //!
@@ -47,6 +48,8 @@
 //! The monitor's lock is taken first. Beneath it only the limiter's is taken (set-speed). A gate's
 //! lock and the pool's are taken with no other lock held.
 
+#[cfg(test)]
+mod assertions;
 pub(crate) mod body;
 pub(crate) mod context;
 mod control;

@@ -51,7 +51,8 @@ impl RateLimit {
         if self.quota_bytes == 0 {
             return Duration::ZERO;
         }
-        if self.slice_end < now {
+        // The first slice begins with the first piece, whatever the clock says then.
+        if self.slice_end < now || self.slice_end.is_zero() {
             self.slice_start = now;
             self.slice_end = now.saturating_add(SLICE);
             self.dispatched_bytes = 0;
@@ -106,6 +107,14 @@ mod tests {
         assert_eq!(limit.charge(now, 100), SLICE);
         let after = now + SLICE + Duration::from_nanos(1);
         assert_eq!(limit.charge(after, 99), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_first_slice_begins_with_the_first_piece() {
+        let mut limit = RateLimit::new(1000);
+        assert_eq!(limit.charge(Duration::ZERO, 99), Duration::ZERO);
+        let next = Duration::from_nanos(1);
+        assert_eq!(limit.charge(next, 99), Duration::from_nanos(198 * MS - 1));
     }
 
     #[test]

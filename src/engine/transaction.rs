@@ -15,7 +15,7 @@ use crate::driver::Driver;
 use crate::sync::Arc;
 
 /// A job of its own that has not started. Dropping it gives the job up.
-#[must_use = "dropping a created job gives it up"]
+#[must_use = "dropping a created job gives it up: start it, or keep it until it is time"]
 pub struct CreatedJob {
     monitor: Arc<Monitor>,
     core: Arc<JobCore>,
@@ -64,7 +64,7 @@ impl fmt::Debug for CreatedJob {
 
 /// Jobs that commit together or abort together, not started yet. Dropping it gives them up,
 /// newest first.
-#[must_use = "dropping a transaction gives its jobs up"]
+#[must_use = "dropping a transaction gives its jobs up: start it, or keep it until it is time"]
 pub struct Transaction {
     monitor: Arc<Monitor>,
     group: GroupKey,

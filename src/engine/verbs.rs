@@ -127,6 +127,10 @@ pub(super) fn judge(state: &State, core: &JobCore, request: Request) -> Answer {
         return Err(refused(core, Refusal::NotFound));
     };
     match request {
+        // What has no id is found by no command; QEMU asserts it (SEMANTICS.md §2.1).
+        Request::Complete | Request::Finalize | Request::Dismiss if core.kind.internal => {
+            Err(Refusal::NotFound)
+        }
         Request::Cancel { force: false } if job.user_paused => Err(Refusal::CurrentlyPaused),
         Request::Cancel { .. } => job.permits(Verb::Cancel),
         Request::Complete => job.permits(Verb::Complete).and(

@@ -366,7 +366,7 @@ fn create<D: Driver, T>(
 }
 
 /// A [`CreatedJob`] whose start, or giving up, is recorded.
-#[must_use = "dropping a created job gives it up"]
+#[must_use = "dropping a created job gives it up: start it, or keep it until it is time"]
 pub struct RecordingCreatedJob {
     /// Absent once started.
     created: Option<CreatedJob>,
@@ -418,7 +418,7 @@ impl Drop for RecordingCreatedJob {
 }
 
 /// A [`Transaction`] whose calls are recorded.
-#[must_use = "dropping a transaction gives its jobs up"]
+#[must_use = "dropping a transaction gives its jobs up: start it, or keep it until it is time"]
 pub struct RecordingTransaction {
     /// Absent once started.
     transaction: Option<Transaction>,

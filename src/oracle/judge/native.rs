@@ -237,14 +237,11 @@ impl Judge {
             "finalize" => Request::Finalize,
             "dismiss" => Request::Dismiss,
             "set-speed" => Request::SetSpeed {
+                // Sleeps are not recorded, so it does not matter whether it ends one.
                 hurries: false,
                 negative: record.speed.as_integer().is_some_and(|speed| speed < 0),
             },
-            "reset-io-status" => {
-                call.nobody = !self.jobs.contains_key(&call.id);
-                self.calls.insert(thread, call);
-                return Ok(());
-            }
+            "reset-io-status" => Request::ResetIoStatus,
             "pause-all" => Request::Hold {
                 token: self.hold(record.token),
             },
