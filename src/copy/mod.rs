@@ -32,6 +32,10 @@
 //! Targets written in place are outside the promise: an abort leaves what was
 //! written.
 //!
+//! Copies of one manager do not get in each other's way: each holds its source and its target as resources of its job,
+//! and a copy that would write what another reads or writes is refused ([`CopyError::Busy`]). A file may be the source
+//! of many.
+//!
 //! ```
 //! use blockjob::copy::{CopyOptions, CopyPlan, Pair};
 //! use blockjob::engine::{JobOptions, Manager, ManagerConfig};
