@@ -123,7 +123,7 @@ fn a_target_written_in_place_is_nobody_elses() {
 }
 
 #[test]
-fn a_source_is_read_by_many_and_may_be_replaced_meanwhile() {
+fn a_source_is_read_by_many() {
     let scratch = Scratch::new();
     let source = scratch.text("source", "1");
     let (one, two) = (scratch.path("one"), scratch.path("two"));
