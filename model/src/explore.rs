@@ -28,11 +28,13 @@ use crate::step::{Next, Output};
 use crate::verb::Verb;
 
 mod environment;
+pub mod liveness;
 mod pack;
 mod search;
 mod seen;
 
 pub use environment::{Bounds, Move};
+use liveness::{Assumptions, Graph, Liveness};
 use search::Search;
 
 /// What to explore.
@@ -42,8 +44,12 @@ pub struct Options {
     pub profile: &'static Profile,
     /// Members of the transaction.
     pub jobs: usize,
-    /// What to check.
+    /// What must hold in every world, or at every step.
     pub properties: Vec<Property>,
+    /// What must happen at last; up to [`Options::LIVENESS_JOBS_MAX`] jobs.
+    pub liveness: Vec<Liveness>,
+    /// What is assumed for that.
+    pub assumptions: Assumptions,
     /// Give up a scenario at this many worlds; the report then says so.
     pub states_max: usize,
 }
@@ -55,6 +61,8 @@ pub enum BadOptions {
     Jobs(usize),
     /// No property has this number.
     Property(String),
+    /// This property speaks of what must happen at last, and there are too many jobs for that.
+    TooMany(String),
 }
 
 impl fmt::Display for BadOptions {
@@ -66,9 +74,16 @@ impl fmt::Display for BadOptions {
                 Options::JOBS_MAX
             ),
             BadOptions::Property(id) => {
-                let known: Vec<_> = property::ALL.iter().map(|known| known.id).collect();
+                let safe = property::ALL.iter().map(|known| known.id);
+                let lively = liveness::ALL.iter().map(|known| known.id);
+                let known: Vec<_> = safe.chain(lively).collect();
                 write!(f, "no property `{id}` here; there are {}", known.join(", "))
             }
+            BadOptions::TooMany(id) => write!(
+                f,
+                "{id} speaks of what must happen at last, which is searched for at most {} jobs",
+                Options::LIVENESS_JOBS_MAX
+            ),
         }
     }
 }
@@ -79,6 +94,9 @@ impl Options {
     /// The most members anybody has the time to explore.
     pub const JOBS_MAX: usize = 3;
 
+    /// The most members whose endless stories fit into memory, each step of them.
+    pub const LIVENESS_JOBS_MAX: usize = 2;
+
     /// Every property, for one transaction of `jobs` members.
     pub fn new(profile: &'static Profile, jobs: usize) -> Result<Options, BadOptions> {
         if jobs == 0 || jobs > Options::JOBS_MAX {
@@ -88,6 +106,12 @@ impl Options {
             profile,
             jobs,
             properties: property::ALL.to_vec(),
+            liveness: if jobs <= Options::LIVENESS_JOBS_MAX {
+                liveness::ALL.to_vec()
+            } else {
+                Vec::new()
+            },
+            assumptions: Assumptions::ALL,
             states_max: 100_000_000,
         })
     }
@@ -97,14 +121,20 @@ impl Options {
         mut self,
         ids: impl IntoIterator<Item = &'a str>,
     ) -> Result<Options, BadOptions> {
-        self.properties = ids
-            .into_iter()
-            .map(|id| {
-                Property::by_id(id)
-                    .copied()
-                    .ok_or_else(|| BadOptions::Property(id.to_owned()))
-            })
-            .collect::<Result<_, _>>()?;
+        let lively = self.jobs <= Options::LIVENESS_JOBS_MAX;
+        self.properties.clear();
+        self.liveness.clear();
+        for id in ids {
+            if let Some(&property) = Property::by_id(id) {
+                self.properties.push(property);
+            } else if let Some(&property) = Liveness::by_id(id).filter(|_| lively) {
+                self.liveness.push(property);
+            } else if Liveness::by_id(id).is_some() {
+                return Err(BadOptions::TooMany(id.to_owned()));
+            } else {
+                return Err(BadOptions::Property(id.to_owned()));
+            }
+        }
         Ok(self)
     }
 }
@@ -133,6 +163,28 @@ pub struct ScenarioReport {
     pub depth: u32,
     /// It met every world within its bounds, and was not cut short.
     pub complete: bool,
+    /// The search for endless stories, where there was one.
+    pub liveness: Option<LivenessReport>,
+}
+
+/// The graph in which endless stories were looked for: worlds without what was seen of them so far.
+#[derive(Clone, Copy, Debug)]
+pub struct LivenessReport {
+    /// Its bounds.
+    pub bounds: Bounds,
+    /// Its worlds.
+    pub states: u64,
+    /// Its steps.
+    pub transitions: u64,
+    /// It has every world within its bounds.
+    pub complete: bool,
+}
+
+impl ScenarioReport {
+    /// Nothing was cut short.
+    pub fn is_whole(&self) -> bool {
+        self.complete && self.liveness.is_none_or(|graph| graph.complete)
+    }
 }
 
 /// What became of a property.
@@ -148,7 +200,7 @@ pub struct PropertyReport {
     pub held: bool,
     /// How far that reaches.
     pub bound: String,
-    /// The shortest way to break it.
+    /// The shortest way to break it; for what must happen at last, an endless one.
     pub counterexample: Option<Vec<String>>,
 }
 
@@ -224,7 +276,8 @@ pub struct Report {
     pub depth: u32,
     /// Wall-clock seconds; the caller's to fill in, the search knows no clock.
     pub seconds: f64,
-    /// One entry a property, then one for [`STUCK`] and one for [`LIFECYCLE`].
+    /// One entry a property, then one for [`STUCK`] and one for [`LIFECYCLE`], then one for each of
+    /// [`liveness`].
     pub properties: Vec<PropertyReport>,
     /// The cells of the tables that were taken.
     pub coverage: Coverage,
@@ -236,7 +289,7 @@ impl Report {
     /// Every property held, and no scenario was cut short.
     pub fn held(&self) -> bool {
         self.properties.iter().all(|property| property.held)
-            && self.scenarios.iter().all(|scenario| scenario.complete)
+            && self.scenarios.iter().all(ScenarioReport::is_whole)
     }
 }
 
@@ -437,18 +490,34 @@ pub fn run_over(
         coverage: Coverage::default(),
         scenarios: Vec::new(),
     };
-    let mut shortest: Vec<Option<Vec<String>>> = vec![None; options.properties.len() + 2];
+    let safe = options.properties.len() + 2;
+    let mut shortest: Vec<Option<Vec<String>>> = vec![None; safe + options.liveness.len()];
     for scenario in scenarios {
         let mut search = Search::new(options, &scenario, relation, &mut report.coverage);
         let complete = search.run(report.states, progress);
-        let done = ScenarioReport {
+        let mut done = ScenarioReport {
             states: search.states(),
             transitions: search.transitions,
             depth: search.depth,
             complete,
             scenario: scenario.clone(),
+            liveness: None,
         };
-        let found = search.found;
+        let mut found = search.found;
+        found.resize(shortest.len(), None);
+        if !options.liveness.is_empty() {
+            let scenario = liveness::scenario(&scenario);
+            let graph = Graph::new(options, &scenario, relation);
+            done.liveness = Some(LivenessReport {
+                bounds: scenario.bounds,
+                states: graph.states(),
+                transitions: graph.transitions(),
+                complete: graph.complete,
+            });
+            for lasso in graph.lassos() {
+                found[safe + lasso.property] = Some(lasso.story);
+            }
+        }
         for (shortest, found) in shortest.iter_mut().zip(found) {
             let Some(mut found) = found else { continue };
             found.insert(0, format!("with {}", scenario.name));
@@ -464,7 +533,7 @@ pub fn run_over(
         report.depth = report.depth.max(done.depth);
         report.scenarios.push(done);
     }
-    let complete = report.scenarios.iter().all(|scenario| scenario.complete);
+    let complete = report.scenarios.iter().all(ScenarioReport::is_whole);
     let bound = format!(
         "one transaction of {} in {} scenario{}{}",
         report.jobs,
@@ -479,17 +548,24 @@ pub fn run_over(
         .chain([
             (STUCK, "nobody-is-stuck", STUCK_SENTENCE),
             (LIFECYCLE, "refines-the-lifecycle", LIFECYCLE_SENTENCE),
-        ]);
+        ])
+        .map(|named| (named, bound.clone()))
+        .chain(options.liveness.iter().map(|property| {
+            let named = (property.id, property.name, property.sentence);
+            (named, format!("{bound}, {}", options.assumptions))
+        }));
     report.properties = named
         .zip(shortest)
-        .map(|((id, name, sentence), counterexample)| PropertyReport {
-            id,
-            name,
-            sentence,
-            held: counterexample.is_none(),
-            bound: bound.clone(),
-            counterexample,
-        })
+        .map(
+            |(((id, name, sentence), bound), counterexample)| PropertyReport {
+                id,
+                name,
+                sentence,
+                held: counterexample.is_none(),
+                bound,
+                counterexample,
+            },
+        )
         .collect();
     report
 }
