@@ -39,6 +39,7 @@ use crate::property::History;
 use crate::state::{Body, Cancel, Group, Job, Outcome, Owes, World};
 use crate::status::Status;
 use crate::step::{Output, Step};
+use crate::vocabulary::Request;
 
 /// Steps that weak fairness is assumed of together: one party that goes on by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,18 +48,24 @@ pub enum Class {
     MainLoop,
     /// A call under way: callbacks return, answers come.
     Call,
+    /// Whoever waits for a drained section to begin.
+    Section(usize),
     /// The engine's part of a body: it looks, parks, wakes, calls back.
     Body(usize),
     /// The driver's part: it comes to a pause point, or its run ends (A1).
     Driver(usize),
     /// I/O under way ends (A4, A5).
     Io(usize),
+    /// Its timer, while it sleeps.
+    Timer(usize),
     /// What the driver does as it likes: begins I/O, meets errors, converges. Nobody waits for that.
     Choice(usize),
 }
 
 /// Classes of one member.
-const MEMBER_CLASSES: usize = 4;
+const MEMBER_CLASSES: usize = 5;
+/// Where they begin.
+const MEMBERS_AT: usize = 4;
 /// No class: a choice nobody has to make.
 const NO_CLASS: u8 = 31;
 
@@ -67,27 +74,32 @@ impl Class {
         let (member, place) = match self {
             Class::MainLoop => return 0,
             Class::Call => return 1,
+            Class::Section(section) => return 2 + section as u8,
             Class::Body(member) => (member, 0),
             Class::Driver(member) => (member, 1),
             Class::Io(member) => (member, 2),
-            Class::Choice(member) => (member, 3),
+            Class::Timer(member) => (member, 3),
+            Class::Choice(member) => (member, 4),
         };
-        (2 + member * MEMBER_CLASSES + place) as u8
+        (MEMBERS_AT + member * MEMBER_CLASSES + place) as u8
     }
 
     fn numbered(number: u8) -> Class {
+        let number = usize::from(number);
         let (member, place) = match number {
             0 => return Class::MainLoop,
             1 => return Class::Call,
+            2 | 3 => return Class::Section(number - 2),
             _ => (
-                usize::from(number - 2) / MEMBER_CLASSES,
-                usize::from(number - 2) % MEMBER_CLASSES,
+                (number - MEMBERS_AT) / MEMBER_CLASSES,
+                (number - MEMBERS_AT) % MEMBER_CLASSES,
             ),
         };
         match place {
             0 => Class::Body(member),
             1 => Class::Driver(member),
             2 => Class::Io(member),
+            3 => Class::Timer(member),
             _ => Class::Choice(member),
         }
     }
@@ -96,6 +108,9 @@ impl Class {
     fn of(made: Move, before: &World) -> Option<Class> {
         let step = match made {
             Move::Ask(..) => return None,
+            Move::Answer(Request::DrainBegin { token }, _) => {
+                return Some(Class::Section(usize::from(token)));
+            }
             Move::Answer(..) => return Some(Class::Call),
             Move::Step(step) => step,
         };
@@ -107,7 +122,10 @@ impl Class {
             | Step::FailEarly(_)
             | Step::FailTogether(_) => return None,
             Step::IoBegin(m) | Step::Converge(m) | Step::IoError(m, ..) => Class::Choice(m),
-            Step::ReachPoint(m) | Step::RunEnd(m, _) => Class::Driver(m),
+            Step::ReachPoint(m) | Step::Sleep(m) | Step::Yield(m) | Step::RunEnd(m, _) => {
+                Class::Driver(m)
+            }
+            Step::Timer(m) => Class::Timer(m),
             // Where pause points are not seen, the one that pauses is reached in this step.
             Step::PauseBegin(m) if before.jobs[m].body == Body::Moving => Class::Driver(m),
             Step::LeavePoint(m)
@@ -116,6 +134,7 @@ impl Class {
             | Step::PauseBegin(m)
             | Step::PauseEnd(m)
             | Step::Park(m)
+            | Step::Wake(m)
             | Step::Unpark(m)
             | Step::ResumeBegin(m)
             | Step::ResumeEnd(m)
@@ -126,6 +145,10 @@ impl Class {
             | Step::RequestCallbackBegin(_)
             | Step::RequestCallbackEnd(_)
             | Step::RequestEffect(_)
+            | Step::UserResumeBegin(_)
+            | Step::UserResumeEnd(_)
+            | Step::DrainCallbackBegin(..)
+            | Step::DrainCallbackEnd(..)
             | Step::Settle(_) => Class::Call,
             Step::Pay(_)
             | Step::Exit(_)
@@ -146,6 +169,11 @@ impl Class {
             | Step::Vanish(_)
             | Step::PeerCancelBegin(_)
             | Step::PeerCancelEnd(_)
+            | Step::PeerResumeBegin(_)
+            | Step::PeerResumeEnd(_)
+            | Step::PeerForced(_)
+            | Step::FreeBegin(_)
+            | Step::FreeEnd(_)
             | Step::Close => Class::MainLoop,
         })
     }
@@ -156,9 +184,11 @@ impl fmt::Display for Class {
         match self {
             Class::MainLoop => f.write_str("the main loop"),
             Class::Call => f.write_str("calls under way"),
+            Class::Section(section) => write!(f, "drained section {section}"),
             Class::Body(m) => write!(f, "the body of job {m}"),
             Class::Driver(m) => write!(f, "the driver of job {m}"),
             Class::Io(m) => write!(f, "the I/O of job {m}"),
+            Class::Timer(m) => write!(f, "the timer of job {m}"),
             Class::Choice(m) => write!(f, "the choices of job {m}"),
         }
     }
@@ -216,6 +246,8 @@ pub enum Scope {
     Member,
     /// Of the transaction.
     Transaction,
+    /// Of each drained section.
+    Section,
 }
 
 /// A question about a world and the member, or whatever the [`Scope`] is.
@@ -262,7 +294,7 @@ pub const ALL: &[Liveness] = &[
     Liveness {
         id: "P39",
         name: "runs-end",
-        sentence: "A run that was cancelled by force ends, and so does one that is not endless, once nothing holds it.",
+        sentence: "A run that was cancelled by force ends, and so does one that is not endless, once nothing holds it and it waits for nobody.",
         scope: Scope::Member,
         cases: &[
             Case {
@@ -276,7 +308,9 @@ pub const ALL: &[Liveness] = &[
                 while_: |world, m| {
                     let job = &world.jobs[m];
                     let told = job.complete || job.cancel != Cancel::No;
-                    !job.pause_wanted() && (!job.spec.needs_finish || told)
+                    !job.pause_wanted()
+                        && job.body != Body::Yielded
+                        && (!job.spec.needs_finish || told)
                 },
                 to: |world, m| !runs(&world.jobs[m]),
                 work_ends: true,
@@ -358,7 +392,26 @@ pub const ALL: &[Liveness] = &[
             work_ends: false,
         }],
     },
+    Liveness {
+        id: "P45",
+        name: "drained-means-quiet",
+        sentence: "A drained section finds its jobs quiet.",
+        scope: Scope::Section,
+        cases: &[Case {
+            from: |world, section| !is_drained(world, section),
+            while_: always,
+            to: is_drained,
+            work_ends: false,
+        }],
+    },
 ];
+
+/// Whoever began this drained section, if anybody did, has got every job it holds.
+fn is_drained(world: &World, section: usize) -> bool {
+    let bit = 1 << section;
+    let waits = |job: &Job| job.holds & bit != 0 && job.drained & bit == 0;
+    world.group.drained & bit == 0 || !world.jobs.iter().any(waits)
+}
 
 fn always(_: &World, _: usize) -> bool {
     true
@@ -429,6 +482,8 @@ impl<'a> Graph<'a> {
             let count = match liveness.scope {
                 Scope::Member => members,
                 Scope::Transaction => 1,
+                Scope::Section if scenario.bounds.drains => usize::from(scenario.bounds.tokens_max),
+                Scope::Section => 0,
             };
             for &case in liveness.cases {
                 duties.extend((0..count).map(|member| Duty {
@@ -439,7 +494,7 @@ impl<'a> Graph<'a> {
             }
         }
         assert!(duties.len() <= 32, "two bits each in one word");
-        let classes = 2 + members * MEMBER_CLASSES;
+        let classes = MEMBERS_AT + members * MEMBER_CLASSES;
         let fair = (0..classes as u8)
             .filter(|&number| {
                 let class = Class::numbered(number);
@@ -491,8 +546,7 @@ impl<'a> Graph<'a> {
             relation(&world, profile, bounds, &mut |made, next, _| {
                 let class = Class::of(made, &world).map_or(NO_CLASS, Class::number);
                 let mut kind = class | RECURS;
-                if let Move::Step(Step::ReachPoint(_) | Step::IoBegin(_) | Step::IoError(..)) = made
-                {
+                if is_work(made) {
                     kind |= WORKS;
                 }
                 if assumptions.cancelled_runs_end && is_over_time(made, &world)
@@ -762,11 +816,30 @@ impl<'a> Graph<'a> {
     }
 }
 
+/// What a driver does that has more to do.
+const fn is_work(made: Move) -> bool {
+    matches!(
+        made,
+        Move::Step(
+            Step::ReachPoint(_)
+                | Step::Sleep(_)
+                | Step::Yield(_)
+                | Step::IoBegin(_)
+                | Step::IoError(..)
+        )
+    )
+}
+
 /// A step that a run cancelled by force takes of its own choice (A2).
 fn is_over_time(made: Move, before: &World) -> bool {
     match made {
         Move::Step(
-            Step::ReachPoint(m) | Step::IoBegin(m) | Step::Converge(m) | Step::IoError(m, _),
+            Step::ReachPoint(m)
+            | Step::Sleep(m)
+            | Step::Yield(m)
+            | Step::IoBegin(m)
+            | Step::Converge(m)
+            | Step::IoError(m, ..),
         ) => before.jobs[m].forced(),
         _ => false,
     }
