@@ -18,7 +18,11 @@ Search the specification for everything that must hold.
 
 Every world that a transaction of N jobs can come to is met, within bounds that are printed, and every \
 property is checked in each world or at each step. The search is breadth first, so a counterexample is \
-a shortest one.";
+a shortest one.
+
+For one and two jobs it also looks for endless stories in which something due never happens (P39 to P45), \
+under weak fairness and the obligations of drivers. Such a counterexample is a way to a world and what \
+then happens again and again.";
 
 /// Arguments of `explore`.
 #[derive(Args)]
@@ -168,11 +172,18 @@ fn text(report: &Report, output: &mut Output) {
             "  {}: {} states, {} transitions, depth {}{end}",
             scenario.scenario.name, scenario.states, scenario.transitions, scenario.depth
         ));
+        if let Some(graph) = scenario.liveness {
+            let end = if graph.complete { "" } else { ", CUT SHORT" };
+            output.line(format!(
+                "    for endless stories {} states, {} transitions{end}",
+                graph.states, graph.transitions
+            ));
+        }
     }
     let cut = report
         .scenarios
         .iter()
-        .filter(|scenario| !scenario.complete)
+        .filter(|scenario| !scenario.is_whole())
         .count();
     let held = report
         .properties

@@ -920,14 +920,17 @@ impl Components {
     }
 }
 
+/// Takes a component: its members, its number, and the component of each node as far as known.
+type Found<'a> = dyn FnMut(&[u32], u32, &[u32]) + 'a;
+
 /// Tarjan's algorithm, without recursion: depths here are in the hundred thousands. For each node
-/// its component; calls back with each component, its number, and what is known so far.
+/// its component.
 fn components(
     nodes: usize,
     roots: &[u32],
     edges: &dyn Fn(u32) -> Range<usize>,
     next: &dyn Fn(usize) -> Option<u32>,
-    found: &mut dyn FnMut(&[u32], u32, &[u32]),
+    found: &mut Found<'_>,
 ) -> Vec<u32> {
     let mut index = vec![NOWHERE; nodes];
     let mut low = vec![NOWHERE; nodes];
