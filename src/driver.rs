@@ -84,7 +84,8 @@ pub trait Driver: Send + Sync + 'static {
         force || !(ready && self.supports_complete())
     }
 
-    /// The speed limit changed, in bytes per second, 0 for none. Main loop.
+    /// The speed limit changed, in bytes per second, 0 for none. Main loop. The limit that a job is
+    /// created with is no change; [`RunContext::speed_bytes_per_s`] has it.
     fn set_speed(&self, speed_bytes_per_s: u64) {
         let _ = speed_bytes_per_s;
     }

@@ -1,4 +1,16 @@
 //! What the engine answers when it does not do what was asked.
+//!
+//! The texts are those of QEMU today (SEMANTICS.md Appendix A, which a test walks through). Where older
+//! releases say it otherwise:
+//!
+//! | here | older |
+//! |---|---|
+//! | `An explicit job ID is required` | to 2.12 `An explicit job ID is required for this node` |
+//! | `Cannot specify job ID for internal job` | to 2.12 `Cannot specify job ID for internal block job` |
+//! | `Parameter 'speed' expects a non-negative value` | to 4.2 `Invalid parameter 'speed'` |
+//! | `Node '%s' is busy: …` | to 2.12 `Device '%s' is in use`, also where claims would get along ([`Sharing::OneJob`](blockjob_model::resource::Sharing::OneJob)) |
+//! | `Job is already paused`, `Can't resume a job that was not paused` | to 2.11 nothing: success |
+//! | a driver without `set_speed` has none to call | to 2.11 `this feature or command is not currently supported` |
 
 use std::error::Error;
 use std::fmt;

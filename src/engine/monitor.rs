@@ -218,6 +218,11 @@ impl Job {
 
     /// Repeats the fields a body acts on in the control word. After every change to them.
     pub(super) fn publish(&mut self) {
+        debug_assert!(
+            self.io_status.is_ok() || self.user_paused,
+            "job '{}' remembers an error and is not stopped (P5)",
+            self.core.id
+        );
         let mut bits = 0;
         if self.should_pause() {
             bits |= ControlWord::PAUSE;
