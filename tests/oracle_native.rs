@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use blockjob::driver::{Driver, Errno, Finish, Flow, JobError, RunContext};
-use blockjob::engine::{CancelMode, JobOptions, Manager, ManagerConfig};
+use blockjob::engine::{CancelMode, JobOptions, Manager, ManagerConfig, Resource};
 use blockjob::model::Status;
 use blockjob::oracle::{self, Options, Outcome, Verdict};
 use blockjob::trace::{Io, JobRecorder, RecordingHandle, RecordingManager, TraceSink, TraceWriter};
@@ -292,6 +292,31 @@ fn jobs_given_up_before_their_start_are_accepted() {
         }
         drop(transaction);
     }));
+}
+
+#[test]
+fn creations_that_are_refused_are_accepted_whatever_they_are_refused_for() {
+    let trace = record(|bench| {
+        let disk = || Resource::write("disk");
+        let holder = JobOptions::without_id().resource(disk());
+        let holder = bench.manager.create(holder, Converges).unwrap();
+        for (options, text) in [
+            (JobOptions::new("j0").resource(disk()), "is busy"),
+            (JobOptions::new("disk"), "already in use"),
+            (JobOptions::without_id(), "explicit job ID"),
+            (JobOptions::without_id().resource(Resource::read("")), "''"),
+            (JobOptions::new("j0").internal(true), "internal job"),
+            (
+                JobOptions::without_id().internal(true).manual_dismiss(true),
+                "no user",
+            ),
+        ] {
+            let refused = bench.manager.create(options, Converges).unwrap_err();
+            assert!(refused.to_string().contains(text), "{refused}");
+        }
+        assert_eq!(holder.handle().id(), "disk");
+    });
+    accepted(&trace);
 }
 
 /// A creation that fails late, between two that do not.

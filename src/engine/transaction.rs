@@ -96,7 +96,7 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// `Invalid job ID '%s'`, `Job ID '%s' already in use`, and
+    /// Those of [`Manager::create`](super::manager::Manager::create), and before the last of them
     /// [`EngineError::TransactionOver`] once a member was cancelled.
     pub fn create(
         &mut self,
