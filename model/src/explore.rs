@@ -29,6 +29,7 @@ use crate::verb::Verb;
 
 mod environment;
 pub mod liveness;
+mod memory;
 mod pack;
 mod search;
 mod seen;
@@ -464,19 +465,35 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
 ///
 /// `progress` is called every few thousand worlds.
 pub fn run(options: &Options, mut progress: impl FnMut(Progress)) -> Report {
-    run_over(
-        options,
-        scenarios(options.jobs, options.profile),
-        &moves,
-        &mut progress,
-    )
+    let scenarios = scenarios(options.jobs, options.profile);
+    run_scenarios(options, scenarios, &mut progress)
 }
 
-/// Explores these scenarios with this relation.
+/// Explores these scenarios.
+pub fn run_scenarios(
+    options: &Options,
+    scenarios: Vec<Scenario>,
+    progress: &mut dyn FnMut(Progress),
+) -> Report {
+    search(options, scenarios, None, progress)
+}
+
+/// Explores these scenarios with this relation, whatever it is: nothing is taken from one world for
+/// another.
 pub fn run_over(
     options: &Options,
     scenarios: Vec<Scenario>,
     relation: &Relation<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Report {
+    search(options, scenarios, Some(relation), progress)
+}
+
+/// Explores these scenarios, with the specification's relation if no other is given.
+fn search(
+    options: &Options,
+    scenarios: Vec<Scenario>,
+    relation: Option<&Relation<'_>>,
     progress: &mut dyn FnMut(Progress),
 ) -> Report {
     let mut report = Report {

@@ -173,6 +173,7 @@ impl<'a> Edge<'a> {
     pub(crate) fn members(&self) -> impl Iterator<Item = (usize, &'a Job, &'a Job)> {
         let members = match self.changed {
             Changed::Member(member) => member..member + 1,
+            Changed::Calls => 0..0,
             Changed::Anything => 0..self.before.world.jobs.len(),
         };
         let before = &self.before.world.jobs[members.clone()];

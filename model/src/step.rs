@@ -287,6 +287,8 @@ pub struct Next<'a> {
 pub enum Changed {
     /// In this member, and in nothing else.
     Member(usize),
+    /// In the calls under way, and in nothing else.
+    Calls,
     /// In whatever it may be.
     Anything,
 }
@@ -311,6 +313,7 @@ impl<'a> Next<'a> {
     pub(crate) fn changed_jobs(&mut self) -> &mut [Job] {
         match *self.changed {
             Changed::Member(member) => core::slice::from_mut(&mut self.world.jobs[member]),
+            Changed::Calls => &mut [],
             Changed::Anything => &mut self.world.jobs,
         }
     }
@@ -349,16 +352,7 @@ pub fn steps_showing(
     wanted: &impl Fn(Option<Output>) -> bool,
     visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
 ) {
-    let mut relation = Relation {
-        world,
-        profile,
-        view,
-        busy: world.main_is_busy(),
-        wanted,
-        visit,
-        next: World::new(Group::CLOSED, []),
-        changed: Changed::Anything,
-    };
+    let mut relation = Relation::new(world, profile, view, wanted, visit);
     if let Some(member) = world.jobs.iter().position(|job| job.owes != Owes::Nothing) {
         // Status and announcement are one critical section: nothing comes between.
         relation.pay(member);
@@ -378,6 +372,39 @@ pub fn steps_showing(
     }
 }
 
+/// Those steps that the body of one member makes by itself.
+///
+/// With callbacks and ends in view they are told by the member alone, whatever the rest of the world
+/// is; there are none while something is owed.
+pub(crate) fn steps_of_body(
+    world: &World,
+    member: usize,
+    profile: &Profile,
+    view: View,
+    visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
+) {
+    debug_assert!(view.callbacks && view.ends, "a fine view");
+    Relation::new(world, profile, view, &|_| true, visit).body(member);
+}
+
+/// All the others.
+pub(crate) fn steps_of_nobody(
+    world: &World,
+    profile: &Profile,
+    view: View,
+    visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
+) {
+    let mut relation = Relation::new(world, profile, view, &|_| true, visit);
+    if let Some(member) = world.jobs.iter().position(|job| job.owes != Owes::Nothing) {
+        relation.pay(member);
+        return;
+    }
+    relation.main_loop();
+    for place in 0..world.calls.len() {
+        relation.call(place);
+    }
+}
+
 /// The parts of the relation, one method a party; each method reads like a rule list.
 struct Relation<'a, W, V> {
     world: &'a World,
@@ -393,12 +420,33 @@ struct Relation<'a, W, V> {
     changed: Changed,
 }
 
-impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Relation<'_, W, V> {
+impl<'a, W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)>
+    Relation<'a, W, V>
+{
+    fn new(
+        world: &'a World,
+        profile: &'a Profile,
+        view: View,
+        wanted: &'a W,
+        visit: &'a mut V,
+    ) -> Self {
+        Relation {
+            world,
+            profile,
+            view,
+            busy: world.main_is_busy(),
+            wanted,
+            visit,
+            next: World::new(Group::CLOSED, []),
+            changed: Changed::Anything,
+        }
+    }
+
     /// Makes `next` equal to `world` again.
     fn undo(&mut self) {
         match self.changed {
             Changed::Member(member) => self.next.jobs[member] = self.world.jobs[member],
-            Changed::Anything => self.next.copy_from(self.world),
+            Changed::Calls | Changed::Anything => self.next.copy_from(self.world),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::profile::Profile;
 use crate::request::{self, Effect, judge};
 use crate::state::{Call, CallState, Job, Owes, World};
 use crate::status::Status;
-use crate::step::{Changed, Next, Output, Step, View, steps};
+use crate::step::{Changed, Next, Output, Step, View, steps_of_body, steps_of_nobody};
 use crate::vocabulary::{Reply, Request};
 
 /// How far the search lets drivers and callers go. Printed with every result.
@@ -106,6 +106,14 @@ const ASKED: [[bool; REQUESTS.len()]; Status::COUNT] = {
     asked
 };
 
+/// The requests that only the member asked tells what becomes of, and that change nothing else.
+const fn is_own(request: Request) -> bool {
+    matches!(
+        request,
+        Request::Pause | Request::Enter | Request::ResetIoStatus
+    )
+}
+
 /// Everything that may happen next in `world`, requests included.
 pub(super) fn moves(
     world: &World,
@@ -113,12 +121,30 @@ pub(super) fn moves(
     bounds: Bounds,
     visit: &mut dyn FnMut(Move, Next<'_>, Option<Output>),
 ) {
+    if members_go_on(world) {
+        for member in 0..world.jobs.len() {
+            own_moves(world, member, profile, bounds, visit);
+        }
+    }
+    shared_moves(world, profile, bounds, visit);
+}
+
+/// An answer that is due touches nothing but the call, so it may as well come first.
+fn answer_is_due(world: &World) -> bool {
     let waits = world
         .calls
         .first()
         .is_some_and(|call| call.state == CallState::Awaiting);
-    let settles = waits && !world.main_is_busy();
-    let view = View {
+    waits && !world.main_is_busy()
+}
+
+/// Nothing comes before what the members do by themselves.
+pub(super) fn members_go_on(world: &World) -> bool {
+    world.jobs.iter().all(|job| job.owes == Owes::Nothing) && !answer_is_due(world)
+}
+
+const fn view(bounds: Bounds) -> View {
+    View {
         callbacks: true,
         points: bounds.points,
         io: bounds.io_max > 0,
@@ -127,16 +153,53 @@ pub(super) fn moves(
         resumes: true,
         frees: true,
         sleeps: bounds.sleeps,
-    };
-    steps(world, profile, view, &mut |step, mut next, output| {
-        // An answer that is due touches nothing but the call, so it may as well come first.
+    }
+}
+
+/// What may happen next to one member that it alone tells: the steps of its body, and requests that
+/// concern nothing else. Wherever [`members_go_on`], these are the same in every world in which the
+/// member is the same.
+pub(super) fn own_moves(
+    world: &World,
+    member: usize,
+    profile: &Profile,
+    bounds: Bounds,
+    visit: &mut dyn FnMut(Move, Next<'_>, Option<Output>),
+) {
+    let view = view(bounds);
+    steps_of_body(
+        world,
+        member,
+        profile,
+        view,
+        &mut |step, mut next, output| {
+            let beyond = match step {
+                Step::IoBegin(member) => next.jobs[member].in_flight > bounds.io_max,
+                Step::IoError(..) => !bounds.io_errors,
+                _ => false,
+            };
+            if !beyond {
+                forget(&mut next, bounds);
+                visit(Move::Step(step), next, output);
+            }
+        },
+    );
+    let mut callers = Callers::new(world, profile, bounds, visit);
+    callers.ask_member(member, true);
+}
+
+/// Everything else: what the main loop does, calls under way, and the other requests.
+pub(super) fn shared_moves(
+    world: &World,
+    profile: &Profile,
+    bounds: Bounds,
+    visit: &mut dyn FnMut(Move, Next<'_>, Option<Output>),
+) {
+    let settles = answer_is_due(world);
+    let view = view(bounds);
+    steps_of_nobody(world, profile, view, &mut |step, mut next, output| {
         let answers = matches!(step, Step::Settle(_));
-        let beyond = match step {
-            Step::IoBegin(member) => next.jobs[member].in_flight > bounds.io_max,
-            Step::IoError(..) => !bounds.io_errors,
-            _ => false,
-        };
-        if beyond || (settles && !answers) {
+        if settles && !answers {
             return;
         }
         let made = match next.calls.first() {
@@ -149,24 +212,12 @@ pub(super) fn moves(
         forget(&mut next, bounds);
         visit(made, next, output);
     });
-    if settles || world.jobs.iter().any(|job| job.owes != Owes::Nothing) {
+    if !members_go_on(world) {
         return;
     }
-    let mut callers = Callers {
-        world,
-        profile,
-        bounds,
-        view,
-        next: World::new(world.group, []),
-        visit,
-    };
+    let mut callers = Callers::new(world, profile, bounds, visit);
     for member in 0..world.jobs.len() {
-        let status = world.jobs[member].status;
-        for (request, asked) in REQUESTS.into_iter().zip(ASKED[status as usize]) {
-            if asked {
-                callers.ask(member, request);
-            }
-        }
+        callers.ask_member(member, false);
     }
     callers.ask_all();
     callers.settle_drains();
@@ -211,7 +262,33 @@ struct Callers<'a> {
     visit: &'a mut dyn FnMut(Move, Next<'_>, Option<Output>),
 }
 
-impl Callers<'_> {
+impl<'a> Callers<'a> {
+    fn new(
+        world: &'a World,
+        profile: &'a Profile,
+        bounds: Bounds,
+        visit: &'a mut dyn FnMut(Move, Next<'_>, Option<Output>),
+    ) -> Callers<'a> {
+        Callers {
+            world,
+            profile,
+            bounds,
+            view: view(bounds),
+            next: World::new(world.group, []),
+            visit,
+        }
+    }
+
+    /// Tries the requests for one member: those of its own, or the others.
+    fn ask_member(&mut self, member: usize, own: bool) {
+        let status = self.world.jobs[member].status;
+        for (request, asked) in REQUESTS.into_iter().zip(ASKED[status as usize]) {
+            if asked && is_own(request) == own {
+                self.ask(member, request);
+            }
+        }
+    }
+
     /// Shows the visitor what came of a request.
     fn offer(&mut self, made: Move, output: Option<Output>, mut changed: Changed) {
         let mut next = Next::new(&mut self.next, &mut changed);
@@ -262,6 +339,9 @@ impl Callers<'_> {
                 let (before, after) = (world.jobs[member].status, self.next.jobs[member].status);
                 let output = (before != after).then_some(Output::Status(member, after));
                 if matches!(state, CallState::Answered(_)) {
+                    if is_own(request) && self.next.jobs[member] == world.jobs[member] {
+                        return;
+                    }
                     let changed = if request::concerns_one(request) {
                         Changed::Member(member)
                     } else {
@@ -278,7 +358,12 @@ impl Callers<'_> {
         self.next.copy_from(world);
         request::accept(&mut self.next, member, request);
         self.call(member, request, state);
-        self.offer(made, output, Changed::Anything);
+        let changed = if request == Request::Resume {
+            Changed::Anything
+        } else {
+            Changed::Calls
+        };
+        self.offer(made, output, changed);
     }
 
     /// A call is under way from now on.

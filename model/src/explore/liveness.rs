@@ -473,7 +473,7 @@ impl<'a> Graph<'a> {
     pub(super) fn new(
         options: &Options,
         scenario: &'a Scenario,
-        relation: &'a Relation<'a>,
+        relation: Option<&'a Relation<'a>>,
     ) -> Graph<'a> {
         let (properties, assumptions) = (&options.liveness, options.assumptions);
         let members = scenario.specs.len();
@@ -504,7 +504,7 @@ impl<'a> Graph<'a> {
         let mut graph = Graph {
             profile: options.profile,
             scenario,
-            relation,
+            relation: relation.unwrap_or(&super::moves),
             fair,
             seen: Seen::new(pack::stride(members)),
             parents: vec![0],
@@ -990,7 +990,7 @@ fn components(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explore::{moves, scenarios};
+    use crate::explore::scenarios;
     use crate::profile::REFERENCE;
 
     #[test]
@@ -1053,7 +1053,7 @@ mod tests {
         let scenarios = scenarios(2, &REFERENCE);
         let options = Options::new(&REFERENCE, 2).expect("two jobs can be explored");
         let scenario = scenario(&scenarios[0]);
-        let graph = Graph::new(&options, &scenario, &moves);
+        let graph = Graph::new(&options, &scenario, None);
         for (at, duty) in graph.duties.iter().enumerate() {
             let worlds = 0..graph.facts.len() as u32;
             let id = options.liveness[duty.property].id;

@@ -1,6 +1,9 @@
 //! The search over one scenario: breadth first, a batch of worlds at a time.
 
-use super::environment::Move;
+use core::ops::Range;
+
+use super::environment::{self, Move};
+use super::memory::Memory;
 use super::pack;
 use super::seen::Seen;
 use super::{Coverage, Options, Progress, Relation, Scenario};
@@ -25,8 +28,11 @@ pub(super) struct Search<'a> {
     /// The properties are those that [`property::world_keeps_all`] and its twin ask for.
     listed: bool,
     scenario: &'a Scenario,
-    relation: &'a Relation<'a>,
+    /// Another than the specification's.
+    relation: Option<&'a Relation<'a>>,
     states_max: usize,
+    /// What members do by themselves, in the specification's relation.
+    memory: Memory<Own>,
     seen: Seen,
     /// From which world each was first reached; the first points to itself.
     parents: Vec<u32>,
@@ -69,11 +75,32 @@ struct Batch {
     parents: Vec<u32>,
 }
 
+/// What was found of a move that a member makes by itself.
+struct Own {
+    /// The member after it, and what has happened to it.
+    word: u64,
+    /// Somebody asked for it.
+    asked: bool,
+    /// A change of its status.
+    status: Option<(Status, Status)>,
+    /// A step of the coarse machine.
+    stage: Option<(Lifecycle, Lifecycle)>,
+}
+
+/// The step of the coarse machine between two states of a member, if it is no stutter.
+fn stage(before: &Job, after: &Job) -> Option<(Lifecycle, Lifecycle)> {
+    if Lifecycle::tells(before) == Lifecycle::tells(after) {
+        return None;
+    }
+    let (from, to) = (Lifecycle::of(before)?, Lifecycle::of(after)?);
+    (from != to).then_some((from, to))
+}
+
 impl<'a> Search<'a> {
     pub(super) fn new(
         options: &'a Options,
         scenario: &'a Scenario,
-        relation: &'a Relation<'a>,
+        relation: Option<&'a Relation<'a>>,
         coverage: &'a mut Coverage,
     ) -> Search<'a> {
         let members = scenario.specs.len();
@@ -84,6 +111,7 @@ impl<'a> Search<'a> {
             scenario,
             relation,
             states_max: options.states_max,
+            memory: Memory::new(members),
             seen: Seen::new(pack::stride(members)),
             parents: Vec::new(),
             transitions: 0,
@@ -123,8 +151,10 @@ impl<'a> Search<'a> {
                 here.number += 1;
             }
             let parents = &mut self.parents;
-            self.seen.insert_all(&batch.words, |place| {
-                parents.push(batch.parents[place]);
+            self.seen.insert_all(&batch.words, |place, _, new| {
+                if new {
+                    parents.push(batch.parents[place]);
+                }
             });
             batch.words.clear();
             batch.parents.clear();
@@ -171,8 +201,30 @@ impl<'a> Search<'a> {
         );
         self.probe(number, world);
         let (mut steps, mut requests) = (0, 0);
-        let (relation, profile, bounds) = (self.relation, self.profile, self.scenario.bounds);
-        relation(world, profile, bounds, &mut |made, next, output| {
+        if self.relation.is_none() && environment::members_go_on(world) {
+            for member in 0..world.jobs.len() {
+                let place = pack::place(member);
+                let word = self.seen.get(number)[place];
+                let known = self.memory.get(member, word);
+                let known = known.unwrap_or_else(|| self.remember(number, world, history, member));
+                self.transitions += known.len() as u64;
+                for at in known {
+                    let own = self.memory.at(at);
+                    steps += u32::from(!own.asked);
+                    requests += u32::from(own.asked);
+                    if let Some((from, to)) = own.status {
+                        self.coverage.transitions[from as usize][to as usize] += 1;
+                    }
+                    if let Some((from, to)) = own.stage {
+                        self.coverage.lifecycle[from as usize][to as usize] += 1;
+                    }
+                    batch.begin(number, self.seen.get(number))[place] = own.word;
+                }
+            }
+        }
+        let (profile, bounds) = (self.profile, self.scenario.bounds);
+        let relation = self.relation;
+        let mut visit = |made: Move, next: Next<'_>, output: Option<Output>| {
             self.transitions += 1;
             match made {
                 Move::Step(_) | Move::Answer(..) => steps += 1,
@@ -185,32 +237,96 @@ impl<'a> Search<'a> {
                     self.coverage.transitions[from as usize][to as usize] += 1;
                 }
             }
-            self.check_edge(
-                number,
-                &Edge {
-                    before: Place {
-                        world,
-                        history,
-                        profile,
-                    },
-                    made,
-                    output,
-                    after: Place {
-                        world: &next,
-                        history: after,
-                        profile,
-                    },
-                    changed: next.changed(),
+            let edge = Edge {
+                before: Place {
+                    world,
+                    history,
+                    profile,
                 },
-            );
+                made,
+                output,
+                after: Place {
+                    world: &next,
+                    history: after,
+                    profile,
+                },
+                changed: next.changed(),
+            };
+            self.check_edge(number, &edge);
+            for (_, before, after) in edge.members() {
+                if let Some((from, to)) = stage(before, after) {
+                    self.coverage.lifecycle[from as usize][to as usize] += 1;
+                }
+            }
             batch.push(number, self.seen.get(number), &next, after, output);
             if let Some(output) = output {
                 after[output.member()] = history[output.member()];
             }
-        });
+        };
+        match relation {
+            Some(relation) => relation(world, profile, bounds, &mut visit),
+            None => environment::shared_moves(world, profile, bounds, &mut visit),
+        }
         if steps == 0 && !waits_for_its_user(world, requests) {
             self.find(self.properties.len(), number, None);
         }
+    }
+
+    /// Works out, checks and remembers what a member may do by itself.
+    ///
+    /// What the properties say of such a step, they say of the member, its past and the move; so what
+    /// holds here holds wherever the member is the same.
+    fn remember(
+        &mut self,
+        number: usize,
+        world: &World,
+        history: &[History],
+        member: usize,
+    ) -> Range<usize> {
+        let profile = self.profile;
+        let mut after = history.to_vec();
+        let mut found = Vec::new();
+        environment::own_moves(
+            world,
+            member,
+            profile,
+            self.scenario.bounds,
+            &mut |made, next, output| {
+                debug_assert_eq!(next.changed(), Changed::Member(member));
+                if let Some(output) = output {
+                    debug_assert_eq!(output.member(), member);
+                    after[member].note(output);
+                }
+                self.check_edge(
+                    number,
+                    &Edge {
+                        before: Place {
+                            world,
+                            history,
+                            profile,
+                        },
+                        made,
+                        output,
+                        after: Place {
+                            world: &next,
+                            history: &after,
+                            profile,
+                        },
+                        changed: next.changed(),
+                    },
+                );
+                let (before, job) = (&world.jobs[member], &next.jobs[member]);
+                found.push(Own {
+                    word: pack::pack_job(job, after[member]),
+                    asked: matches!(made, Move::Ask(..)),
+                    status: (before.status != job.status).then_some((before.status, job.status)),
+                    stage: stage(before, job),
+                });
+                after[member] = history[member];
+            },
+        );
+        let word = self.seen.get(number)[pack::place(member)];
+        self.memory.add(member, word, found)
     }
 
     /// Tries every verb on every member, for the coverage; once for each state of a member.
@@ -258,15 +374,11 @@ impl<'a> Search<'a> {
             }
         }
         for (_, before, after) in edge.members() {
-            if Lifecycle::tells(before) == Lifecycle::tells(after) {
-                continue;
-            }
-            if !Lifecycle::permits(before, after) {
+            if Lifecycle::tells(before) != Lifecycle::tells(after)
+                && !Lifecycle::permits(before, after)
+            {
                 let at = self.properties.len() + 1;
                 self.find(at, from, Some((edge.made, edge.output)));
-            }
-            if let (Some(from), Some(to)) = (Lifecycle::of(before), Lifecycle::of(after)) {
-                self.coverage.lifecycle[from as usize][to as usize] += u64::from(from != to);
             }
         }
     }
@@ -301,7 +413,7 @@ impl<'a> Search<'a> {
         pack::unpack(self.seen.get(from), specs, &mut world, &mut past);
         let mut words = vec![0; pack::stride(specs.len())];
         let mut name = String::new();
-        (self.relation)(
+        self.relation.unwrap_or(&super::moves)(
             &world,
             self.profile,
             self.scenario.bounds,
@@ -321,6 +433,17 @@ impl<'a> Search<'a> {
 }
 
 impl Batch {
+    /// A successor of `parent`, so far like the world `before` it.
+    fn begin(&mut self, parent: usize, before: &[u64]) -> &mut [u64] {
+        let at = self.words.len();
+        // So few words that a call to copy them would cost more.
+        for &word in before {
+            self.words.push(word);
+        }
+        self.parents.push(parent as u32);
+        &mut self.words[at..]
+    }
+
     /// Packs a successor; what did not change keeps the words of the world before.
     fn push(
         &mut self,
@@ -330,13 +453,7 @@ impl Batch {
         history: &[History],
         output: Option<Output>,
     ) {
-        let at = self.words.len();
-        // So few words that a call to copy them would cost more.
-        for &word in before {
-            self.words.push(word);
-        }
-        self.parents.push(parent as u32);
-        let words = &mut self.words[at..];
+        let words = self.begin(parent, before);
         match next.changed() {
             Changed::Member(member) => {
                 words[pack::place(member)] = pack::pack_job(&next.jobs[member], history[member]);
@@ -346,10 +463,16 @@ impl Batch {
                     words[pack::place(seen)] = pack::pack_job(&next.jobs[seen], history[seen]);
                 }
             }
+            Changed::Calls => words[0] = pack::pack_group(next),
             Changed::Anything => pack::pack(next, history, words),
         }
+        if let (Changed::Calls, Some(output)) = (next.changed(), output) {
+            let seen = output.member();
+            words[pack::place(seen)] = pack::pack_job(&next.jobs[seen], history[seen]);
+        }
+        let words = &*words;
         // In every eighth step; a mistake shows in thousands.
-        if cfg!(debug_assertions) && self.parents.len().is_multiple_of(8) {
+        if cfg!(debug_assertions) && parent.is_multiple_of(8) {
             let mut whole = vec![0; words.len()];
             pack::pack(next, history, &mut whole);
             assert_eq!(words, whole, "what is said to have changed is all that has");

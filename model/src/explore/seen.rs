@@ -63,8 +63,8 @@ impl Seen {
     }
 
     /// Adds the worlds of `batch`, which lie one behind the other, in their order; calls back with
-    /// the place in the batch of each that is new.
-    pub(super) fn insert_all(&mut self, batch: &[u64], mut new: impl FnMut(usize)) {
+    /// the place in the batch of each, its number, and whether it is new.
+    pub(super) fn insert_all(&mut self, batch: &[u64], mut found: impl FnMut(usize, usize, bool)) {
         let mut looks = core::mem::take(&mut self.batch);
         looks.clear();
         looks.extend(
@@ -78,14 +78,17 @@ impl Seen {
         }
         for (words, (hash, slot)) in batch.chunks_exact(self.stride).zip(&mut looks) {
             let known = *slot != 0 && *slot & TAG == *hash & TAG && self.is(*slot, words);
-            // From here on: whether it is known.
-            *slot = u64::from(known);
+            // From here on: its number + 1, if it is known.
+            *slot = if known { *slot & !TAG } else { 0 };
         }
         for (place, (words, &(hash, known))) in
             batch.chunks_exact(self.stride).zip(&looks).enumerate()
         {
-            if known == 0 && self.insert_hashed(words, hash).1 {
-                new(place);
+            if known == 0 {
+                let (number, new) = self.insert_hashed(words, hash);
+                found(place, number, new);
+            } else {
+                found(place, known as usize - 1, false);
             }
         }
         self.batch = looks;
@@ -163,15 +166,16 @@ mod tests {
                     word >> 50
                 })
                 .collect();
-            let mut expected = Vec::new();
-            for (place, word) in batch.iter().enumerate() {
-                if one.insert(core::slice::from_ref(word)).1 {
-                    expected.push(place);
-                }
-            }
-            let mut new = Vec::new();
-            all.insert_all(&batch, |place| new.push(place));
-            assert_eq!(new, expected);
+            let expected: Vec<_> = batch
+                .iter()
+                .map(|word| one.insert(core::slice::from_ref(word)))
+                .collect();
+            let mut found = Vec::new();
+            all.insert_all(&batch, |place, number, new| {
+                assert_eq!(place, found.len());
+                found.push((number, new));
+            });
+            assert_eq!(found, expected);
         }
         assert_eq!(one.words, all.words);
         assert!(one.len() > 10_000);
