@@ -83,9 +83,11 @@ mod tests {
     };
 
     fn answer(kind: Kind, id: Option<&str>, default: Option<&str>) -> Result<String, String> {
-        identify(kind, id.map(str::to_owned), default, |id| id == "taken")
-            .map(Option::unwrap_or_default)
-            .map_err(|error| error.to_string())
+        identify(kind, id.map(str::to_owned), default, |id| {
+            id.ends_with("taken")
+        })
+        .map(Option::unwrap_or_default)
+        .map_err(|error| error.to_string())
     }
 
     fn refused(text: &str) -> Result<String, String> {
@@ -120,6 +122,10 @@ mod tests {
         assert_eq!(
             answer(BLOCK, Some("taken"), Some("disk")),
             refused("Job ID 'taken' already in use")
+        );
+        assert_eq!(
+            answer(BLOCK, Some("0taken"), None),
+            refused("Invalid job ID '0taken'")
         );
         assert_eq!(answer(BLOCK, Some("j0"), Some("disk")), Ok("j0".to_owned()));
         assert_eq!(answer(INTERNAL, None, None), Ok(String::new()));
