@@ -86,7 +86,7 @@ fn every_policy_does_what_its_row_says_and_announces_it() {
 fn the_first_of_several_errors_is_remembered_and_one_resume_releases_all() {
     let mut bench = Bench::new();
     let job = start(&bench, |mut context| {
-        for errno in [Errno::IO, Errno::NO_SPACE, Errno::IO] {
+        for errno in [Errno::IO, Errno::IO, Errno::NO_SPACE] {
             let _ = context.error_action(ErrorPolicy::Stop, IoSide::Write, errno);
         }
         assert_eq!(context.pause_point(), Flow::Continue);
