@@ -291,7 +291,9 @@ fn a_stopped_driver_tries_again_after_each_resume_and_counts_anew() {
     });
     for tried in 1..=3 {
         let parked = || *tries.lock().unwrap() == tried && job.status() == Status::Paused;
-        assert!(bench.main_loop.run_until(parked));
+        let over = || job.status() == Status::Concluded;
+        assert!(bench.main_loop.run_until(|| parked() || over()));
+        assert_eq!(job.outcome(), None);
         assert_eq!(job.info().io_status, IoStatus::NoSpace);
         job.resume().unwrap();
     }
