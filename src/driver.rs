@@ -1,19 +1,37 @@
 //! The driver: what a job does, as opposed to when it may do it.
 //!
 //! A driver is the callback table of SEMANTICS.md §3 written as a trait. The engine decides which
-//! callback runs, when, on which thread and how often; the driver only acts. Two threads call it:
+//! callback runs, when, on which thread and how often; the driver only acts. Two threads call it,
+//! the job's *body*, one thread from its first step to its last, and the manager's *main loop*:
 //!
-//! | callbacks | thread | how often |
-//! |---|---|---|
-//! | [`run`](Driver::run) | the job's body thread | at most once, never for a job cancelled before its first step |
-//! | [`pause`](Driver::pause), [`resume`](Driver::resume) | the job's body thread, inside a pause point | alternating, balanced when `run` returns (P17) |
-//! | [`complete`](Driver::complete), [`cancel`](Driver::cancel), [`set_speed`](Driver::set_speed) | the main loop, possibly while `run` runs | per accepted request; `complete` is latched: once |
-//! | [`prepare`](Driver::prepare) | the main loop, after `run` returned success | at most once (P11) |
-//! | [`commit`](Driver::commit) or [`abort`](Driver::abort) | the main loop | exactly one of them, once (P8) |
-//! | [`clean`](Driver::clean) | the main loop, directly after commit or abort | once (P10) |
+//! | callback | thread | how often | after | never after |
+//! |---|---|---|---|---|
+//! | [`run`](Driver::run) | body | at most once; never for a job cancelled before its first step | | |
+//! | [`pause`](Driver::pause), [`resume`](Driver::resume) | body, inside a pause point or before `run` | alternating, balanced when `run` returns (P17) | | end of `run` |
+//! | [`user_resume`](Driver::user_resume) | main loop | once for each pause of the user that a resume or a forced cancel ends; after `cancel`, before the body leaves the pause | | `commit`, `abort` |
+//! | [`cancel`](Driver::cancel) | main loop | once for each accepted request, and once when a peer brings a started member down | | `commit`, `abort` |
+//! | [`complete`](Driver::complete) | main loop | at most once (decision 17) | | `commit`, `abort` |
+//! | [`set_speed`](Driver::set_speed) | main loop | once for each accepted request | | `commit`, `abort` |
+//! | [`drain`](Driver::drain) | main loop | once for each drained section that finds a body | | `commit`, `abort` |
+//! | [`drained_poll`](Driver::drained_poll) | main loop | before a drained section begins, until it answers `false` | | `commit`, `abort` |
+//! | [`attached_context`](Driver::attached_context) | main loop, while the job is quiet | once for each accepted move | | `commit`, `abort` |
+//! | [`prepare`](Driver::prepare) | main loop | at most once (P11) | `run` returned success | `commit`, `abort` |
+//! | [`commit`](Driver::commit) | main loop | exactly one of the two, once, for every job that ends (P8) | `prepare` of every member succeeded | `abort` |
+//! | [`abort`](Driver::abort) | main loop | | end of `run`, if it began | `commit` |
+//! | [`clean`](Driver::clean) | main loop | once for every job that ends (P10) | `commit` or `abort` | |
+//! | completion function | main loop | once for every job that ends and has one | `clean` | |
+//! | [`free`](Driver::free) | main loop; without one, any | once for every job, given up ones included | everything | |
 //!
 //! No callback is ever called with the engine's lock held (P28), and the main-loop callbacks of all
-//! jobs of one manager are serial (P27).
+//! jobs of one manager are serial (P27). The engine asserts this table for every callback of every job.
+//!
+//! What may be called from inside:
+//!
+//! | from | what |
+//! |---|---|
+//! | the main loop's callbacks | every verb. Verbs of one section (`pause`, queries, `enter`, create, start, `pause_all`, the end of a drained section) happen at once; those that the main loop carries out are posted: accepted or refused then and there, carried out later as tasks of their own, if the job then still accepts them. Nothing nests (decisions 22, 23). What waits answers [`WouldDeadlock`](crate::engine::EngineError::WouldDeadlock) |
+//! | the body's callbacks | every verb, also about the job itself; what waits for the job itself answers `WouldDeadlock`, as does a drained section that concerns it |
+//! | a [trace sink](crate::trace::TraceSink) | nothing: it is called under the lock |
 //!
 //! What the engine expects in return (SEMANTICS.md §10.2): `run` reaches a pause point, a sleep, a
 //! wait or its end after boundedly many steps of its own; after a forced cancel it returns without
@@ -25,6 +43,7 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroI32;
 
+use crate::engine::Context;
 use crate::sync::Arc;
 
 pub use crate::engine::context::{Finish, Flow, Ready, RunContext, Running};
@@ -61,6 +80,10 @@ pub trait Driver: Send + Sync + 'static {
     /// meanwhile or ended by a cancel. Body thread.
     fn resume(&self) {}
 
+    /// The user's pause is over, by a resume or by a forced cancel: once for each of them, before the
+    /// job leaves the pause. Not called when the run ends by itself (decision 40). Main loop.
+    fn user_resume(&self) {}
+
     /// Whether the job has something to complete: jobs that become ready answer `true`. Asked for
     /// when the job is created, by the thread that creates it.
     fn supports_complete(&self) -> bool {
@@ -90,6 +113,24 @@ pub trait Driver: Send + Sync + 'static {
         let _ = speed_bytes_per_s;
     }
 
+    /// Somebody waits for the job to be quiet (SEMANTICS.md §4.7): hurry what is under way elsewhere. Main
+    /// loop, once for each [drained section](crate::engine::DrainedSection) that finds the run going
+    /// on.
+    fn drain(&self) {}
+
+    /// Whether more is still to be expected of a job that is parked or ended, from work that no
+    /// [lane gate](RunContext::gate) counts. While it answers `true` the section does not begin, and
+    /// asks again a little later. Main loop.
+    fn drained_poll(&self) -> bool {
+        false
+    }
+
+    /// The job goes on in `context`: whatever works for it elsewhere moves along. Main loop, while the
+    /// job is parked or has not begun, once for each move.
+    fn attached_context(&self, context: &Context) {
+        let _ = context;
+    }
+
     /// The last step that may fail, called when every member's run has succeeded. Main loop.
     ///
     /// # Errors
@@ -108,6 +149,11 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Release what the job holds, directly after its commit or abort. Main loop.
     fn clean(&self) {}
+
+    /// The engine lets go of the job: the last callback of every job, also of one that was given up
+    /// before its start, which had no other. Main loop, after the status `null`; once that is gone,
+    /// on whatever thread lets go of the job last.
+    fn free(&self) {}
 }
 
 macro_rules! forward {
@@ -136,6 +182,15 @@ macro_rules! forward {
         fn set_speed(&self, speed_bytes_per_s: u64) {
             (**self).set_speed(speed_bytes_per_s);
         }
+        fn drain(&self) {
+            (**self).drain();
+        }
+        fn drained_poll(&self) -> bool {
+            (**self).drained_poll()
+        }
+        fn attached_context(&self, context: &Context) {
+            (**self).attached_context(context);
+        }
         fn prepare(&self) -> Result<(), JobError> {
             (**self).prepare()
         }
@@ -147,6 +202,12 @@ macro_rules! forward {
         }
         fn clean(&self) {
             (**self).clean();
+        }
+        fn user_resume(&self) {
+            (**self).user_resume();
+        }
+        fn free(&self) {
+            (**self).free();
         }
     };
 }

@@ -298,21 +298,47 @@ impl Statistic {
     pub(crate) fn get(&self) -> u64 {
         self.0.load(std::sync::atomic::Ordering::Relaxed)
     }
+
+    /// Sets the bits of `mask` and says what was there before.
+    pub(crate) fn mark(&self, mask: u64) -> u64 {
+        self.0.fetch_or(mask, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Clears the bits of `mask`.
+    pub(crate) fn unmark(&self, mask: u64) {
+        self.0
+            .fetch_and(!mask, std::sync::atomic::Ordering::Relaxed);
+    }
 }
 
-/// Runs `body` and turns its panic into an error with the panic's words. Only where threads are
-/// real: under the checkers a panic is the finding itself and must reach them.
+/// A number that this process has not had before, to tell things apart (rule 5: it orders nothing).
+pub(crate) fn fresh_number() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// How the panic of an assertion begins that catches mistakes of the engine, not of a driver: nobody
+/// takes that one for the driver's ([`catch_panic`]).
+pub(crate) const OUR_MISTAKE: &str = "the engine broke its own rules: ";
+
+/// Runs `body` and turns its panic into an error with the panic's words, unless it is the engine's
+/// own ([`OUR_MISTAKE`]), which goes on. Only where threads are real: under the checkers a panic is
+/// the finding itself and must reach them.
 #[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
 pub(crate) fn catch_panic<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).map_err(|payload| {
-        match (
+        let words = match (
             payload.downcast_ref::<&str>(),
             payload.downcast_ref::<String>(),
         ) {
             (Some(words), _) => (*words).to_owned(),
             (None, Some(words)) => words.clone(),
             (None, None) => "no message".to_owned(),
+        };
+        if words.starts_with(OUR_MISTAKE) {
+            std::panic::resume_unwind(payload);
         }
+        words
     })
 }
 

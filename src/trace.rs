@@ -11,8 +11,8 @@ use blockjob_model::{Callback, Event, Status};
 
 pub use native::TraceWriter;
 pub use recorded::{
-    JobRecorder, Recorded, RecordingCreatedJob, RecordingHandle, RecordingManager,
-    RecordingTransaction,
+    JobRecorder, Recorded, RecordingCreatedJob, RecordingDrainedSection, RecordingHandle,
+    RecordingManager, RecordingTransaction,
 };
 
 /// Takes the entries of a trace. Called with the engine's lock held and from any thread: it must
@@ -33,7 +33,7 @@ pub trait TraceSink: Send + Sync {
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceEntry<'a> {
-    /// The id of the job it concerns; none for `pause-all` and `resume-all`.
+    /// The id of the job it concerns; none where it concerns several.
     pub job: Option<&'a str>,
     /// The name of the job's transaction, if it has one.
     pub group: Option<&'a str>,
@@ -50,6 +50,9 @@ pub enum TraceStep<'a> {
     Return {
         /// The verb that was called, as in its [`Call`].
         verb: &'static str,
+        /// It was asked from inside a callback of the main loop: the answer says that it was accepted, and
+        /// it is carried out later, if the job then still accepts it.
+        posted: bool,
         /// The error's class and text, if it is one.
         error: Option<(&'a str, &'a str)>,
     },
@@ -111,8 +114,15 @@ pub enum Call<'a> {
         /// The limit, 0 for none.
         bytes_per_s: i64,
     },
+    /// `pause-all`, `drained-begin` and what ends them, `resume-all`, `drained-end`.
+    Numbered {
+        /// Which of the four.
+        verb: &'static str,
+        /// Tells several at a time apart, and what ends one from what ends another.
+        token: u64,
+    },
     /// Any other: `start`, `early-fail`, `pause`, `resume`, `complete`, `finalize`, `dismiss`,
-    /// `reset-io-status`, `pause-all`, `resume-all`.
+    /// `reset-io-status`, `attach-context`.
     Plain(&'static str),
 }
 
@@ -123,7 +133,7 @@ impl Call<'_> {
             Call::Create { .. } => "create",
             Call::Cancel { .. } => "cancel",
             Call::SetSpeed { .. } => "set-speed",
-            Call::Plain(verb) => verb,
+            Call::Numbered { verb, .. } | Call::Plain(verb) => verb,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Goal: traces of concurrent controllers, recorded as the command records them, pass the acceptor
 //! under profile `reference`. Method: random programs from fixed seeds, three controllers against
-//! the main loop; the schedule is the machine's, so this finds what is likely. The bounded and
+//! the main loop, drained sections and drivers that call back in; the schedule is the machine's, so this finds what is likely. The bounded and
 //! exhaustive searches are the checkers' (`proofs/`).
 
 #![allow(clippy::unwrap_used)]
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 
 use blockjob::driver::{Driver, Errno, Finish, Flow, JobError, RunContext};
-use blockjob::engine::{CancelMode, EngineError, JobOptions, Manager, ManagerConfig};
+use blockjob::engine::{CancelMode, Context, EngineError, JobOptions, Manager, ManagerConfig};
 use blockjob::model::accept::{Acceptor, GroupKey, JobKey, Rejection, Seen};
 use blockjob::model::profile::REFERENCE;
 use blockjob::model::state::{Group, JobSpec};
@@ -27,7 +27,11 @@ use blockjob::trace::{
 enum Line {
     Create(JobSpec),
     Call(Request),
+    /// One of several at a time: `pause_all`, a drained section, and their ends.
+    Numbered(&'static str, u64),
     Return(Option<String>),
+    /// Accepted, to be carried out later.
+    Posted,
     Seen(Seen),
 }
 
@@ -73,6 +77,7 @@ impl Entry {
                 hurries: false,
                 negative: bytes_per_s < 0,
             }),
+            TraceStep::Call(Call::Numbered { verb, token }) => Line::Numbered(verb, token),
             TraceStep::Call(Call::Plain(verb)) => Line::Call(match verb {
                 "start" => Request::Start,
                 "pause" => Request::Pause,
@@ -80,10 +85,10 @@ impl Entry {
                 "complete" => Request::Complete,
                 "finalize" => Request::Finalize,
                 "dismiss" => Request::Dismiss,
-                "pause-all" => Request::Hold { token: 0 },
-                "resume-all" => Request::Release { token: 0 },
+                "attach-context" => Request::AttachContext,
                 other => panic!("{other}"),
             }),
+            TraceStep::Return { posted: true, .. } => Line::Posted,
             TraceStep::Return { error, .. } => Line::Return(error.map(|(_, text)| text.to_owned())),
             TraceStep::Status(status) => Line::Seen(Seen::Status(status)),
             TraceStep::Event(event, _) => Line::Seen(Seen::Event(event)),
@@ -109,6 +114,7 @@ fn refusal(id: &str, text: &str) -> Refusal {
         Refusal::NotPaused,
         Refusal::CannotComplete,
         Refusal::CurrentlyPaused,
+        Refusal::NotQuiet,
     ];
     for status in Status::ALL {
         candidates.extend(Verb::ALL.map(|verb| Refusal::Verb { status, verb }));
@@ -122,12 +128,28 @@ fn refusal(id: &str, text: &str) -> Refusal {
         })
 }
 
+/// The request, by the lowest number that nothing outstanding has.
+fn numbered(tokens: &mut [Option<u64>], verb: &str, name: u64) -> Request {
+    let begins = matches!(verb, "pause-all" | "drained-begin");
+    let wanted = (!begins).then_some(name);
+    let place = tokens.iter().position(|held| *held == wanted).unwrap();
+    tokens[place] = begins.then_some(name);
+    let token = place as u8;
+    match verb {
+        "pause-all" => Request::Hold { token },
+        "resume-all" => Request::Release { token },
+        "drained-begin" => Request::DrainBegin { token },
+        _ => Request::DrainEnd { token },
+    }
+}
+
 /// Feeds the tape to the acceptor; the rejection comes with the number of the entry.
 fn judge(tape: &[Entry]) -> Result<(), (usize, Rejection)> {
     let mut acceptor = Acceptor::new(&REFERENCE, View::TRACE);
     let mut jobs: HashMap<String, JobKey> = HashMap::new();
     let mut groups: HashMap<String, GroupKey> = HashMap::new();
     let mut threads: HashMap<ThreadId, u16> = HashMap::new();
+    let mut tokens: Vec<Option<u64>> = vec![None; 8];
     for (number, entry) in tape.iter().enumerate() {
         let next = threads.len() as u16;
         let thread = *threads.entry(entry.thread).or_insert(next);
@@ -153,6 +175,12 @@ fn judge(tape: &[Entry]) -> Result<(), (usize, Rejection)> {
                 }
                 Ok(())
             }
+            Line::Numbered(verb, token) => {
+                let request = numbered(&mut tokens, verb, *token);
+                acceptor.call(thread, job, request, false);
+                Ok(())
+            }
+            Line::Posted => acceptor.posted(thread),
             Line::Return(error) => {
                 let id = entry.job.as_deref().unwrap_or("");
                 let reply: Reply = match error {
@@ -189,6 +217,25 @@ struct Worker {
     can_complete: bool,
     fails: bool,
     prepare_fails: bool,
+    meddler: Meddler,
+}
+
+/// Asks something now and then, from inside callbacks.
+#[derive(Clone)]
+struct Meddler(Arc<Mutex<(Dice, Vec<RecordingHandle>)>>);
+
+impl Meddler {
+    fn meddle(&self) {
+        let (mut dice, job) = {
+            let (dice, jobs) = &mut *self.0.lock().unwrap();
+            if jobs.is_empty() || dice.roll(3) != 0 {
+                return;
+            }
+            let job = jobs[dice.roll(jobs.len() as u64) as usize].clone();
+            (Dice(dice.roll(u64::MAX) | 1), job)
+        };
+        let _ = verb(&job, &mut dice);
+    }
 }
 
 impl Driver for Worker {
@@ -225,10 +272,36 @@ impl Driver for Worker {
     fn supports_complete(&self) -> bool {
         self.can_complete
     }
+    fn pause(&self) {
+        self.meddler.meddle();
+    }
+    fn resume(&self) {
+        self.meddler.meddle();
+    }
+    fn user_resume(&self) {
+        self.meddler.meddle();
+    }
+    fn set_speed(&self, _: u64) {
+        self.meddler.meddle();
+    }
+    fn commit(&self) {
+        self.meddler.meddle();
+    }
+    fn abort(&self) {
+        self.meddler.meddle();
+    }
+    fn clean(&self) {
+        self.meddler.meddle();
+    }
+    fn free(&self) {
+        self.meddler.meddle();
+    }
     fn cancel(&self, force: bool, ready: bool) -> bool {
+        self.meddler.meddle();
         force || !(self.can_complete && ready)
     }
     fn prepare(&self) -> Result<(), JobError> {
+        self.meddler.meddle();
         if self.prepare_fails {
             Err(JobError::new(Errno::NO_SPACE))
         } else {
@@ -261,6 +334,11 @@ fn program(seed: u64) -> Vec<Entry> {
     let grouped = dice.roll(2) == 0;
     let mut transaction = recording.transaction();
     let mut jobs = Vec::new();
+    let meddler = Meddler(Arc::new(Mutex::new((
+        Dice(dice.roll(u64::MAX) | 1),
+        Vec::new(),
+    ))));
+    let elsewhere = Context::new("elsewhere", 2);
     for number in 0..=dice.roll(3) {
         let id = format!("j{number}");
         let options = JobOptions::new(&*id)
@@ -276,6 +354,7 @@ fn program(seed: u64) -> Vec<Entry> {
             can_complete: dice.roll(2) == 0,
             fails: dice.roll(5) == 0,
             prepare_fails: dice.roll(5) == 0,
+            meddler: meddler.clone(),
         };
         if grouped {
             jobs.push(transaction.create(options, worker).unwrap());
@@ -286,19 +365,37 @@ fn program(seed: u64) -> Vec<Entry> {
     if grouped {
         transaction.start();
     }
+    meddler.0.lock().unwrap().1.clone_from(&jobs);
     let controllers: Vec<_> = (0..3)
         .map(|_| {
-            let jobs = jobs.clone();
+            let (jobs, manager) = (jobs.clone(), recording.clone());
+            let elsewhere = elsewhere.clone();
             let mut dice = Dice(dice.roll(u64::MAX) | 1);
             std::thread::spawn(move || {
                 for _ in 0..6 {
                     let job = &jobs[dice.roll(jobs.len() as u64) as usize];
                     // Refusals are as good as any other answer.
-                    let _ = verb(job, &mut dice);
+                    match dice.roll(10) {
+                        0 => manager.resume_all(manager.pause_all()),
+                        1 => {
+                            let section = match dice.roll(2) {
+                                0 => manager.drained_begin(),
+                                _ => job.drained_begin(),
+                            };
+                            // Of a job that is gone there is none.
+                            if let Ok(section) = section {
+                                let _ = section.attach_context(job, &elsewhere);
+                            }
+                        }
+                        _ => {
+                            let _ = verb(job, &mut dice);
+                        }
+                    }
                 }
             })
         })
         .collect();
+    let shutdown = recording.clone();
     // Whatever the controllers left behind is brought to an end.
     let supervisor = std::thread::spawn(move || {
         for controller in controllers {
@@ -307,9 +404,17 @@ fn program(seed: u64) -> Vec<Entry> {
         for job in &jobs {
             let _ = job.cancel(CancelMode::Force);
         }
+        for job in &jobs {
+            job.job().wait_concluded().unwrap().ok();
+        }
+        shutdown.manager().shutdown();
     });
-    main_loop.run_until_idle();
+    main_loop.run();
     supervisor.join().unwrap();
+    // Drivers hold the handles, and the handles the drivers.
+    meddler.0.lock().unwrap().1.clear();
+    // Whoever was dismissed last is let go of by the end of the loop.
+    drop(main_loop);
     std::mem::take(&mut tape.0.lock().unwrap())
 }
 

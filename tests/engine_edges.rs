@@ -92,7 +92,7 @@ fn a_driver_is_dropped_without_the_lock() {
 
 #[test]
 fn a_completion_function_that_is_never_called_is_dropped_without_the_lock() {
-    let (manager, _main_loop) = virtual_time();
+    let (manager, mut main_loop) = virtual_time();
     let dropped = Arc::new(AtomicBool::new(false));
     let luggage = CallsBack {
         manager: manager.clone(),
@@ -100,6 +100,7 @@ fn a_completion_function_that_is_never_called_is_dropped_without_the_lock() {
     };
     let options = JobOptions::new("j0").on_completion(move |_| drop(luggage));
     drop(manager.create(options, work(|_| Ok(()))).unwrap());
+    main_loop.run_until_idle();
     assert!(dropped.load(Ordering::SeqCst));
 }
 

@@ -185,7 +185,10 @@ fn pause_parks_and_resume_lets_go() {
     assert_eq!(bench.log.take(), ["j0 pause", "j0 s:paused"]);
     job.resume().unwrap();
     puppet.done();
-    assert_eq!(bench.log.take(), ["j0 s:running", "j0 resume"]);
+    assert_eq!(
+        bench.log.take(),
+        ["j0 user_resume", "j0 s:running", "j0 resume"]
+    );
     puppet.order(Step::End(Ok(())));
     bench.finish();
 }
@@ -207,7 +210,10 @@ fn a_pause_before_the_start_is_honoured_before_run() {
     );
     job.resume().unwrap();
     puppet.walk(Step::Point);
-    assert_eq!(bench.log.take(), ["j0 s:running", "j0 resume", "j0 run"]);
+    assert_eq!(
+        bench.log.take(),
+        ["j0 user_resume", "j0 s:running", "j0 resume", "j0 run"]
+    );
     puppet.order(Step::End(Ok(())));
     bench.finish();
 }
@@ -230,7 +236,7 @@ fn nested_pauses_end_with_the_last_release_and_tokens_release_their_own() {
     assert!(job.info().pause_requested);
     // The token of the first pause_all did not touch the job created after it.
     assert!(late.info().pause_requested);
-    assert_eq!(bench.log.take(), Vec::<String>::new());
+    assert_eq!(bench.log.take(), ["j0 user_resume"]);
 
     bench.manager.resume_all(second);
     puppet.done();
@@ -270,6 +276,7 @@ fn forced_cancel_beats_every_pause() {
         bench.log.take(),
         [
             "j0 cancel by force",
+            "j0 user_resume",
             "j0 s:running",
             "j0 resume",
             "j0 sees the cancel",
@@ -351,9 +358,10 @@ fn a_job_cancelled_before_its_first_step_is_not_run() {
     let log = bench.log.take();
     assert!(!log.contains(&"j0 run".to_owned()), "{log:?}");
     assert_eq!(
-        &log[..4],
+        &log[..5],
         [
             "j0 cancel by force",
+            "j0 user_resume",
             "j0 s:running",
             "j0 resume",
             "j0 s:aborting"
@@ -440,9 +448,10 @@ fn complete_in_standby_waits_for_the_resume() {
     job.resume().unwrap();
     bench.finish();
     assert_eq!(
-        bench.log.take()[..5],
+        bench.log.take()[..6],
         [
             "j0 complete",
+            "j0 user_resume",
             "j0 s:ready",
             "j0 resume",
             "j0 finishes by complete",
@@ -769,7 +778,7 @@ fn waiting_on_the_main_loop_is_refused() {
 }
 
 #[test]
-fn a_verb_from_a_callback_on_the_main_loop_is_refused_and_does_not_nest() {
+fn a_verb_from_a_callback_on_the_main_loop_is_posted_and_does_not_nest() {
     struct Meddler(std::sync::Mutex<Option<JobHandle>>, Arc<AtomicBool>);
     impl Driver for Meddler {
         fn job_type(&self) -> &'static str {
@@ -780,12 +789,17 @@ fn a_verb_from_a_callback_on_the_main_loop_is_refused_and_does_not_nest() {
         }
         fn commit(&self) {
             let other = self.0.lock().unwrap().take().unwrap();
-            assert_eq!(
-                other.cancel(CancelMode::Force),
-                Err(EngineError::WouldDeadlock)
-            );
             // A pause is one section of the caller; it needs no main loop.
             other.pause().unwrap();
+            // Who waits would wait for itself.
+            assert_eq!(
+                other.cancel_sync(CancelMode::Force),
+                Err(EngineError::WouldDeadlock)
+            );
+            other.cancel(CancelMode::Force).unwrap();
+            assert!(!other.info().cancel_requested, "accepted, not carried out");
+            // What is refused is refused at once.
+            assert!(other.dismiss().is_err());
             self.1.store(true, Ordering::Release);
         }
     }
@@ -799,10 +813,9 @@ fn a_verb_from_a_callback_on_the_main_loop_is_refused_and_does_not_nest() {
     let job = bench.manager.create(plain(), meddler).unwrap().start();
     bench.until(&job, Status::Null);
     assert!(asked.load(Ordering::Acquire));
-    assert!(other.info().user_paused);
-    other.cancel(CancelMode::Force).unwrap();
     puppet.order(Step::Point);
     bench.finish();
+    assert_eq!(other.outcome(), Some(Err(JobError::canceled())));
 }
 
 #[test]

@@ -20,8 +20,8 @@ use blockjob::engine::{
 };
 use blockjob_model::profile::REFERENCE;
 use blockjob_model::state::{Body, Call, CallState, Group, JobSpec, Outcome, Tail, World};
-use blockjob_model::step::{Step, View, steps};
-use blockjob_model::{Reply, Request, Status};
+use blockjob_model::step::{Output, Step, View, steps};
+use blockjob_model::{Callback, Reply, Request, Status};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
@@ -64,6 +64,8 @@ struct Specification {
     /// Transaction and member of every job.
     places: Vec<(usize, usize)>,
     worlds: Vec<World>,
+    /// How often `user_resume` of each job was called.
+    user_resumes: Vec<u32>,
     held: bool,
     reply: Option<Reply>,
 }
@@ -86,6 +88,7 @@ impl Specification {
                 .enumerate()
                 .flat_map(|(group, kinds)| (0..kinds.len()).map(move |member| (group, member)))
                 .collect(),
+            user_resumes: vec![0; groups.concat().len()],
             worlds,
             held: false,
             reply: None,
@@ -110,7 +113,7 @@ impl Specification {
                 &self.worlds[group],
                 &REFERENCE,
                 View::FULL,
-                &mut |step, world, _| {
+                &mut |step, world, output| {
                     let by_itself = match step {
                         Step::ReachPoint(_)
                         | Step::IoBegin(_)
@@ -124,13 +127,16 @@ impl Specification {
                         _ => true,
                     };
                     if by_itself && next.is_none() {
-                        next = Some(world.into_world());
+                        next = Some((world.into_world(), output));
                     }
                 },
             );
-            match next {
-                Some(world) => self.worlds[group] = world,
-                None => return,
+            let Some((world, output)) = next else {
+                return;
+            };
+            self.worlds[group] = world;
+            if let Some(Output::Begin(member, Callback::UserResume)) = output {
+                self.user_resumes[first + member] += 1;
             }
         }
     }
@@ -299,6 +305,8 @@ struct Counts {
     clean: AtomicU32,
     completion: AtomicU32,
     complete: AtomicU32,
+    user_resume: AtomicU32,
+    free: AtomicU32,
 }
 
 struct Scripted {
@@ -359,6 +367,14 @@ impl Driver for Scripted {
 
     fn resume(&self) {
         count(&self.counts.resume);
+    }
+
+    fn user_resume(&self) {
+        count(&self.counts.user_resume);
+    }
+
+    fn free(&self) {
+        count(&self.counts.free);
     }
 
     fn supports_complete(&self) -> bool {
@@ -571,7 +587,18 @@ impl StateMachineTest for Engine {
                 u32::from(job.complete),
                 "complete of j{at}"
             );
-            if job.is_final() && job.tail == Tail::Announced {
+            // SEMANTICS.md §3.1: once for each pause of the user that a resume or a forced cancel ends.
+            assert_eq!(
+                counted(&counts.user_resume),
+                specification.user_resumes[at],
+                "user_resume of j{at}"
+            );
+            assert_eq!(
+                counted(&counts.free),
+                u32::from(job.is_freed()),
+                "free of j{at}"
+            );
+            if job.is_final() && matches!(job.tail, Tail::Announced | Tail::Freed) {
                 // P8, P9, P10, P11, P17.
                 let committed = u32::from(job.outcome == Outcome::Success);
                 assert_eq!(counted(&counts.commit), committed, "commit of j{at}");

@@ -331,7 +331,8 @@ impl Acceptor {
         };
         let (slot, request) = (call.slot, call.request);
         // Who enters nobody is told nothing.
-        let told = call.gone && request != Request::Enter;
+        // Who ends its section or is entered in vain is not told.
+        let told = call.gone && !matches!(request, Request::Enter | Request::DrainEnd { .. });
         if told && reply != Err(Refusal::NotFound) {
             return Err(explain::answer_of_nobody(request, reply));
         }

@@ -69,8 +69,8 @@ pub fn judge(
             Effect::NotNow
         };
     }
-    if gone && request == Request::Enter {
-        // Nobody is there to be entered.
+    if gone && matches!(request, Request::Enter | Request::DrainEnd { .. }) {
+        // Nobody is there to be entered or let go.
         return Effect::Apply;
     }
     // What has no id is found by no command; QEMU asserts it (§2.1).
@@ -369,6 +369,10 @@ pub fn settle_drain(world: &mut World, member: Option<u16>, token: u8) {
     let members = drained_members(world, member);
     for job in &mut world.jobs[members] {
         job.drained |= job.holds & bit(token);
+        if job.body == Body::AtPoint {
+            // Quiet there is who has not looked at the requests since its start.
+            job.may_pass = false;
+        }
     }
 }
 

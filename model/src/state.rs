@@ -266,7 +266,8 @@ impl Job {
     /// Notes what a look at the requests would show now; called after every step.
     ///
     /// With [`View::late_reads`], the first look of a pause point may miss a request the body has
-    /// not synchronised with; the one after `pause` is part of the section that parks (§4.9).
+    /// not synchronised with; the one after `pause` is part of the section that parks (§4.9), and
+    /// every look before the first step is a section: nobody is run who was cancelled before (24).
     pub(crate) const fn note(&mut self, view: View, profile: &Profile) {
         if matches!(self.body, Body::Moving) && view.callbacks && !view.points {
             // A pause point that nobody sees may have looked at any moment since.
@@ -277,14 +278,15 @@ impl Job {
             self.may_pause = false;
         } else if self.should_pause() {
             self.may_pause = true;
-            let misses = view.late_reads && !self.seen && matches!(self.body, Body::AtPoint);
+            let misses =
+                view.late_reads && !self.seen && self.entered && matches!(self.body, Body::AtPoint);
             self.may_pass = self.may_pass || misses;
-        } else if !(matches!(self.body, Body::AtPoint) && skips_run(self, profile))
-            || view.late_reads
-            || !view.callbacks
+        } else if !(matches!(self.body, Body::AtPoint)
+            && skips_run(self, profile)
+            && view.callbacks)
         {
-            // The look before the first step may come late too, and then `run` begins (24); what
-            // shows no callbacks is taken from real machines.
+            // What shows no callbacks is taken from real machines, where the look before the first
+            // step may come late, too, and then `run` begins.
             self.may_pass = true;
         }
     }
@@ -306,6 +308,8 @@ impl Job {
             Body::Unstarted | Body::Ended => true,
             // A forced cancel is about to end the park.
             Body::Parked => self.should_pause(),
+            // Started while it is held, it has done nothing and pauses before its first step.
+            Body::AtPoint => !self.entered && self.should_pause(),
             _ => false,
         }
     }

@@ -60,8 +60,8 @@ impl View {
         io: true,
         late_reads: false,
         ends: false,
-        resumes: false,
-        frees: false,
+        resumes: true,
+        frees: true,
         sleeps: false,
     };
 

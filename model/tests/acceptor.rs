@@ -312,6 +312,14 @@ fn the_engines_callbacks_come_in_order() {
         acceptor.call(1, Some(job), request, false);
         acceptor.answer(1, Ok(())).unwrap();
     };
+    let resumed = |acceptor: &mut Acceptor| {
+        acceptor.call(1, Some(job), Request::Resume, false);
+        let callback = Callback::UserResume;
+        for seen in [Seen::Begin(callback), Seen::End(callback, true)] {
+            acceptor.observe(job, seen).unwrap();
+        }
+        acceptor.answer(1, Ok(())).unwrap();
+    };
     acceptor.call(0, Some(job), Request::Create, false);
     see_all(&mut acceptor, &[Seen::Status(Created)]);
     acceptor.answer(0, Ok(())).unwrap();
@@ -337,7 +345,7 @@ fn the_engines_callbacks_come_in_order() {
         ],
     );
     assert_eq!(rule(see(&mut acceptor, Seen::IoBegin)), "io-while-paused");
-    told(&mut acceptor, Request::Resume);
+    resumed(&mut acceptor);
     see_all(
         &mut acceptor,
         &[
@@ -350,7 +358,7 @@ fn the_engines_callbacks_come_in_order() {
     // The point may have been passed before that pause; the next one may not.
     see_all(&mut acceptor, &[Seen::PointEnd, Seen::PointBegin]);
     assert_eq!(rule(see(&mut acceptor, Seen::PointEnd)), "pause-lost");
-    told(&mut acceptor, Request::Resume);
+    resumed(&mut acceptor);
     see_all(
         &mut acceptor,
         &[
@@ -381,6 +389,11 @@ fn the_engines_callbacks_come_in_order() {
         ],
     );
     acceptor.answer(2, Err(Refusal::NotFound)).unwrap();
+    assert_eq!(rule(acceptor.finish()), "left-undone");
+    see_all(
+        &mut acceptor,
+        &[Seen::Begin(Callback::Free), Seen::End(Callback::Free, true)],
+    );
     acceptor.finish().unwrap();
 }
 

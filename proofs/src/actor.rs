@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use blockjob::driver::{Driver, Errno, Finish, Flow, JobError, RunContext};
+use blockjob::engine::Context;
 use blockjob_model::Callback;
 use blockjob_model::accept::Seen;
 use blockjob_model::state::JobSpec;
@@ -251,6 +252,24 @@ impl Driver for Actor {
         self.on_body(Callback::Resume);
     }
 
+    fn user_resume(&self) {
+        self.on_main(Callback::UserResume, true);
+    }
+
+    fn drain(&self) {
+        self.on_main(Callback::Drain, true);
+    }
+
+    fn drained_poll(&self) -> bool {
+        // Well means that nothing more is to come.
+        self.on_main(Callback::DrainedPoll, true);
+        false
+    }
+
+    fn attached_context(&self, _: &Context) {
+        self.on_main(Callback::AttachedContext, true);
+    }
+
     fn supports_complete(&self) -> bool {
         self.role.ready.is_some()
     }
@@ -288,5 +307,9 @@ impl Driver for Actor {
 
     fn clean(&self) {
         self.on_main(Callback::Clean, true);
+    }
+
+    fn free(&self) {
+        self.on_main(Callback::Free, true);
     }
 }

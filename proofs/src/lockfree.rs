@@ -248,4 +248,12 @@ impl Driver for Witness {
     fn clean(&self) {
         self.edges(Callback::Clean);
     }
+
+    fn user_resume(&self) {
+        self.edges(Callback::UserResume);
+    }
+
+    fn free(&self) {
+        self.edges(Callback::Free);
+    }
 }

@@ -2,8 +2,9 @@
 //!
 //! Numbered as SEMANTICS.md §4.9 numbers its atomic steps; each `{ }` is one critical section.
 //!
-//! 1. **Begin** { take the token; is a pause wanted? } – then the entry pause point, then `run`,
-//!    unless the job was cancelled before its first step (decision 24).
+//! 1. **Begin** { take the token; is a pause wanted? } – then the entry pause point, which looks again in a
+//!    section { forced? still wanted? }, then `run`, unless the job was cancelled before its first step
+//!    (decision 24).
 //! 2. **Pause point**: one load of the control word. Nothing to do: return (P23 explains why a
 //!    stale zero is legal). Otherwise { is a pause wanted? } – close the gate – `pause` – drain the
 //!    gate – { still wanted? → paused or standby; park while it is; back } –
@@ -25,12 +26,14 @@ use blockjob_model::{ErrorAction, Event, Status};
 
 use super::context::{Finish, Flow, RunContext};
 use super::control::ControlWord;
+use super::executor::Context;
 use super::io_error::IoSide;
 use super::main_loop::Task;
 use super::monitor::{CancelLevel, JobCore, Monitor, Parked};
 use super::stage::{self, Active};
+use super::timer::Sleeper;
 use crate::driver::JobOutcome;
-use crate::sync::{Arc, catch_panic};
+use crate::sync::{Arc, catch_panic, thread};
 
 /// What the body thread owns while it runs.
 pub(super) struct Body {
@@ -49,17 +52,29 @@ enum BodyStage {
     Moving,
 }
 
-/// Runs the body of `core` on the calling thread, from its first step to its last.
-pub(super) fn run(monitor: Arc<Monitor>, core: &Arc<JobCore>) {
+/// Hands the body of `core` to `context`. Not with the monitor's lock held.
+pub(super) fn spawn(monitor: &Arc<Monitor>, core: &Arc<JobCore>, context: &Context) {
+    let (monitor, core, number) = (Arc::clone(monitor), Arc::clone(core), context.number());
+    context.spawn(move || run(monitor, &core, number));
+}
+
+/// Runs the body of `core` on the calling thread, which belongs to the context of that number, from
+/// its first step to its last.
+fn run(monitor: Arc<Monitor>, core: &Arc<JobCore>, context: u64) {
     let (token, pause_wanted) = {
         let mut guard = monitor.lock();
         let Some(job) = guard.job_mut(core.key) else {
             return;
         };
+        // It moved while it was queued: a thread over there takes it.
+        if job.context.number() != context {
+            return;
+        }
         // A cancel took the token: the job ended before its first step.
         let Some(token) = job.stage.take_queued() else {
             return;
         };
+        job.body_thread = Some(thread::current_id());
         (token, job.should_pause())
     };
     let mut body = Body {
@@ -69,11 +84,8 @@ pub(super) fn run(monitor: Arc<Monitor>, core: &Arc<JobCore>) {
         gate_used: false,
     };
     let result = catch_panic(|| {
-        if pause_wanted {
-            body.pause_once();
-            if body.pause_point() == Flow::Cancelled {
-                return Ok(());
-            }
+        if pause_wanted && body.pause_before_run() == Flow::Cancelled {
+            return Ok(());
         }
         core.driver.run(RunContext::new(core, &mut body))
     });
@@ -82,6 +94,24 @@ pub(super) fn run(monitor: Arc<Monitor>, core: &Arc<JobCore>) {
 }
 
 impl Body {
+    /// The entry pause point, after a section that found a pause wanted. It looks again in sections,
+    /// so that nobody who was cancelled before the last of them is run (decision 24): a load of the
+    /// control word could come late.
+    fn pause_before_run(&mut self) -> Flow {
+        loop {
+            self.pause_once();
+            let guard = self.monitor.lock();
+            match guard.job(self.core.key) {
+                Some(job) if !job.is_forced() => {
+                    if !job.should_pause() {
+                        return Flow::Continue;
+                    }
+                }
+                _ => return Flow::Cancelled,
+            }
+        }
+    }
+
     /// Protocol 2.
     pub(super) fn pause_point(&mut self) -> Flow {
         match self.core.control.attention() {
@@ -163,6 +193,7 @@ impl Body {
         job.parked = Parked::Paused;
         let paused = token.park();
         guard.transition(&self.monitor, key, S::PARKED);
+        guard.tell_sections(&self.monitor, key);
         while guard
             .job(key)
             .is_some_and(super::monitor::Job::should_pause)
@@ -194,7 +225,7 @@ impl Body {
                     None => Parked::Waiting,
                     Some(duration) => {
                         let deadline = self.monitor.now().saturating_add(duration);
-                        let (timer, earliest) = state.timers.arm(deadline, key);
+                        let (timer, earliest) = state.timers.arm(deadline, Sleeper::Body(key));
                         if earliest && state.main_waits {
                             self.monitor.main_wake.notify_all();
                         }
@@ -299,5 +330,6 @@ impl Body {
         job.stage = stage::Stage::Ended(ended);
         job.note_end();
         guard.push_task(&self.monitor, Task::Exit(key));
+        guard.tell_sections(&self.monitor, key);
     }
 }

@@ -75,7 +75,8 @@ pub enum EngineError {
     },
     /// The transaction was aborted before it started; it takes no members any more.
     TransactionOver,
-    /// The call would wait for the main loop on the main loop itself.
+    /// The call would wait for its own thread: it waits for the main loop on the main loop itself, or
+    /// for a job in that job's own body.
     WouldDeadlock,
     /// The main loop was dropped; nobody will carry the request out.
     MainLoopGone,
@@ -137,8 +138,8 @@ impl fmt::Display for EngineError {
                 formatter.write_str("the transaction was aborted before it started")
             }
             EngineError::WouldDeadlock => formatter.write_str(
-                "the call would wait for the main loop on the main loop itself; \
-                 make it from another thread, or after the callback has returned",
+                "the call would wait for its own thread, which is the main loop or the job's \
+                 body; make it from another thread",
             ),
             EngineError::MainLoopGone => {
                 formatter.write_str("the main loop was dropped; nobody carries requests out")

@@ -1,4 +1,10 @@
-//! Where bodies run: a bounded pool of threads that grows on demand.
+//! Where bodies run: contexts, each with a bounded pool of threads that grows on demand.
+//!
+//! A context is what QEMU's `AioContext` is to a job (SEMANTICS.md §4.8): the threads that work for
+//! it. A job has one at a time, the manager's own unless it is told otherwise, and changes it only in a
+//! drained section that keeps it quiet. Until its body has a thread it really moves; a body that has one
+//! keeps it to its end, and what moves is what the driver has elsewhere, such as its lanes, for which
+//! it is told.
 //!
 //! A started job is *queued* until a thread picks it up. A thread is taken for as long as the body
 //! lives, parked or not, so the bound is the number of bodies at a time; jobs beyond it stay
@@ -11,7 +17,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 
-use crate::sync::{Arc, Condvar, Mutex, REAL_TIME, thread};
+use crate::sync::{Arc, Condvar, Mutex, REAL_TIME, fresh_number, thread};
 
 type Body = Box<dyn FnOnce() + Send>;
 
@@ -28,13 +34,69 @@ struct Pool {
     threads_max: usize,
 }
 
+/// Threads with a name, for the bodies of jobs. Cheap to clone; clones are the same context. Its threads end
+/// with the last of them, busy ones with their body.
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    /// Tells contexts apart, also those that are gone.
+    number: u64,
+    executor: Executor,
+}
+
+impl Context {
+    /// A context in which at most `bodies_max` bodies (at least one) run at a time, each on a thread of
+    /// its own; jobs beyond that wait in `running`.
+    pub fn new(name: impl Into<String>, bodies_max: usize) -> Context {
+        Context(Arc::new(Inner {
+            name: name.into(),
+            number: fresh_number(),
+            executor: Executor::new(bodies_max),
+        }))
+    }
+
+    /// Its name, for people; two contexts may have the same.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What tells it from every other context.
+    pub(super) fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// Runs `body` as soon as there is a thread for it. Not called with the monitor's lock held.
+    pub(super) fn spawn(&self, body: impl FnOnce() + Send + 'static) {
+        self.0.executor.spawn(body);
+    }
+}
+
+impl PartialEq for Context {
+    fn eq(&self, other: &Context) -> bool {
+        self.0.number == other.0.number
+    }
+}
+
+impl Eq for Context {}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Context")
+            .field(&self.name())
+            .finish()
+    }
+}
+
 /// Runs bodies.
-pub(super) struct Executor {
+struct Executor {
     pool: Arc<Pool>,
 }
 
 impl Executor {
-    pub(super) fn new(threads_max: usize) -> Executor {
+    fn new(threads_max: usize) -> Executor {
         Executor {
             pool: Arc::new(Pool {
                 queue: Mutex::new(Queue {
@@ -49,8 +111,7 @@ impl Executor {
         }
     }
 
-    /// Runs `body` as soon as there is a thread for it. Not called with the monitor's lock held.
-    pub(super) fn spawn(&self, body: impl FnOnce() + Send + 'static) {
+    fn spawn(&self, body: impl FnOnce() + Send + 'static) {
         if !REAL_TIME {
             spawn_thread(body).expect("the checkers refuse no thread below their own limit");
             return;
@@ -105,11 +166,5 @@ impl Drop for Executor {
             self.pool.queue.lock().closed = true;
             self.pool.changed.notify_all();
         }
-    }
-}
-
-impl fmt::Debug for Executor {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Executor").finish_non_exhaustive()
     }
 }

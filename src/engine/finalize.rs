@@ -21,10 +21,12 @@
 //! 3. Nothing is committed before every member is prepared (P12, P13); an abort is begun once
 //!    (P14) and reaches every other member before any is finalised (P15).
 
-use blockjob_model::{Event, Status};
+use blockjob_model::{Callback, Event, Status};
 
+use super::handle::Decision as Decided;
 use super::monitor::{GroupKey, Job, JobCore, JobKey, Monitor, State};
 use super::stage::{Cleaned, Failing, Prepared, Stage, infallible};
+use super::verbs;
 use crate::driver::{Driver, JobError};
 use crate::sync::MutexGuard;
 
@@ -129,6 +131,7 @@ pub(super) fn decide<'a>(
             .all(|key| guard.job(*key).is_some_and(|job| !job.is_forced())),
         "a member was cancelled between its exit and the decision"
     );
+    guard.settle(monitor, &members, Decided::Commit);
     for key in members {
         let Some(job) = guard.job_mut(key) else {
             continue;
@@ -155,6 +158,7 @@ pub(super) fn begin_abort<'a>(
         return pump_abort(monitor, guard, group_key);
     }
     group.aborting = true;
+    guard.settle(monitor, &members, Decided::Abort);
     let mut peers = Vec::new();
     for key in members {
         let Some(job) = guard.job_mut(key) else {
@@ -179,8 +183,8 @@ pub(super) fn begin_abort<'a>(
     pump_abort(monitor, guard, group_key)
 }
 
-/// Tells a started member that a peer brings it down; then the force is set down (SEMANTICS.md
-/// §5.2).
+/// Tells a started member that a peer brings it down, and that its user's pause is over; then both
+/// are set down (SEMANTICS.md §5.2).
 fn cancel_peer<'a>(
     monitor: &'a Monitor,
     mut guard: MutexGuard<'a, State>,
@@ -192,6 +196,7 @@ fn cancel_peer<'a>(
             core.driver.cancel(true, ready);
         });
     });
+    guard = verbs::end_user_pause(monitor, guard, core);
     if let Some(job) = guard.job_mut(core.key) {
         job.force_cancel();
     }
@@ -271,12 +276,28 @@ fn finish<'a>(
             drop(released);
         }
         if let Some(completion) = completion {
-            infallible("completion", || completion(cleaned.outcome()));
+            infallible("completion", || {
+                let outcome = cleaned.outcome();
+                core.ledger
+                    .call(Callback::Completion, || completion(outcome));
+            });
         }
         cleaned
     });
     conclude(monitor, &mut guard, key, cleaned);
     guard
+}
+
+impl State {
+    /// Whether these commit or abort is settled.
+    fn settle(&mut self, monitor: &Monitor, members: &[JobKey], decision: Decided) {
+        for key in members {
+            if let Some(job) = self.job_mut(*key) {
+                job.decision = Some(decision);
+            }
+        }
+        self.tell_watchers(monitor);
+    }
 }
 
 fn conclude(monitor: &Monitor, state: &mut State, key: JobKey, cleaned: Cleaned) {

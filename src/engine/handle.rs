@@ -4,10 +4,12 @@ use std::fmt;
 
 use blockjob_model::Status;
 
+use super::drain::{self, DrainedSection, Scope};
 use super::error::EngineError;
+use super::executor::Context;
 use super::monitor::{JobCore, Monitor};
 use super::query::{self, JobInfo, QueriedBlockJob};
-use super::verbs::{self, Request};
+use super::verbs::{self, Accepted, Request};
 use crate::driver::JobOutcome;
 use crate::sync::Arc;
 
@@ -24,16 +26,29 @@ pub enum CancelMode {
 /// A job, for everybody: cheap to clone, any thread. Misuse is answered with errors that name the
 /// job, its state and the verb; nothing changes then (P2).
 ///
-/// [`cancel`](Self::cancel), [`complete`](Self::complete), [`finalize`](Self::finalize),
-/// [`set_speed`](Self::set_speed) and, while it is in the middle of a task,
+/// [`resume`](Self::resume), [`cancel`](Self::cancel), [`complete`](Self::complete),
+/// [`finalize`](Self::finalize), [`set_speed`](Self::set_speed) and, while it is in the middle of a task,
 /// [`dismiss`](Self::dismiss) are carried out by the main loop; the caller waits for the answer, so
 /// somebody must be running it. On the main loop's own thread they are carried out at once, except
-/// inside a driver callback, where they answer [`EngineError::WouldDeadlock`]. Once the main loop
-/// was dropped they answer [`EngineError::MainLoopGone`].
+/// inside a callback: there they are *posted*. What is refused is refused at once; success means
+/// accepted, and the main loop carries the request out after what it is in the middle of, if the job still
+/// accepts it then. Once the main loop was dropped they answer [`EngineError::MainLoopGone`].
+///
+/// What waits ([`wait_for`](Self::wait_for), the `*_sync` calls, [`drained_begin`](Self::drained_begin))
+/// answers [`EngineError::WouldDeadlock`] on the main loop's thread and in the job's own body.
 #[derive(Clone)]
 pub struct JobHandle {
     monitor: Arc<Monitor>,
     core: Arc<JobCore>,
+}
+
+/// What a group decided, once and for all members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// Every member prepared: each commits.
+    Commit,
+    /// One failed, or was cancelled: each aborts.
+    Abort,
 }
 
 impl JobHandle {
@@ -87,13 +102,15 @@ impl JobHandle {
         verbs::pause(&self.monitor, &self.core)
     }
 
-    /// `job-resume`: takes the user's pause, or a stop error, away. Any thread, at once.
+    /// `job-resume`: takes the user's pause, or a stop error, away. The driver is told
+    /// ([`Driver::user_resume`](crate::driver::Driver::user_resume)) before the job goes on; a pause or a
+    /// stop error that comes meanwhile is a new one and wins.
     ///
     /// # Errors
     ///
     /// `Can't resume a job that was not paused`, then the verb table's refusal.
     pub fn resume(&self) -> Result<(), EngineError> {
-        verbs::resume(&self.monitor, &self.core)
+        self.request(Request::Resume)
     }
 
     /// `block-job-cancel`, `job-cancel`. The answer says that the request was accepted; for a job
@@ -185,7 +202,7 @@ impl JobHandle {
     ///
     /// [`EngineError::WouldDeadlock`] on the main loop's thread, [`EngineError::MainLoopGone`].
     pub fn wait_for(&self, statuses: &[Status]) -> Result<Status, EngineError> {
-        self.monitor.wait_until(|state| {
+        self.monitor.wait_until(self.core.key, |state| {
             let status = state
                 .job(self.core.key)
                 .map_or(Status::Null, |job| job.status);
@@ -206,9 +223,7 @@ impl JobHandle {
     ///
     /// Those of the two, [`EngineError::WouldDeadlock`] first.
     pub fn cancel_sync(&self, mode: CancelMode) -> Result<JobOutcome, EngineError> {
-        self.off_the_main_loop()?;
-        self.cancel(mode)?;
-        self.wait_concluded()
+        self.finish_sync(|job| job.cancel(mode))
     }
 
     /// [`complete`](Self::complete) and [`wait_concluded`](Self::wait_concluded): success means
@@ -218,20 +233,77 @@ impl JobHandle {
     ///
     /// Those of the two, [`EngineError::WouldDeadlock`] first.
     pub fn complete_sync(&self) -> Result<JobOutcome, EngineError> {
-        self.off_the_main_loop()?;
-        self.complete()?;
+        self.finish_sync(JobHandle::complete)
+    }
+
+    /// `job_finish_sync`: asks the job to finish by `finisher`, and [waits](Self::wait_concluded) until it is
+    /// concluded. What `finisher` answers other than success is the answer, and nothing is waited for.
+    ///
+    /// A job whose user finalizes, dismisses or resumes it needs somebody else to do so: success
+    /// means concluded (decision 19), where QEMU's means that the run is over.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::WouldDeadlock`] first, those of `finisher`, then those of
+    /// [`wait_concluded`](Self::wait_concluded).
+    pub fn finish_sync(
+        &self,
+        finisher: impl FnOnce(&JobHandle) -> Result<(), EngineError>,
+    ) -> Result<JobOutcome, EngineError> {
+        self.monitor.may_wait(&self.monitor.lock(), self.core.key)?;
+        finisher(self)?;
         self.wait_concluded()
     }
 
-    fn off_the_main_loop(&self) -> Result<(), EngineError> {
-        if self.monitor.on_main_thread() {
-            Err(EngineError::WouldDeadlock)
-        } else {
-            Ok(())
-        }
+    /// Waits until it is settled whether the job commits or aborts (decision 19), which is before it
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait_concluded`](Self::wait_concluded).
+    pub fn wait_decided(&self) -> Result<Decision, EngineError> {
+        let decision = self.monitor.wait_until(self.core.key, |state| {
+            match state.job(self.core.key) {
+                Some(job) => job.decision.map(Some),
+                // Gone: the outcome says what was decided, if anything was.
+                None => Some(self.outcome().map(|outcome| match outcome {
+                    Ok(()) => Decision::Commit,
+                    Err(_) => Decision::Abort,
+                })),
+            }
+        })?;
+        decision.ok_or_else(|| EngineError::NeverStarted {
+            id: self.core.id.clone(),
+        })
+    }
+
+    /// Begins a drained section of this job: returns once it is not started, parked in a pause, or
+    /// its run is over, and keeps it so (SEMANTICS.md §4.7).
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::WouldDeadlock`] on the main loop's thread and in the job's own body, `Job not
+    /// found` for one that is gone, [`EngineError::MainLoopGone`].
+    pub fn drained_begin(&self) -> Result<DrainedSection, EngineError> {
+        drain::begin(&self.monitor, Scope::One(Arc::clone(&self.core)))
+    }
+
+    /// Where its body runs, or will run; `None` once the job is gone.
+    pub fn context(&self) -> Option<Context> {
+        let guard = self.monitor.lock();
+        guard.job(self.core.key).map(|job| job.context.clone())
+    }
+
+    pub(super) fn core(&self) -> &Arc<JobCore> {
+        &self.core
     }
 
     fn request(&self, request: Request) -> Result<(), EngineError> {
+        self.ask(request).map(drop)
+    }
+
+    /// The same, saying whether the request was posted.
+    pub(crate) fn ask(&self, request: Request) -> Result<Accepted, EngineError> {
         verbs::request(&self.monitor, &self.core, request)
     }
 }

@@ -8,17 +8,28 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
+use super::drain::Section;
 use super::error::EngineError;
-use super::monitor::{JobCore, JobKey, Monitor, State};
-use super::{finalize, verbs};
+use super::executor::Context;
+use super::monitor::{Job, JobCore, JobKey, Monitor, State};
+use super::timer::Sleeper;
+use super::{drain, finalize, verbs};
 use crate::sync::{Arc, Condvar, MutexGuard};
 
 /// Something for the main loop to do.
 pub(super) enum Task {
     /// The job's run ended.
     Exit(JobKey),
-    /// A verb that another thread waits for.
-    Verb(Arc<JobCore>, verbs::Request, Arc<Ticket>),
+    /// A verb that another thread waits for, or that a callback of the main loop has posted.
+    Verb(Arc<JobCore>, verbs::Request, Option<Arc<Ticket>>),
+    /// A drained section begins.
+    DrainBegin(u64, Arc<Ticket>),
+    /// Something that a drained section waits for may have come.
+    DrainLook(u64),
+    /// A job is gone: the last its driver hears.
+    Free(Box<Job>),
+    /// A job that a drained section keeps quiet moves.
+    Attach(u64, Arc<JobCore>, Context, Arc<Ticket>),
 }
 
 /// A waiting thread's claim to an answer, which appears in [`State::answers`].
@@ -147,13 +158,30 @@ impl Drop for MainLoop {
         }
         let tasks = std::mem::take(&mut state.tasks);
         for task in tasks {
-            if let Task::Verb(_, _, ticket) = task {
-                state.answer(&ticket, Err(EngineError::MainLoopGone));
-            }
+            let ticket = match task {
+                Task::Verb(_, _, Some(ticket))
+                | Task::DrainBegin(_, ticket)
+                | Task::Attach(_, _, _, ticket) => ticket,
+                Task::Free(job) => {
+                    state.buried.push(*job);
+                    continue;
+                }
+                Task::Exit(_) | Task::Verb(_, _, None) | Task::DrainLook(_) => continue,
+            };
+            state.answer(&ticket, Err(EngineError::MainLoopGone));
+        }
+        let beginning: Vec<_> = state
+            .sections
+            .values_mut()
+            .filter_map(Section::take_beginning)
+            .collect();
+        for ticket in beginning {
+            state.answer(&ticket, Err(EngineError::MainLoopGone));
         }
         if state.watchers > 0 {
             self.monitor.watch.notify_all();
         }
+        Monitor::unlock(guard);
     }
 }
 
@@ -164,26 +192,29 @@ fn fire_due(monitor: &Monitor, state: &mut State) {
         return;
     }
     let now = monitor.now();
-    while let Some(job) = state.timers.take_due(now) {
-        if let Some(job) = state.job_mut(job) {
-            job.enter();
+    while let Some(sleeper) = state.timers.take_due(now) {
+        fire(monitor, state, sleeper);
+    }
+}
+
+/// A timer that fires is an enter; a section's asks the main loop to look.
+fn fire(monitor: &Monitor, state: &mut State, sleeper: Sleeper) {
+    match sleeper {
+        Sleeper::Body(job) => {
+            if let Some(job) = state.job_mut(job) {
+                job.enter();
+            }
         }
+        Sleeper::Section(number) => state.push_task(monitor, Task::DrainLook(number)),
     }
 }
 
 /// There is no task: fires a due timer, or waits for a task, a status change or a deadline.
 fn idle<'a>(monitor: &'a Monitor, mut guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    if !guard.buried.is_empty() {
-        Monitor::unlock(guard);
-        return monitor.lock();
-    }
     if let Some(timer) = guard.timers.earliest() {
         let now = monitor.clock.jump_to(timer.deadline);
-        if let Some(job) = guard.timers.take_due(now) {
-            // A timer that fires is an enter.
-            if let Some(job) = guard.job_mut(job) {
-                job.enter();
-            }
+        if let Some(sleeper) = guard.timers.take_due(now) {
+            fire(monitor, &mut guard, sleeper);
             return guard;
         }
         #[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
@@ -203,7 +234,7 @@ fn idle<'a>(monitor: &'a Monitor, mut guard: MutexGuard<'a, State>) -> MutexGuar
 
 /// Carries out one task to its end.
 fn execute<'a>(
-    monitor: &'a Monitor,
+    monitor: &'a Arc<Monitor>,
     mut guard: MutexGuard<'a, State>,
     task: Task,
 ) -> MutexGuard<'a, State> {
@@ -215,6 +246,23 @@ fn execute<'a>(
                 Ok(()) => verbs::carry_out(monitor, guard, &job, request),
                 Err(refusal) => (guard, Err(refusal)),
             };
+            // Nobody waits for what was posted: its refusal is silent.
+            if let Some(ticket) = ticket {
+                guard.answer(&ticket, answer);
+            }
+            guard
+        }
+        Task::DrainBegin(section, ticket) => {
+            drain::carry_out_begin(monitor, guard, section, ticket)
+        }
+        Task::Free(job) => {
+            (guard, ()) = monitor.outside(guard, || job.free());
+            guard
+        }
+        Task::DrainLook(section) => drain::look(monitor, guard, section),
+        Task::Attach(section, job, context, ticket) => {
+            let answer;
+            (guard, answer) = drain::carry_out_attach(monitor, guard, section, &job, &context);
             guard.answer(&ticket, answer);
             guard
         }

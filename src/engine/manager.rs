@@ -6,11 +6,13 @@ use blockjob_model::resource::Sharing;
 use blockjob_model::{IoStatus, Refusal, Status};
 
 use super::control::ControlWord;
+use super::drain::{self, DrainedSection, Scope};
 use super::error::EngineError;
-use super::executor::Executor;
+use super::executor::Context;
 use super::gate::Gate;
-use super::handle::JobHandle;
+use super::handle::{CancelMode, JobHandle};
 use super::identity::{Kind, identify, internal_name};
+use super::ledger::Ledger;
 use super::main_loop::MainLoop;
 use super::monitor::{CancelLevel, Completion, GroupKey, Job, JobCore, JobKey, Monitor, Parked};
 use super::progress::Progress;
@@ -19,10 +21,10 @@ use super::rate::RateLimit;
 use super::resource::Resource;
 use super::stage::{Created, Stage};
 use super::timer::Clock;
-use super::transaction::{CreatedJob, Transaction};
+use super::transaction::{CompletionMode, CreatedJob, Transaction};
 use super::verbs;
 use crate::driver::{Driver, JobOutcome};
-use crate::sync::{Arc, Condvar, Mutex, OnceLock, Statistic};
+use crate::sync::{Arc, Condvar, Mutex, OnceLock, Statistic, fresh_number};
 use crate::trace::TraceSink;
 
 /// How a manager is set up.
@@ -102,6 +104,7 @@ pub struct JobOptions {
     pub(super) auto_dismiss: bool,
     pub(super) speed_bytes_per_s: i64,
     pub(super) completion: Option<Completion>,
+    pub(super) context: Option<Context>,
 }
 
 impl JobOptions {
@@ -128,6 +131,7 @@ impl JobOptions {
             auto_dismiss: true,
             speed_bytes_per_s: 0,
             completion: None,
+            context: None,
         }
     }
 
@@ -209,6 +213,12 @@ impl JobOptions {
         self.speed_bytes_per_s
     }
 
+    /// Where the job's body runs; in the manager's own context unless told.
+    pub fn context(mut self, context: &Context) -> JobOptions {
+        self.context = Some(context.clone());
+        self
+    }
+
     /// Whether the group decides by itself as far as this member is concerned.
     pub fn finalizes_itself(&self) -> bool {
         self.auto_finalize
@@ -271,6 +281,8 @@ pub struct Manager {
 /// The jobs that one [`Manager::pause_all`] holds.
 #[must_use = "the jobs stay paused until the token is given to resume_all"]
 pub struct PauseAllToken {
+    /// What a trace calls it.
+    number: u64,
     monitor: Arc<Monitor>,
     held: Vec<Arc<JobCore>>,
 }
@@ -279,7 +291,7 @@ impl Manager {
     /// A manager and its main loop, which belongs to the calling thread.
     pub fn new(config: ManagerConfig) -> (Manager, MainLoop) {
         let monitor = Arc::new(Monitor::new(
-            Executor::new(config.bodies_max),
+            Context::new("main", config.bodies_max),
             Clock::new(config.virtual_time),
             config.sharing,
             config.trace,
@@ -317,9 +329,76 @@ impl Manager {
         Ok(CreatedJob::new(Arc::clone(&self.monitor), core))
     }
 
-    /// A transaction without members: its jobs commit together or abort together.
+    /// A transaction without members: its jobs commit together or abort together (QMP's
+    /// `completion-mode: grouped`).
     pub fn transaction(&self) -> Transaction {
-        Transaction::new(Arc::clone(&self.monitor))
+        self.transaction_in(CompletionMode::Grouped)
+    }
+
+    /// A transaction without members, in this mode.
+    pub fn transaction_in(&self, mode: CompletionMode) -> Transaction {
+        Transaction::new(Arc::clone(&self.monitor), mode)
+    }
+
+    /// Where bodies run unless they are told otherwise: its name is `main`.
+    pub fn context(&self) -> Context {
+        self.monitor.context.clone()
+    }
+
+    /// Begins a drained section of every job, those included that are created while it lasts: they
+    /// begin held (decision 35). Returns once nobody does anything (SEMANTICS.md §4.7).
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::WouldDeadlock`] on the main loop's thread and in a job's own body,
+    /// [`EngineError::MainLoopGone`].
+    pub fn drained_begin(&self) -> Result<DrainedSection, EngineError> {
+        drain::begin(&self.monitor, Scope::Every)
+    }
+
+    /// Begins a drained section of the jobs that hold `resource`, by its identity, those included
+    /// that are created while it lasts. Otherwise as [`drained_begin`](Self::drained_begin).
+    ///
+    /// # Errors
+    ///
+    /// As [`drained_begin`](Self::drained_begin).
+    pub fn drained_begin_on(&self, resource: &Resource) -> Result<DrainedSection, EngineError> {
+        let identity = resource.key().to_owned();
+        drain::begin(&self.monitor, Scope::On(identity))
+    }
+
+    /// Cancels every listed job by force, newest first, and waits for each, until the list is empty; what stays
+    /// concluded for its user is dismissed (SEMANTICS.md §2.9).
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::WouldDeadlock`] on the main loop's thread and in a job's own body,
+    /// [`EngineError::MainLoopGone`].
+    pub fn cancel_sync_all(&self) -> Result<(), EngineError> {
+        loop {
+            let newest = {
+                let guard = self.monitor.lock();
+                let Some(job) = guard.jobs.values().next_back() else {
+                    return Ok(());
+                };
+                self.monitor.may_wait(&guard, job.core.key)?;
+                JobHandle::new(Arc::clone(&self.monitor), Arc::clone(&job.core))
+            };
+            let concluded = newest.status() == Status::Concluded;
+            let asked = if concluded {
+                newest.dismiss()
+            } else {
+                newest.cancel(CancelMode::Force)
+            };
+            match asked {
+                // Others act as well: a refusal means that the job was faster.
+                Ok(()) | Err(EngineError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            if !concluded {
+                newest.wait_for(&[Status::Concluded, Status::Null])?;
+            }
+        }
     }
 
     /// The listed jobs, which are all but internal ones, newest first.
@@ -392,7 +471,13 @@ impl Manager {
 
     /// Pauses every job that can still pause, without waiting; returns who was (decision 12).
     pub fn pause_all(&self) -> PauseAllToken {
+        self.pause_all_as(fresh_number())
+    }
+
+    /// The same, with the number that a trace calls it by.
+    pub(crate) fn pause_all_as(&self, number: u64) -> PauseAllToken {
         PauseAllToken {
+            number,
             monitor: Arc::clone(&self.monitor),
             held: verbs::pause_all(&self.monitor),
         }
@@ -414,6 +499,10 @@ impl Manager {
 }
 
 impl PauseAllToken {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The ids of the jobs held, oldest first.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.held.iter().map(|core| core.id.as_str())
@@ -485,12 +574,14 @@ pub(super) fn create(
     let id = id
         .or(options.internal_name)
         .unwrap_or_else(|| internal_name(guard.fresh_internal_job()));
+    let ledger = Ledger::new(&id, monitor.main_thread, driver);
     let core = Arc::new(JobCore {
         key,
         id,
         kind,
         group_name,
-        driver,
+        driver: Box::new(Arc::clone(&ledger)),
+        ledger,
         job_type,
         can_complete,
         auto_finalize: options.auto_finalize,
@@ -511,6 +602,7 @@ pub(super) fn create(
         stage: Stage::Created(Created::new()),
         user_paused: false,
         io_status: IoStatus::Ok,
+        resuming: false,
         holds: 0,
         started: false,
         ended: false,
@@ -522,12 +614,16 @@ pub(super) fn create(
         error: None,
         held,
         released: None,
+        context: options.context.unwrap_or_else(|| monitor.context.clone()),
+        body_thread: None,
+        decision: None,
         completion: options.completion,
         published: 0,
     };
     guard.jobs.insert(key, job);
     guard.groups.entry(group).or_default().members.push(key);
     guard.live += 1;
+    guard.hold_newcomer(key);
     guard.transition(monitor, key, Status::Created);
     match verbs::limit_of(options.speed_bytes_per_s) {
         Ok(limit) => core.set_speed(limit),

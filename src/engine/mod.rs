@@ -14,7 +14,9 @@
 //! | `identity`, `resource` | what a job is called, what it holds |
 //! | `transaction`, `manager`, `handle`, `query` | the public faces |
 //! | `timer`, [`rate`], `progress` | time, speed, bytes |
-//! | `executor` | threads for bodies |
+//! | `executor` | contexts: threads for bodies |
+//! | `drain` | jobs kept quiet, and moved |
+//! | `ledger` | what each driver was called for, asserted |
 //! | `assertions` | what the types promise about threads, copies and sizes |
 //!
 //! # Protocol
@@ -40,8 +42,9 @@
 //! 9. The end of the run is the body's last step (P22): it drops the pauses that nobody can honour
 //!    any more and hands the token to the main loop. From then on the job answers as in `waiting`
 //!    (decisions 18, 40).
-//! 10. The main loop carries out one task at a time and does not nest; a verb from inside a driver
-//!     callback on the main loop is refused, not queued and waited for.
+//! 10. The main loop carries out one task at a time and does not nest; a verb from inside a callback
+//!     of the main loop is posted: judged at once, carried out as a task of its own later, and not
+//!     waited for (decisions 22, 23).
 //!
 //! # Locks
 //!
@@ -53,6 +56,7 @@ mod assertions;
 pub(crate) mod body;
 pub(crate) mod context;
 mod control;
+mod drain;
 pub(crate) mod error;
 mod executor;
 mod finalize;
@@ -60,6 +64,7 @@ pub(crate) mod gate;
 pub(crate) mod handle;
 mod identity;
 pub(crate) mod io_error;
+mod ledger;
 pub(crate) mod main_loop;
 pub(crate) mod manager;
 mod monitor;
@@ -73,13 +78,16 @@ pub(crate) mod transaction;
 mod verbs;
 
 pub use context::{Finish, Flow, IoPermit, RunContext};
+pub use drain::DrainedSection;
 pub use error::EngineError;
+pub use executor::Context;
 pub use gate::{LaneGate, LanePermit};
-pub use handle::{CancelMode, JobHandle};
+pub use handle::{CancelMode, Decision, JobHandle};
 pub use io_error::{AfterError, IoSide, Retries};
 pub use main_loop::MainLoop;
 pub use manager::{JobOptions, Manager, ManagerConfig, PauseAllToken};
 pub use progress::Progress;
 pub use query::{JobInfo, QueriedBlockJob, QueriedJob};
 pub use resource::{HeldResource, Resource};
-pub use transaction::{CreatedJob, Transaction};
+pub use transaction::{CompletionMode, CreatedJob, Transaction};
+pub(crate) use verbs::{Accepted, Request};

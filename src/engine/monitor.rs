@@ -15,21 +15,24 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use blockjob_model::resource::Sharing;
-use blockjob_model::{ErrorAction, Event, IoStatus, Refusal, Status, Verb};
+use blockjob_model::{Callback, ErrorAction, Event, IoStatus, Refusal, Status, Verb};
 
 use super::control::ControlWord;
+use super::drain::Section;
 use super::error::EngineError;
-use super::executor::Executor;
+use super::executor::Context;
 use super::gate::Gate;
+use super::handle::Decision;
 use super::identity::Kind;
+use super::ledger::Ledger;
 use super::main_loop::{Task, Ticket};
 use super::progress::Progress;
 use super::rate::RateLimit;
 use super::resource::{Held, Register, Released};
-use super::stage::Stage;
+use super::stage::{Stage, infallible};
 use super::timer::{Clock, TimerKey, Timers};
 use crate::driver::{Driver, JobError, JobOutcome};
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Statistic, thread};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OUR_MISTAKE, OnceLock, Statistic, thread};
 use crate::trace::{EventDetail, TraceEntry, TraceSink, TraceStep};
 
 /// A job's place in the order of creation; never used twice.
@@ -72,7 +75,9 @@ pub(super) struct JobCore {
     pub(super) kind: Kind,
     /// The transaction's name; none for a job that was created by itself.
     pub(super) group_name: Option<Arc<str>>,
+    /// The ledger, as the driver that it stands in front of.
     pub(super) driver: Box<dyn Driver>,
+    pub(super) ledger: Arc<Ledger>,
     /// Asked for once, so that no driver code runs under the lock (P28).
     pub(super) job_type: &'static str,
     pub(super) can_complete: bool,
@@ -121,6 +126,15 @@ impl JobCore {
     }
 }
 
+impl Drop for JobCore {
+    /// A job that never came to its end, because its main loop was dropped before.
+    fn drop(&mut self) {
+        if !self.ledger.has_begun(Callback::Free) {
+            infallible("free", || self.driver.free());
+        }
+    }
+}
+
 impl std::fmt::Debug for JobCore {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
@@ -140,7 +154,10 @@ pub(super) struct Job {
     pub(super) user_paused: bool,
     /// What is remembered of the error that stopped the job (P5: not `ok` implies `user_paused`).
     pub(super) io_status: IoStatus,
-    /// Pauses of `pause_all` not yet released.
+    /// The user's pause is over and the driver's `user_resume` has not returned: the job stays where
+    /// it is.
+    pub(super) resuming: bool,
+    /// Pauses of `pause_all` and of drained sections not yet released.
     pub(super) holds: u32,
     pub(super) started: bool,
     /// The run returned; nothing enters the body any more (P22).
@@ -159,6 +176,12 @@ pub(super) struct Job {
     pub(super) held: Option<Held>,
     /// … and what is left of them where it is given up: dropped with the job, without the lock.
     pub(super) released: Option<Released>,
+    /// Where its body runs, or will.
+    pub(super) context: Context,
+    /// The body's thread, from its first step to its last.
+    pub(super) body_thread: Option<thread::ThreadId>,
+    /// Whether its group commits or aborts, once that is settled.
+    pub(super) decision: Option<Decision>,
     pub(super) completion: Option<Completion>,
     /// What the control word holds.
     pub(super) published: u32,
@@ -167,7 +190,7 @@ pub(super) struct Job {
 impl Job {
     /// Somebody wants the job paused, whatever its cancel level.
     pub(super) fn is_pause_requested(&self) -> bool {
-        self.user_paused || self.holds > 0
+        self.user_paused || self.resuming || self.holds > 0
     }
 
     /// A pause point has to stop: a pause is wanted and no forced cancel overrides it.
@@ -189,6 +212,26 @@ impl Job {
             }
         };
         self.started && !self.ended && !parked
+    }
+
+    /// A drained section need not wait for it (SEMANTICS.md §4.7): it has no body yet, not started or
+    /// started and without a thread, which then finds itself held before it does anything; or it is
+    /// parked in a pause, and not on its way out; or its run is over.
+    pub(super) fn is_quiet(&self) -> bool {
+        let no_body = matches!(self.stage, Stage::Queued(_)) && self.should_pause();
+        let parked = self.parked == Parked::Paused && self.should_pause();
+        !self.started || no_body || parked || self.ended
+    }
+
+    /// The calling thread is the job's body.
+    pub(super) fn is_own_body(&self) -> bool {
+        self.body_thread == Some(thread::current_id())
+    }
+
+    /// The last callback, then the end of what the engine has of the job. Not with the lock held.
+    pub(super) fn free(self) {
+        infallible("free", || self.core.driver.free());
+        infallible("drop", || drop(self));
     }
 
     /// Converged and still running: a soft cancel lets such a job finish.
@@ -278,6 +321,7 @@ impl Job {
         self.ended = true;
         self.user_paused = false;
         self.io_status = IoStatus::Ok;
+        self.resuming = false;
         self.holds = 0;
     }
 }
@@ -297,19 +341,22 @@ pub(super) struct State {
     pub(super) ids: BTreeMap<String, JobKey>,
     pub(super) groups: BTreeMap<GroupKey, Group>,
     pub(super) resources: Register,
+    /// The drained sections that have not ended, by their numbers.
+    pub(super) sections: BTreeMap<u64, Section>,
     pub(super) tasks: VecDeque<Task>,
     /// Answers to tickets, until whoever waits has taken them.
     pub(super) answers: BTreeMap<u64, Result<(), EngineError>>,
     pub(super) timers: Timers,
-    /// Jobs that are gone. Their drivers and completion functions are other people's code, to be
-    /// dropped without the lock (P28): by [`Monitor::unlock`], or before the main loop sleeps.
+    /// Jobs that are gone when the main loop is gone as well. Their drivers and completion functions
+    /// are other people's code, to be called and dropped without the lock (P28): by
+    /// [`Monitor::unlock`].
     pub(super) buried: Vec<Job>,
     next_key: u64,
     transactions: u64,
     internal_jobs: u64,
     /// Jobs that are neither concluded nor gone.
     pub(super) live: usize,
-    /// Grows with every status change; observers compare it.
+    /// Grows with every change of a status or a decision; observers compare it.
     pub(super) version: u64,
     /// Threads waiting on [`Monitor::watch`].
     pub(super) watchers: u32,
@@ -330,6 +377,7 @@ impl State {
             ids: BTreeMap::new(),
             groups: BTreeMap::new(),
             resources: Register::new(sharing),
+            sections: BTreeMap::new(),
             tasks: VecDeque::new(),
             answers: BTreeMap::new(),
             timers: Timers::default(),
@@ -408,8 +456,13 @@ impl State {
         if !changed {
             return;
         }
-        self.version += 1;
         monitor.record_status(&job.core, to, event);
+        self.tell_watchers(monitor);
+    }
+
+    /// Something that observers wait for has changed.
+    pub(super) fn tell_watchers(&mut self, monitor: &Monitor) {
+        self.version += 1;
         if self.watchers > 0 {
             monitor.watch.notify_all();
         }
@@ -448,14 +501,19 @@ impl State {
         }
     }
 
-    /// The job is announced gone and its id is free (decision 21).
+    /// The job is announced gone and its id is free (decision 21). What remains is its driver's
+    /// `free`: the main loop's, or, once that is gone, whoever's gives the lock up.
     pub(super) fn vanish(&mut self, monitor: &Monitor, key: JobKey) {
         self.transition(monitor, key, Status::Null);
         let released = self.release(key);
         if let Some(mut job) = self.jobs.remove(&key) {
             job.released = released;
             self.ids.remove(&job.core.id);
-            self.buried.push(job);
+            if self.main_gone {
+                self.buried.push(job);
+            } else {
+                self.push_task(monitor, Task::Free(Box::new(job)));
+            }
         }
     }
 
@@ -486,23 +544,34 @@ impl State {
         }
     }
 
+    /// Takes one hold away. A job whose run ended meanwhile has dropped it itself (decision 40), and
+    /// takes no new one.
+    pub(super) fn let_go_of(&mut self, key: JobKey) {
+        if let Some(job) = self.job_mut(key)
+            && !job.ended
+            && job.holds > 0
+        {
+            job.holds -= 1;
+            super::verbs::let_go(job);
+        }
+    }
+
     /// Whether the job waits for its creator to start it.
     pub(super) fn is_created(&self, key: JobKey) -> bool {
         self.job(key)
             .is_some_and(|job| matches!(job.stage, Stage::Created(_)))
     }
 
-    /// Starts a created job: its creation pause goes (SEMANTICS.md §2.2), its body may run.
-    pub(super) fn start(&mut self, monitor: &Monitor, key: JobKey) {
-        let Some(job) = self.job_mut(key) else {
-            return;
-        };
-        let Some(token) = job.stage.take_created() else {
-            return;
-        };
+    /// Starts a created job: its creation pause goes (SEMANTICS.md §2.2), its body may run, in the
+    /// context that is returned. Nothing for a job that a cancel has in hand.
+    pub(super) fn start(&mut self, monitor: &Monitor, key: JobKey) -> Option<Context> {
+        let job = self.job_mut(key)?;
+        let token = job.stage.take_created()?;
         job.stage = Stage::Queued(token.start());
         job.started = true;
+        let context = job.context.clone();
         self.transition(monitor, key, Status::Running);
+        Some(context)
     }
 }
 
@@ -514,14 +583,15 @@ pub(super) struct Monitor {
     /// Observers of status changes wait here.
     pub(super) watch: Condvar,
     pub(super) main_thread: thread::ThreadId,
-    pub(super) executor: Executor,
+    /// Where bodies run unless they are told otherwise.
+    pub(super) context: Context,
     pub(super) clock: Clock,
     trace: Option<Arc<dyn TraceSink>>,
 }
 
 impl Monitor {
     pub(super) fn new(
-        executor: Executor,
+        context: Context,
         clock: Clock,
         sharing: Sharing,
         trace: Option<Arc<dyn TraceSink>>,
@@ -531,7 +601,7 @@ impl Monitor {
             main_wake: Condvar::new(),
             watch: Condvar::new(),
             main_thread: thread::current_id(),
-            executor,
+            context,
             clock,
             trace,
         }
@@ -580,16 +650,25 @@ impl Monitor {
         }
     }
 
-    /// Waits until `done` answers; it is asked again after every status change. Not for the main
-    /// thread, which is the one that makes jobs conclude.
+    /// The calling thread may wait for `job`: it is neither the main loop, which makes jobs
+    /// conclude, nor the job's own body.
+    pub(super) fn may_wait(&self, state: &State, job: JobKey) -> Result<(), EngineError> {
+        if self.on_main_thread() || state.job(job).is_some_and(Job::is_own_body) {
+            Err(EngineError::WouldDeadlock)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits until `done` answers; it is asked again after every change of a status or a decision. Not
+    /// for threads that `job` needs.
     pub(super) fn wait_until<T>(
         &self,
+        job: JobKey,
         mut done: impl FnMut(&State) -> Option<T>,
     ) -> Result<T, EngineError> {
-        if self.on_main_thread() {
-            return Err(EngineError::WouldDeadlock);
-        }
         let mut guard = self.lock();
+        self.may_wait(&guard, job)?;
         loop {
             if let Some(answer) = done(&guard) {
                 return Ok(answer);
@@ -604,13 +683,16 @@ impl Monitor {
     }
 
     /// Calls a driver callback from the main loop: without the lock (P28), and marked, so that
-    /// nobody takes the main loop for idle meanwhile.
+    /// nobody takes the main loop for idle meanwhile and requests made inside wait their turn.
     pub(super) fn outside<'a, R>(
         &'a self,
         mut guard: MutexGuard<'a, State>,
         callback: impl FnOnce() -> R,
     ) -> (MutexGuard<'a, State>, R) {
-        guard.in_callback = true;
+        assert!(
+            !std::mem::replace(&mut guard.in_callback, true),
+            "{OUR_MISTAKE}a callback of the main loop inside another"
+        );
         Monitor::unlock(guard);
         let result = callback();
         let mut guard = self.lock();
@@ -618,12 +700,12 @@ impl Monitor {
         (guard, result)
     }
 
-    /// Gives the lock up, then drops what became of jobs that are gone.
+    /// Gives the lock up, then lets go of jobs that are gone.
     pub(super) fn unlock(mut guard: MutexGuard<'_, State>) {
         let buried = std::mem::take(&mut guard.buried);
         drop(guard);
         for job in buried {
-            super::stage::infallible("drop", || drop(job));
+            job.free();
         }
     }
 

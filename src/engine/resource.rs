@@ -93,7 +93,8 @@ impl Resource {
         self.claim
     }
 
-    fn key(&self) -> &str {
+    /// The identity, or the name that stands for it.
+    pub(super) fn key(&self) -> &str {
         self.identity.as_deref().unwrap_or(&self.name)
     }
 }

@@ -24,22 +24,31 @@ pub(super) struct TimerKey {
     number: u64,
 }
 
+/// Whom a timer wakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sleeper {
+    /// The body of a job.
+    Body(JobKey),
+    /// A drained section that waits to begin.
+    Section(u64),
+}
+
 /// The armed timers, behind the monitor's lock.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    armed: BTreeMap<TimerKey, JobKey>,
+    armed: BTreeMap<TimerKey, Sleeper>,
     next_number: u64,
 }
 
 impl Timers {
     /// Arms a timer and says whether it is now the earliest.
-    pub(super) fn arm(&mut self, deadline: Duration, job: JobKey) -> (TimerKey, bool) {
+    pub(super) fn arm(&mut self, deadline: Duration, sleeper: Sleeper) -> (TimerKey, bool) {
         let key = TimerKey {
             deadline,
             number: self.next_number,
         };
         self.next_number += 1;
-        self.armed.insert(key, job);
+        self.armed.insert(key, sleeper);
         (key, self.earliest() == Some(key))
     }
 
@@ -53,7 +62,7 @@ impl Timers {
     }
 
     /// Takes the earliest timer if it is due at `now`.
-    pub(super) fn take_due(&mut self, now: Duration) -> Option<JobKey> {
+    pub(super) fn take_due(&mut self, now: Duration) -> Option<Sleeper> {
         let earliest = self.armed.first_entry()?;
         (earliest.key().deadline <= now).then(|| earliest.remove())
     }

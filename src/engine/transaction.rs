@@ -36,6 +36,9 @@ impl CreatedJob {
         JobHandle::new(Arc::clone(&self.monitor), Arc::clone(&self.core))
     }
 
+    /// Gives the job up. The same as dropping it, to be read.
+    pub fn early_fail(self) {}
+
     /// Starts the job. If somebody cancelled it before, nothing happens: the handle says how it
     /// ended. Once the main loop was dropped the job is given up instead.
     pub fn start(mut self) -> JobHandle {
@@ -62,33 +65,51 @@ impl fmt::Debug for CreatedJob {
     }
 }
 
-/// Jobs that commit together or abort together, not started yet. Dropping it gives them up,
-/// newest first.
+/// What the members of a transaction have to do with each other once they are started: QMP's
+/// `completion-mode` (SEMANTICS.md §6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CompletionMode {
+    /// Nothing: each is a group of its own. Until the start they are one: given up together.
+    Individual,
+    /// They commit together or abort together.
+    Grouped,
+}
+
+/// Jobs that are created one after the other and started together, or given up, newest first, when
+/// one of them cannot be created or this is dropped. In which [mode](CompletionMode) they end is chosen
+/// when the transaction is made.
 #[must_use = "dropping a transaction gives its jobs up: start it, or keep it until it is time"]
 pub struct Transaction {
     monitor: Arc<Monitor>,
+    mode: CompletionMode,
     group: GroupKey,
     name: Arc<str>,
     members: Vec<Arc<JobCore>>,
 }
 
 impl Transaction {
-    pub(super) fn new(monitor: Arc<Monitor>) -> Transaction {
+    pub(super) fn new(monitor: Arc<Monitor>, mode: CompletionMode) -> Transaction {
         let (group, number) = {
             let mut guard = monitor.lock();
             (GroupKey(guard.fresh_key()), guard.fresh_transaction())
         };
         Transaction {
             monitor,
+            mode,
             group,
             name: format!("g{number}").into(),
             members: Vec::new(),
         }
     }
 
-    /// The transaction's name in traces: `g1`, `g2` …
+    /// The transaction's name in traces: `g1`, `g2` … Individual members do not bear it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// In which mode its members end.
+    pub fn mode(&self) -> CompletionMode {
+        self.mode
     }
 
     /// Creates a member. It is newer than those before it, and the main loop takes newer ones
@@ -103,22 +124,45 @@ impl Transaction {
         options: JobOptions,
         driver: impl Driver,
     ) -> Result<JobHandle, EngineError> {
-        let membership = Membership {
+        let membership = (self.mode == CompletionMode::Grouped).then(|| Membership {
             group: self.group,
             name: Arc::clone(&self.name),
             first: self.members.is_empty(),
-        };
-        let core = create(&self.monitor, options, Box::new(driver), Some(membership))?;
+        });
+        let core = create(&self.monitor, options, Box::new(driver), membership)?;
         self.members.push(Arc::clone(&core));
         Ok(JobHandle::new(Arc::clone(&self.monitor), core))
     }
 
     /// Starts every member, oldest first, in one step: no cancel comes between. Returns the
-    /// handles in the order of creation. If somebody cancelled a member before, nobody starts; once
-    /// the main loop was dropped they are given up instead.
+    /// handles in the order of creation. If somebody cancelled a member of a group before, nobody
+    /// starts; individual members start without it. Once the main loop was dropped they are given up
+    /// instead.
     pub fn start(mut self) -> Vec<JobHandle> {
+        if self.mode == CompletionMode::Individual {
+            return self.start_each(|_| (), |_| ());
+        }
         let members = std::mem::take(&mut self.members);
         start(&self.monitor, &members);
+        members
+            .into_iter()
+            .map(|core| JobHandle::new(Arc::clone(&self.monitor), core))
+            .collect()
+    }
+
+    /// Starts individual members one by one, oldest first, telling `before` and `after` which, by its
+    /// place in the order of creation.
+    pub(crate) fn start_each(
+        mut self,
+        before: impl Fn(usize),
+        after: impl Fn(usize),
+    ) -> Vec<JobHandle> {
+        let members = std::mem::take(&mut self.members);
+        for (place, core) in members.iter().enumerate() {
+            before(place);
+            start(&self.monitor, std::slice::from_ref(core));
+            after(place);
+        }
         members
             .into_iter()
             .map(|core| JobHandle::new(Arc::clone(&self.monitor), core))
@@ -169,13 +213,14 @@ fn start(monitor: &Arc<Monitor>, members: &[Arc<JobCore>]) {
     if !members.iter().all(|core| guard.is_created(core.key)) {
         return;
     }
+    let mut started = Vec::with_capacity(members.len());
     for core in members {
-        guard.start(monitor, core.key);
+        let context = guard.start(monitor, core.key);
+        started.extend(context.map(|context| (core, context)));
     }
     drop(guard);
-    for core in members {
-        let (owner, core) = (Arc::clone(monitor), Arc::clone(core));
-        monitor.executor.spawn(move || body::run(owner, &core));
+    for (core, context) in started {
+        body::spawn(monitor, core, &context);
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! | verb | where it is carried out |
 //! |---|---|
-//! | pause, resume | one critical section of the caller |
-//! | cancel, complete, finalize, set-speed | the main loop: they have a driver callback or completion work |
+//! | pause | one critical section of the caller |
+//! | resume, cancel, complete, finalize, set-speed | the main loop: they have a driver callback or completion work |
 //! | dismiss | the main loop's turn: the caller's own section, unless the main loop is in the middle of a task |
 //!
 //! A refusal is decided in the caller's first section, changes nothing (P2), and needs no main loop.
-//! What is accepted there is judged once more when the main loop takes it up. The order of the
+//! What is accepted there is judged once more when the main loop takes it up. Inside a callback of
+//! the main loop what it carries out is *posted*: accepted, and a task of its own later; one section
+//! verbs happen at once there too. Nothing nests (decisions 22, 23). The order of the
 //! checks is QEMU's, because it decides which text the caller reads (decision 33). What was read
 //! before a driver callback is read again after it (P28).
 
@@ -23,7 +25,8 @@ use crate::sync::{Arc, MutexGuard};
 
 /// A verb that the main loop carries out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(crate) enum Request {
+    Resume,
     Cancel { force: bool },
     Complete,
     Finalize,
@@ -32,6 +35,16 @@ pub(super) enum Request {
 }
 
 type Answer = Result<(), EngineError>;
+
+/// What became of a request that was not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// It was carried out.
+    Done,
+    /// It was made inside a callback of the main loop, which carries it out when it comes to it: if
+    /// the job then still accepts it.
+    Posted,
+}
 
 pub(super) fn refused(core: &JobCore, refusal: Refusal) -> EngineError {
     EngineError::Refused {
@@ -63,21 +76,44 @@ pub(super) fn pause(monitor: &Monitor, core: &JobCore) -> Answer {
     Ok(())
 }
 
-/// The end of the user's pause, and of the stop error that shares its slot, in one section, so
-/// that a stop error during a resume wins (decisions 38, 39).
-pub(super) fn resume(monitor: &Monitor, core: &JobCore) -> Answer {
-    let mut guard = monitor.lock();
-    let job = find(&mut guard, core)?;
-    if job.user_paused {
-        job.permits(Verb::Resume)
-    } else {
-        Err(Refusal::NotPaused)
-    }
-    .map_err(|refusal| refused(core, refusal))?;
+/// The end of the user's pause, and of the stop error that shares its slot, in one section; then
+/// `user_resume`; then the job goes on. Until then it stays where it is. A pause or a stop error
+/// that comes meanwhile is a new one and wins (decisions 38, 39).
+fn resume<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    core: &JobCore,
+) -> MutexGuard<'a, State> {
+    let Some(job) = guard.job_mut(core.key) else {
+        return guard;
+    };
     job.user_paused = false;
     job.io_status = IoStatus::Ok;
-    let_go(job);
-    Ok(())
+    job.resuming = true;
+    (guard, ()) = monitor.outside(guard, || {
+        infallible("user_resume", || core.driver.user_resume());
+    });
+    if let Some(job) = guard.job_mut(core.key) {
+        job.resuming = false;
+        let_go(job);
+    }
+    guard
+}
+
+/// A forced cancel is about to take the user's pause away: the driver is told first, once for this
+/// pause. It is still there when this returns, so that nobody can resume it a second time, unless
+/// the run has ended meanwhile (decision 40).
+pub(super) fn end_user_pause<'a>(
+    monitor: &'a Monitor,
+    mut guard: MutexGuard<'a, State>,
+    core: &JobCore,
+) -> MutexGuard<'a, State> {
+    if guard.job(core.key).is_some_and(|job| job.user_paused) {
+        (guard, ()) = monitor.outside(guard, || {
+            infallible("user_resume", || core.driver.user_resume());
+        });
+    }
+    guard
 }
 
 /// A pause was added: the body learns it, also if it sleeps (SEMANTICS.md §4.5, since 6.0).
@@ -96,29 +132,33 @@ pub(super) fn let_go(job: &mut Job) {
     }
 }
 
-/// Judges, and carries out on the main loop and waits, or refuses.
-pub(super) fn request(monitor: &Monitor, core: &Arc<JobCore>, request: Request) -> Answer {
-    let guard = monitor.lock();
+/// Judges, and carries out on the main loop and waits, or refuses. Inside a callback of the main
+/// loop nobody can wait for it: there the request is posted.
+pub(super) fn request(
+    monitor: &Monitor,
+    core: &Arc<JobCore>,
+    request: Request,
+) -> Result<Accepted, EngineError> {
+    let mut guard = monitor.lock();
     judge(&guard, core, request)?;
-    if monitor.on_main_thread() {
-        if guard.in_callback {
-            return Err(EngineError::WouldDeadlock);
-        }
-        if guard.main_gone && request != Request::Dismiss {
-            return Err(EngineError::MainLoopGone);
-        }
+    if guard.main_gone && request != Request::Dismiss {
+        return Err(EngineError::MainLoopGone);
+    }
+    let here = monitor.on_main_thread();
+    if here && guard.in_callback {
+        guard.push_task(monitor, Task::Verb(Arc::clone(core), request, None));
+        return Ok(Accepted::Posted);
+    }
+    if here || (request == Request::Dismiss && !guard.in_callback) {
         let (guard, answer) = carry_out(monitor, guard, core, request);
         Monitor::unlock(guard);
-        return answer;
+        return answer.map(|()| Accepted::Done);
     }
-    if request == Request::Dismiss && !guard.in_callback {
-        let (guard, answer) = carry_out(monitor, guard, core, request);
-        Monitor::unlock(guard);
-        return answer;
-    }
-    monitor.await_task(guard, |ticket| {
-        Task::Verb(Arc::clone(core), request, ticket)
-    })
+    monitor
+        .await_task(guard, |ticket| {
+            Task::Verb(Arc::clone(core), request, Some(ticket))
+        })
+        .map(|()| Accepted::Done)
 }
 
 /// Whether the job accepts the request now.
@@ -132,6 +172,8 @@ pub(super) fn judge(state: &State, core: &JobCore, request: Request) -> Answer {
             Err(Refusal::NotFound)
         }
         Request::Cancel { force: false } if job.user_paused => Err(Refusal::CurrentlyPaused),
+        Request::Resume if !job.user_paused => Err(Refusal::NotPaused),
+        Request::Resume => job.permits(Verb::Resume),
         Request::Cancel { .. } => job.permits(Verb::Cancel),
         Request::Complete => job.permits(Verb::Complete).and(
             if job.cancel != CancelLevel::No || !core.can_complete {
@@ -157,6 +199,7 @@ pub(super) fn carry_out<'a>(
     request: Request,
 ) -> (MutexGuard<'a, State>, Answer) {
     match request {
+        Request::Resume => (resume(monitor, guard, core), Ok(())),
         Request::Cancel { force } => (cancel(monitor, guard, core, force), Ok(())),
         Request::Complete => (complete(monitor, guard, core), Ok(())),
         Request::Finalize => {
@@ -219,6 +262,10 @@ fn cancel<'a>(
         return guard;
     }
     let group = job.group;
+    guard = end_user_pause(monitor, guard, core);
+    let Some(job) = guard.job_mut(key) else {
+        return guard;
+    };
     job.force_cancel();
     if !job.started || job.status.is_completed() {
         finalize::begin_abort(monitor, guard, group, Some(key))
@@ -281,12 +328,17 @@ fn may_be_about_to_sleep(job: &Job) -> bool {
     matches!(job.parked, Parked::Sleeping(_) | Parked::No)
 }
 
+/// It can still pause.
+pub(super) fn can_be_held(job: &Job) -> bool {
+    job.permits(Verb::Pause).is_ok()
+}
+
 /// Holds every job that can still pause; returns which (decision 12).
 pub(super) fn pause_all(monitor: &Monitor) -> Vec<Arc<JobCore>> {
     let mut guard = monitor.lock();
     let mut held = Vec::new();
     for job in guard.jobs.values_mut() {
-        if job.permits(Verb::Pause).is_ok() {
+        if can_be_held(job) {
             job.holds += 1;
             hold_back(job);
             held.push(Arc::clone(&job.core));
@@ -295,18 +347,11 @@ pub(super) fn pause_all(monitor: &Monitor) -> Vec<Arc<JobCore>> {
     held
 }
 
-/// Releases what [`pause_all`] held. A job whose run ended meanwhile has dropped the hold itself
-/// (decision 40), and takes no new one.
+/// Releases what [`pause_all`] held.
 pub(super) fn resume_all(monitor: &Monitor, held: &[Arc<JobCore>]) {
     let mut guard = monitor.lock();
     for core in held {
-        if let Some(job) = guard.job_mut(core.key)
-            && !job.ended
-            && job.holds > 0
-        {
-            job.holds -= 1;
-            let_go(job);
-        }
+        guard.let_go_of(core.key);
     }
 }
 

@@ -15,8 +15,8 @@
 //!
 //! | kind | further keys |
 //! |---|---|
-//! | `call` | `verb`; for `create` also `type`, `auto_finalize`, `auto_dismiss`, `can_complete`, `completion`, `block` where it is `false`, `internal` where it is `true`, `speed` where there is a limit; for `cancel` also `force`; for `set-speed` also `speed` |
-//! | `return` | `verb`, `ok`; when not ok also `class`, `error` |
+//! | `call` | `verb`; for `create` also `type`, `auto_finalize`, `auto_dismiss`, `can_complete`, `completion`, `block` where it is `false`, `internal` where it is `true`, `speed` where there is a limit; for `cancel` also `force`; for `set-speed` also `speed`; for `pause-all`, `resume-all`, `drained-begin`, `drained-end` also `token`, which tells several at a time apart |
+//! | `return` | `verb`, `ok`; when not ok also `class`, `error`; `posted`, true, when the call was made inside a callback of the main loop and is carried out later |
 //! | `status` | `status` |
 //! | `event` | `event`, `type`, `len`, `offset`, `speed`; `error` when there is one; `action` and `operation` for an I/O error |
 //! | `callback` | `callback`, `edge` (`begin`, `end`); at the end `ok`, and `error` when there is one |
@@ -157,12 +157,19 @@ fn kind(step: &TraceStep<'_>) -> &'static str {
 fn detail(line: &mut String, step: &TraceStep<'_>) {
     match step {
         TraceStep::Call(call) => call_detail(line, call),
-        TraceStep::Return { verb, error } => {
+        TraceStep::Return {
+            verb,
+            posted,
+            error,
+        } => {
             text(line, "verb", verb);
             flag(line, "ok", error.is_none());
             if let Some((class, words)) = error {
                 text(line, "class", class);
                 text(line, "error", words);
+            }
+            if *posted {
+                flag(line, "posted", true);
             }
         }
         TraceStep::Status(status) => text(line, "status", status.name()),
@@ -234,6 +241,7 @@ fn call_detail(line: &mut String, call: &Call<'_>) {
         }
         Call::SetSpeed { bytes_per_s } => signed(line, "speed", *bytes_per_s),
         Call::Cancel { force } => flag(line, "force", *force),
+        Call::Numbered { token, .. } => number(line, "token", *token),
         Call::Plain(_) => {}
     }
 }

@@ -14,10 +14,10 @@ use blockjob_model::{Callback, Status};
 use super::{Call, Io, TraceEntry, TraceSink, TraceStep};
 use crate::driver::{Driver, JobError, JobOutcome, RunContext};
 use crate::engine::{
-    CancelMode, CreatedJob, EngineError, JobHandle, JobInfo, JobOptions, Manager, PauseAllToken,
-    Transaction,
+    Accepted, CancelMode, CompletionMode, Context, CreatedJob, DrainedSection, EngineError,
+    JobHandle, JobInfo, JobOptions, Manager, PauseAllToken, Request, Transaction,
 };
-use crate::sync::Arc;
+use crate::sync::{Arc, fresh_number};
 
 /// Records what concerns one job. Cheap to clone; any thread.
 #[derive(Clone)]
@@ -72,6 +72,18 @@ impl JobRecorder {
         self.record(TraceStep::Call(call));
         let result = carry_out();
         record_return(call.verb(), result.as_ref().err(), |step| self.record(step));
+        result
+    }
+
+    /// A verb, which may be posted.
+    fn verb(&self, call: Call<'_>, job: &JobHandle, request: Request) -> Result<(), EngineError> {
+        self.record(TraceStep::Call(call));
+        let result = job.ask(request);
+        let posted = result == Ok(Accepted::Posted);
+        let result = result.map(drop);
+        record_answer(call.verb(), posted, result.as_ref().err(), |step| {
+            self.record(step);
+        });
         result
     }
 
@@ -138,9 +150,19 @@ fn record_return(
     error: Option<&EngineError>,
     record: impl FnOnce(TraceStep<'_>),
 ) {
+    record_answer(verb, false, error, record);
+}
+
+fn record_answer(
+    verb: &'static str,
+    posted: bool,
+    error: Option<&EngineError>,
+    record: impl FnOnce(TraceStep<'_>),
+) {
     let words = error.map(|error| (error.class(), error.to_string()));
     record(TraceStep::Return {
         verb,
+        posted,
         error: words
             .as_ref()
             .map(|(class, words)| (*class, words.as_str())),
@@ -195,6 +217,11 @@ impl<D: Driver> Driver for Recorded<D> {
             .infallible(Callback::Resume, || self.driver.resume());
     }
 
+    fn user_resume(&self) {
+        self.recorder
+            .infallible(Callback::UserResume, || self.driver.user_resume());
+    }
+
     fn supports_complete(&self) -> bool {
         self.driver.supports_complete()
     }
@@ -218,6 +245,26 @@ impl<D: Driver> Driver for Recorded<D> {
         });
     }
 
+    fn drain(&self) {
+        self.recorder
+            .infallible(Callback::Drain, || self.driver.drain());
+    }
+
+    fn drained_poll(&self) -> bool {
+        // Well when there is nothing more to come.
+        self.recorder.callback(
+            Callback::DrainedPoll,
+            || self.driver.drained_poll(),
+            |more| (!*more, None),
+        )
+    }
+
+    fn attached_context(&self, context: &Context) {
+        self.recorder.infallible(Callback::AttachedContext, || {
+            self.driver.attached_context(context);
+        });
+    }
+
     fn prepare(&self) -> Result<(), JobError> {
         self.recorder
             .callback(Callback::Prepare, || self.driver.prepare(), outcome)
@@ -236,6 +283,11 @@ impl<D: Driver> Driver for Recorded<D> {
     fn clean(&self) {
         self.recorder
             .infallible(Callback::Clean, || self.driver.clean());
+    }
+
+    fn free(&self) {
+        self.recorder
+            .infallible(Callback::Free, || self.driver.free());
     }
 }
 
@@ -279,8 +331,13 @@ impl RecordingManager {
 
     /// [`Manager::transaction`], recorded.
     pub fn transaction(&self) -> RecordingTransaction {
+        self.transaction_in(CompletionMode::Grouped)
+    }
+
+    /// [`Manager::transaction_in`], recorded.
+    pub fn transaction_in(&self, mode: CompletionMode) -> RecordingTransaction {
         RecordingTransaction {
-            transaction: Some(self.manager.transaction()),
+            transaction: Some(self.manager.transaction_in(mode)),
             manager: self.manager.clone(),
             recorders: Vec::new(),
             sink: Arc::clone(&self.sink),
@@ -289,23 +346,53 @@ impl RecordingManager {
 
     /// [`Manager::pause_all`], recorded.
     pub fn pause_all(&self) -> PauseAllToken {
-        self.for_all("pause-all", || self.manager.pause_all())
+        let token = fresh_number();
+        let verb = "pause-all";
+        self.for_all(Call::Numbered { verb, token }, || {
+            self.manager.pause_all_as(token)
+        })
     }
 
     /// [`Manager::resume_all`], recorded.
     pub fn resume_all(&self, token: PauseAllToken) {
-        self.for_all("resume-all", || self.manager.resume_all(token));
+        let call = Call::Numbered {
+            verb: "resume-all",
+            token: token.number(),
+        };
+        self.for_all(call, || self.manager.resume_all(token));
     }
 
-    fn for_all<T>(&self, verb: &'static str, carry_out: impl FnOnce() -> T) -> T {
-        record_for_several(&*self.sink, None, verb, carry_out)
+    /// [`Manager::drained_begin`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::drained_begin`].
+    pub fn drained_begin(&self) -> Result<RecordingDrainedSection, EngineError> {
+        let begin = || self.manager.drained_begin();
+        let token = fresh_number();
+        let call = Call::Numbered {
+            verb: "drained-begin",
+            token,
+        };
+        let section = record_attempt(&*self.sink, call, begin)?;
+        Ok(RecordingDrainedSection {
+            token,
+            section: Some(section),
+            sink: Arc::clone(&self.sink),
+            job: None,
+            group: None,
+        })
+    }
+
+    fn for_all<T>(&self, call: Call<'_>, carry_out: impl FnOnce() -> T) -> T {
+        record_for_several(&*self.sink, None, call, carry_out)
     }
 }
 
 fn record_for_several<T>(
     sink: &dyn TraceSink,
     group: Option<&str>,
-    verb: &'static str,
+    call: Call<'_>,
     carry_out: impl FnOnce() -> T,
 ) -> T {
     let record = |step| {
@@ -315,9 +402,13 @@ fn record_for_several<T>(
             step,
         });
     };
-    record(TraceStep::Call(Call::Plain(verb)));
+    record(TraceStep::Call(call));
     let result = carry_out();
-    record(TraceStep::Return { verb, error: None });
+    record(TraceStep::Return {
+        verb: call.verb(),
+        posted: false,
+        error: None,
+    });
     result
 }
 
@@ -336,6 +427,75 @@ fn recorder(
     let name = options.name_in_traces().unwrap_or_default();
     let recorder = JobRecorder::new(Arc::clone(sink), name, group);
     (recorder, options)
+}
+
+/// Records a call that concerns every job and may be refused.
+fn record_attempt<T>(
+    sink: &dyn TraceSink,
+    call: Call<'_>,
+    carry_out: impl FnOnce() -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    let record = |step: TraceStep<'_>| {
+        sink.record(&TraceEntry {
+            job: None,
+            group: None,
+            step,
+        });
+    };
+    record(TraceStep::Call(call));
+    let result = carry_out();
+    record_return(call.verb(), result.as_ref().err(), record);
+    result
+}
+
+/// A [`DrainedSection`] whose calls are recorded.
+#[must_use = "the jobs are let go when the section is dropped"]
+pub struct RecordingDrainedSection {
+    token: u64,
+    /// Absent once it is being dropped.
+    section: Option<DrainedSection>,
+    sink: Arc<dyn TraceSink>,
+    /// The job it is for; absent where it is for every job.
+    job: Option<Arc<str>>,
+    group: Option<Arc<str>>,
+}
+
+impl RecordingDrainedSection {
+    /// [`DrainedSection::attach_context`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DrainedSection::attach_context`].
+    pub fn attach_context(
+        &self,
+        job: &RecordingHandle,
+        context: &Context,
+    ) -> Result<(), EngineError> {
+        let Some(section) = &self.section else {
+            return Ok(());
+        };
+        job.recorder.call(Call::Plain("attach-context"), || {
+            section.attach_context(&job.job, context)
+        })
+    }
+
+    /// [`DrainedSection::end`], recorded, as dropping it is.
+    pub fn end(self) {}
+}
+
+impl Drop for RecordingDrainedSection {
+    fn drop(&mut self) {
+        let (job, group) = (self.job.as_deref(), self.group.as_deref());
+        let section = self.section.take();
+        let record = |step: TraceStep<'_>| self.sink.record(&TraceEntry { job, group, step });
+        let call = Call::Numbered {
+            verb: "drained-end",
+            token: self.token,
+        };
+        record(TraceStep::Call(call));
+        drop(section);
+        record_return(call.verb(), None, record);
+    }
 }
 
 /// Creates a job with its driver and its completion function recorded.
@@ -383,6 +543,7 @@ impl RecordingCreatedJob {
         let job = created.map(CreatedJob::start);
         recorder.record(TraceStep::Return {
             verb: "start",
+            posted: false,
             error: None,
         });
         RecordingHandle {
@@ -411,6 +572,7 @@ impl Drop for RecordingCreatedJob {
             drop(created);
             self.recorder.record(TraceStep::Return {
                 verb: call.verb(),
+                posted: false,
                 error: None,
             });
         }
@@ -446,7 +608,8 @@ impl RecordingTransaction {
         let Some(transaction) = &mut self.transaction else {
             return Err(EngineError::TransactionOver);
         };
-        let group = Some(transaction.name());
+        let grouped = transaction.mode() == CompletionMode::Grouped;
+        let group = grouped.then(|| transaction.name());
         let (recorder, options) = recorder(&self.manager, &self.sink, options, group);
         let job = create(&recorder, options, driver, |options, driver| {
             transaction.create(options, driver)
@@ -455,13 +618,31 @@ impl RecordingTransaction {
         Ok(RecordingHandle { job, recorder })
     }
 
-    /// [`Transaction::start`], recorded as one call for the whole transaction.
+    /// [`Transaction::start`], recorded as one call for the whole group, or one for each individual
+    /// member.
     pub fn start(mut self) -> Vec<RecordingHandle> {
         let Some(transaction) = self.transaction.take() else {
             return Vec::new();
         };
+        if transaction.mode() == CompletionMode::Individual {
+            let recorders = std::mem::take(&mut self.recorders);
+            let jobs = transaction.start_each(
+                |place| recorders[place].record(TraceStep::Call(Call::Plain("start"))),
+                |place| {
+                    let record = |step: TraceStep<'_>| recorders[place].record(step);
+                    record_return("start", None, record);
+                },
+            );
+            return jobs
+                .into_iter()
+                .zip(recorders)
+                .map(|(job, recorder)| RecordingHandle { job, recorder })
+                .collect();
+        }
         let name = transaction.name().to_owned();
-        let jobs = record_for_several(&*self.sink, Some(&name), "start", || transaction.start());
+        let jobs = record_for_several(&*self.sink, Some(&name), Call::Plain("start"), || {
+            transaction.start()
+        });
         jobs.into_iter()
             .zip(std::mem::take(&mut self.recorders))
             .map(|(job, recorder)| RecordingHandle { job, recorder })
@@ -480,6 +661,7 @@ impl Drop for RecordingTransaction {
                 |position| {
                     recorders[position].record(TraceStep::Return {
                         verb: "early-fail",
+                        posted: false,
                         error: None,
                     });
                 },
@@ -547,7 +729,7 @@ impl RecordingHandle {
     /// Those of [`JobHandle::resume`].
     pub fn resume(&self) -> Result<(), EngineError> {
         self.recorder
-            .call(Call::Plain("resume"), || self.job.resume())
+            .verb(Call::Plain("resume"), &self.job, Request::Resume)
     }
 
     /// [`JobHandle::cancel`], recorded.
@@ -558,7 +740,7 @@ impl RecordingHandle {
     pub fn cancel(&self, mode: CancelMode) -> Result<(), EngineError> {
         let force = mode == CancelMode::Force;
         self.recorder
-            .call(Call::Cancel { force }, || self.job.cancel(mode))
+            .verb(Call::Cancel { force }, &self.job, Request::Cancel { force })
     }
 
     /// [`JobHandle::complete`], recorded.
@@ -568,7 +750,7 @@ impl RecordingHandle {
     /// Those of [`JobHandle::complete`].
     pub fn complete(&self) -> Result<(), EngineError> {
         self.recorder
-            .call(Call::Plain("complete"), || self.job.complete())
+            .verb(Call::Plain("complete"), &self.job, Request::Complete)
     }
 
     /// [`JobHandle::finalize`], recorded.
@@ -578,7 +760,7 @@ impl RecordingHandle {
     /// Those of [`JobHandle::finalize`].
     pub fn finalize(&self) -> Result<(), EngineError> {
         self.recorder
-            .call(Call::Plain("finalize"), || self.job.finalize())
+            .verb(Call::Plain("finalize"), &self.job, Request::Finalize)
     }
 
     /// [`JobHandle::dismiss`], recorded.
@@ -588,7 +770,7 @@ impl RecordingHandle {
     /// Those of [`JobHandle::dismiss`].
     pub fn dismiss(&self) -> Result<(), EngineError> {
         self.recorder
-            .call(Call::Plain("dismiss"), || self.job.dismiss())
+            .verb(Call::Plain("dismiss"), &self.job, Request::Dismiss)
     }
 
     /// [`JobHandle::set_speed`], recorded.
@@ -597,9 +779,9 @@ impl RecordingHandle {
     ///
     /// Those of [`JobHandle::set_speed`].
     pub fn set_speed(&self, bytes_per_s: i64) -> Result<(), EngineError> {
-        self.recorder.call(Call::SetSpeed { bytes_per_s }, || {
-            self.job.set_speed(bytes_per_s)
-        })
+        let request = Request::SetSpeed { bytes_per_s };
+        self.recorder
+            .verb(Call::SetSpeed { bytes_per_s }, &self.job, request)
     }
 
     /// [`JobHandle::reset_io_status`], recorded.
@@ -610,6 +792,27 @@ impl RecordingHandle {
     pub fn reset_io_status(&self) -> Result<(), EngineError> {
         self.recorder.call(Call::Plain("reset-io-status"), || {
             self.job.reset_io_status()
+        })
+    }
+
+    /// [`JobHandle::drained_begin`], recorded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`JobHandle::drained_begin`].
+    pub fn drained_begin(&self) -> Result<RecordingDrainedSection, EngineError> {
+        let token = fresh_number();
+        let call = Call::Numbered {
+            verb: "drained-begin",
+            token,
+        };
+        let section = self.recorder.call(call, || self.job.drained_begin())?;
+        Ok(RecordingDrainedSection {
+            token,
+            section: Some(section),
+            sink: Arc::clone(&self.recorder.sink),
+            job: Some(Arc::clone(&self.recorder.job)),
+            group: self.recorder.group.clone(),
         })
     }
 }
@@ -625,6 +828,12 @@ impl fmt::Debug for RecordingManager {
 impl fmt::Debug for RecordingCreatedJob {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.created.fmt(formatter)
+    }
+}
+
+impl fmt::Debug for RecordingDrainedSection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.section.fmt(formatter)
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use blockjob::driver::{Driver, Errno, Finish, Flow, JobError, RunContext};
 use blockjob::engine::{
-    CreatedJob, JobHandle, JobOptions, MainLoop, Manager, ManagerConfig, Transaction,
+    Context, CreatedJob, JobHandle, JobOptions, MainLoop, Manager, ManagerConfig, Transaction,
 };
 use blockjob::model::Status;
 use blockjob::trace::{TraceEntry, TraceSink, TraceStep};
@@ -76,6 +76,8 @@ pub struct Script {
     done: Sender<()>,
     pub can_complete: bool,
     pub prepare: Result<(), JobError>,
+    /// Whether its `free` is logged: it comes after everything, and most tests are over by then.
+    pub says_free: bool,
 }
 
 /// The test's end of a script.
@@ -116,6 +118,7 @@ impl Script {
             done,
             can_complete: false,
             prepare: Ok(()),
+            says_free: false,
         };
         (
             script,
@@ -194,6 +197,9 @@ impl Driver for Script {
     fn resume(&self) {
         self.say("resume");
     }
+    fn user_resume(&self) {
+        self.say("user_resume");
+    }
     fn supports_complete(&self) -> bool {
         self.can_complete
     }
@@ -212,6 +218,16 @@ impl Driver for Script {
     fn set_speed(&self, speed: u64) {
         self.say(&format!("set_speed {speed}"));
     }
+    fn drain(&self) {
+        self.say("drain");
+    }
+    fn drained_poll(&self) -> bool {
+        self.say("drained_poll");
+        false
+    }
+    fn attached_context(&self, context: &Context) {
+        self.say(&format!("attached to {}", context.name()));
+    }
     fn prepare(&self) -> Result<(), JobError> {
         self.say("prepare");
         self.prepare.clone()
@@ -224,6 +240,11 @@ impl Driver for Script {
     }
     fn clean(&self) {
         self.say("clean");
+    }
+    fn free(&self) {
+        if self.says_free {
+            self.say("free");
+        }
     }
 }
 

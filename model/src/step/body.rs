@@ -8,7 +8,7 @@ use crate::error_policy::IoStatus;
 use crate::profile::Profile;
 use crate::state::{Body, Call, CallState, Cancel, Job, Outcome, Owes, PeerCancel};
 use crate::status::Status;
-use crate::vocabulary::{Callback, ErrorAction, Event};
+use crate::vocabulary::{Callback, ErrorAction, Event, Request};
 
 impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Relation<'_, W, V> {
     /// What the body of one job may do. Keeps P7, P17, P18, P22.
@@ -291,6 +291,8 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
         let paused = self.view.resumes && job.user_paused;
         let asks = |call: &Call| match call.state {
             CallState::Issued => true,
+            // A drained section waits for it.
+            CallState::Awaiting => matches!(call.request, Request::DrainBegin { .. }),
             CallState::Accepted { .. } | CallState::InCallback { .. } | CallState::Told { .. } => {
                 paused
             }

@@ -136,7 +136,8 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
         }
         for (at, job) in world.jobs.iter().enumerate() {
             let ours = member.is_none_or(|member| usize::from(member) == at);
-            if !ours || job.at_rest() {
+            // Whose run ends between the look at it and the callback is told as well (P28).
+            if !ours || !job.started() || job.is_final() {
                 continue;
             }
             for callback in [Callback::Drain, Callback::DrainedPoll] {

@@ -72,8 +72,11 @@ pub struct Judge {
     calls: HashMap<u16, Call>,
     groups: HashMap<String, Named>,
     jobs: HashMap<String, Job>,
-    /// Outstanding `pause_all`s, by their number in the specification.
-    holds: Vec<u8>,
+    /// Jobs that are gone and whose drivers are not: `free` is still to come.
+    leaving: Vec<(String, JobKey)>,
+    /// Outstanding `pause_all`s and drained sections: what the trace calls them, and their number in
+    /// the specification, which knows eight at a time.
+    holds: Vec<(Option<i128>, u8)>,
     last_seq: Option<i128>,
     next_serial: u64,
     records: u64,
@@ -90,6 +93,7 @@ impl Judge {
             calls: HashMap::new(),
             groups: HashMap::new(),
             jobs: HashMap::new(),
+            leaving: Vec::new(),
             holds: Vec::new(),
             last_seq: None,
             next_serial: 0,
@@ -248,6 +252,13 @@ impl Judge {
             "resume-all" => Request::Release {
                 token: self.release(record.token),
             },
+            "drained-begin" => Request::DrainBegin {
+                token: self.hold(record.token),
+            },
+            "drained-end" => Request::DrainEnd {
+                token: self.release(record.token),
+            },
+            "attach-context" => Request::AttachContext,
             other => {
                 return Err(shape(line, &format!("\"verb\" is {other:?}, which is none")).into());
             }
@@ -264,7 +275,13 @@ impl Judge {
                 }
                 // A transaction without members.
                 (Request::Start, None) => {}
-                (Request::Hold { .. } | Request::Release { .. }, _) => {
+                (
+                    Request::Hold { .. }
+                    | Request::Release { .. }
+                    | Request::DrainBegin { .. }
+                    | Request::DrainEnd { .. },
+                    _,
+                ) => {
                     self.acceptor.call(thread, None, request, false);
                     call.called = true;
                 }
@@ -361,26 +378,20 @@ impl Judge {
 
     /// The specification's number for a new `pause_all`.
     fn hold(&mut self, token: Piece<'_>) -> u8 {
-        let token = match token.as_integer() {
-            Some(token) => (token.rem_euclid(8)) as u8,
-            None => (0..8)
-                .find(|token| !self.holds.contains(token))
-                .unwrap_or(7),
-        };
-        self.holds.push(token);
-        token
+        let taken = |number: &u8| self.holds.iter().any(|(_, held)| held == number);
+        let number = (0..8).find(|number| !taken(number)).unwrap_or(7);
+        self.holds.push((token.as_integer(), number));
+        number
     }
 
     /// The number of the `pause_all` that is released: the one named, else the last.
     fn release(&mut self, token: Piece<'_>) -> u8 {
-        match token.as_integer() {
-            Some(token) => {
-                let token = (token.rem_euclid(8)) as u8;
-                self.holds.retain(|held| *held != token);
-                token
-            }
-            None => self.holds.pop().unwrap_or(7),
-        }
+        let named = token.as_integer();
+        let place = match named {
+            Some(_) => self.holds.iter().rposition(|(token, _)| *token == named),
+            None => self.holds.len().checked_sub(1),
+        };
+        place.map_or(7, |place| self.holds.remove(place).1)
     }
 
     fn returned(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {
@@ -440,9 +451,13 @@ impl Judge {
                 ));
             }
             if call.called {
-                self.acceptor
-                    .answer(thread, Ok(()))
-                    .map_err(|rejection| at(line, rejection))?;
+                let posted = record.posted.as_bool() == Some(true);
+                let answer = if posted {
+                    self.acceptor.posted(thread)
+                } else {
+                    self.acceptor.answer(thread, Ok(()))
+                };
+                answer.map_err(|rejection| at(line, rejection))?;
             }
             return Ok(());
         }
@@ -464,6 +479,10 @@ impl Judge {
             }
             _ => None,
         };
+        if call.verb == "drained-begin" {
+            // It holds nobody, and nothing ends it.
+            self.holds.pop();
+        }
         if let Some(key) = call.creates {
             let made = self.jobs.get(&call.id).filter(|job| job.key == key);
             if let Some((status, since)) = made.and_then(|job| job.known.last) {
@@ -535,6 +554,12 @@ impl Judge {
             job.known.last = Some((status, line));
         }
         if status == Status::Null {
+            // Its id is free (21), and its driver is still to be let go of.
+            self.leaving.extend(
+                self.jobs
+                    .get(id.as_ref())
+                    .map(|job| (id.to_string(), job.key)),
+            );
             self.forget(&id);
         }
         Ok(())
@@ -620,6 +645,17 @@ impl Judge {
             Edge::Begin => Seen::Begin(callback),
             Edge::End => Seen::End(callback, record.ok.as_bool().unwrap_or(true)),
         };
+        let leaving = |(id, _): &(String, JobKey)| record.job.as_str().as_deref() == Some(id);
+        if callback == Callback::Free
+            && let Some(place) = self.leaving.iter().position(leaving)
+        {
+            let (_, key) = self.leaving[place];
+            let verdict = self.acceptor.observe(key, seen);
+            if matches!(seen, Seen::End(..)) {
+                self.leaving.remove(place);
+            }
+            return verdict.map_err(|rejection| at(line, rejection).into());
+        }
         self.observe(line, record, "callback", seen)
     }
 

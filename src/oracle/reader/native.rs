@@ -42,8 +42,10 @@ pieces! {
         internal: "internal",
         /// Of `cancel`: by force.
         force: "force",
-        /// Of `pause-all` and `resume-all`: which of several.
+        /// Of `pause-all`, `drained-begin` and what ends them: which of several.
         token: "token",
+        /// Of a return: the call was made inside a callback of the main loop, and is carried out later.
+        posted: "posted",
         /// It went well.
         ok: "ok",
         /// The class of a refusal.
