@@ -120,6 +120,32 @@ fn a_broken_property_is_a_bad_verdict_with_its_shortest_way() {
 }
 
 #[test]
+fn any_number_of_jobs_is_a_good_verdict_that_says_how_far_it_reaches() {
+    let ran = run(["explore", "--jobs", "any", "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let [report] = &ran.json()[..] else {
+        panic!("one object: {ran:?}")
+    };
+    assert_valid(&schema("explore"), report);
+    assert_eq!(report["jobs"], "any");
+    assert_eq!(report["profile"], "reference");
+    assert!(report["states"].as_u64() > Some(10_000));
+    let properties = report["properties"].as_array().unwrap();
+    assert!(properties.len() > 10);
+    for property in properties {
+        assert_eq!(property["held"], true, "{property}");
+        assert_eq!(
+            property["bound"],
+            "any number of jobs (counter abstraction 0/1/many, safety)"
+        );
+    }
+    let ran = run(["explore", "--jobs", "any", "--property", "p13,CLOSED"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert!(ran.stdout.contains("held      P13 "), "{ran:?}");
+    assert!(ran.stdout.contains("2 of 2 properties held"), "{ran:?}");
+}
+
+#[test]
 fn what_does_not_exist_is_a_usage_error_that_names_what_does() {
     run(["spec", "--profile", "qemu-1.0"]).refused(&["qemu-1.0", "reference, qemu-10.0"]);
     run(["explore", "--profile", ""]).refused(&["no such profile"]);
@@ -127,5 +153,9 @@ fn what_does_not_exist_is_a_usage_error_that_names_what_does() {
     run(["explore", "--property", "P99"]).refused(&["P99", "P48"]);
     run(["explore", "--jobs", "0"]).refused(&["--jobs", "1 to "]);
     run(["explore", "--jobs", "-1"]).refused(&["--jobs", "1 to "]);
-    run(["explore", "--jobs", "many"]).refused(&["--jobs", "1 to "]);
+    run(["explore", "--jobs", "many"]).refused(&["--jobs", "1 to ", "any"]);
+    // Pauses are no part of what is shown for any number of jobs, nor are QEMU's profiles.
+    run(["explore", "--jobs", "any", "--property", "P7"]).refused(&["P7", "P8, P9"]);
+    run(["explore", "--jobs", "any", "--profile", "qemu-10.0"])
+        .refused(&["qemu-10.0", "reference"]);
 }

@@ -16,11 +16,13 @@
 //! | [`lifecycle`] | the coarse machine users think in, and how the statuses refine it |
 //! | [`property`] | what must hold |
 //! | [`explore`] | searches every world for one where it does not |
+//! | [`crowd`] | the same for any number of jobs: counts none, one or many of each kind |
 //! | [`render`] | the tables as text, Mermaid, DOT, JSON |
 //! | [`accept`] | judges observed behaviour by all of the above |
 //! | [`hash`] | fast hashing for the two searches |
 
 pub mod accept;
+pub mod crowd;
 pub mod error_policy;
 pub mod explore;
 pub mod hash;

@@ -18,7 +18,7 @@ use crate::step::{Changed, Output, Step};
 use crate::vocabulary::{Callback, Event, Request};
 
 /// What has been seen of one job so far, told from the outputs alone, as an observer would.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct History(u32);
 
 /// Where a job is between `pause` and `resume`, as seen from its driver.
@@ -101,6 +101,27 @@ impl History {
     const fn set_pausing(&mut self, pausing: Pausing) {
         let rest = self.0 & ((1 << Self::PAUSING) - 1);
         self.0 = rest | ((pausing as u32) << Self::PAUSING);
+    }
+
+    /// What a member's group reads of it, for [`crate::crowd`]: how far its end has come.
+    ///
+    /// Where its result is an error, whether it was prepared says nothing more. Where it is final,
+    /// all that is left is which decision it was; what comes after is noted as having been, so that
+    /// anything of it that still came would be seen as a second time.
+    pub(crate) const fn of_a_member(self, failed: bool, is_final: bool) -> History {
+        let decision = Self::COMMIT_BEGUN | Self::ABORT_BEGUN | Self::DECIDED;
+        let after = Self::CLEAN_BEGUN
+            | Self::CLEANED
+            | Self::COMPLETION_BEGUN
+            | Self::COMPLETED
+            | Self::ANNOUNCED;
+        let before = if failed {
+            0
+        } else {
+            Self::PREPARE_BEGUN | Self::PREPARED
+        };
+        let kept = self.0 & (before | decision | after);
+        History(if is_final { kept | after } else { kept })
     }
 
     /// Takes note of an output of this job.
@@ -354,6 +375,7 @@ properties! {
     world("P38", "unstarted-goes-silently", "A job cancelled before its start announces nothing and dismisses itself.", unstarted_goes_silently),
     late("P47", "newest-first", "Members are prepared and committed newest first; abort takes unstarted ones, then the newest.", newest_first),
     world("P48", "error-means-abort", "A concluded job has no error exactly when it was committed.", error_means_abort),
+    world("CLOSED", "closed-means-final", "When a group has been decided and is closed, every member is final.", closed_means_final),
     edge("D7", "drained-stays-quiet", "A job that a drained section found quiet stays so until the section ends or a forced cancel.", drained_stays_quiet),
     late("D12", "a-move-needs-quiet", "A job moves to another context only while a drained section keeps it quiet.", a_move_needs_quiet),
     late("D17", "complete-is-latched", "The driver is told to complete at most once.", complete_is_latched),
@@ -872,6 +894,21 @@ fn error_means_abort(place: &Place<'_>) -> bool {
             job.status != Status::Concluded
                 || (job.outcome == Outcome::Success) == history.committed()
         })
+}
+
+fn closed_means_final(place: &Place<'_>) -> bool {
+    let decided = place
+        .history
+        .iter()
+        .any(|history| history.committed() || history.aborted());
+    let never = |job: &Job| job.status == Status::Undefined;
+    let closed = decided && place.world.group.phase == Phase::Idle;
+    !closed
+        || place
+            .world
+            .jobs
+            .iter()
+            .all(|job| job.is_final() || never(job))
 }
 
 fn complete_is_latched(edge: &Edge<'_>) -> bool {

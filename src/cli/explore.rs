@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use blockjob::model::Profile;
-use blockjob::model::explore::{self, Options, PropertyReport, Report};
+use blockjob::model::explore::{self, Options, Progress, PropertyReport, Report};
+use blockjob::model::{Profile, crowd};
 use clap::Args;
 use serde::Serialize;
 
@@ -22,14 +22,18 @@ a shortest one.
 
 For one and two jobs it also looks for endless stories in which something due never happens (P39 to P45), \
 under weak fairness and the obligations of drivers. Such a counterexample is a way to a world and what \
-then happens again and again.";
+then happens again and again.
+
+With `--jobs any` members are counted as none, one or many of each kind. What holds then holds for any \
+number of jobs, as far as the properties speak of what a group does (docs/any-number.md); a \
+counterexample may be one that no number of jobs can follow.";
 
 /// Arguments of `explore`.
 #[derive(Args)]
 pub struct Arguments {
-    /// Jobs of the transaction
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = jobs, allow_hyphen_values = true)]
-    jobs: usize,
+    /// Jobs of the transaction: a number, or `any`
+    #[arg(long, value_name = "N|any", default_value = "2", value_parser = jobs, allow_hyphen_values = true)]
+    jobs: Jobs,
     /// Whose rules
     #[arg(long, value_name = "NAME", default_value = "reference", value_parser = args::profile)]
     profile: &'static Profile,
@@ -41,17 +45,33 @@ pub struct Arguments {
     json: bool,
 }
 
-fn jobs(text: &str) -> Result<usize, String> {
+/// How many jobs a transaction has.
+#[derive(Clone, Copy)]
+enum Jobs {
+    /// So many.
+    Number(usize),
+    /// However many.
+    Any,
+}
+
+fn jobs(text: &str) -> Result<Jobs, String> {
+    if text == "any" {
+        return Ok(Jobs::Any);
+    }
     text.parse()
         .ok()
         .filter(|jobs| (1..=Options::JOBS_MAX).contains(jobs))
-        .ok_or_else(|| format!("it is a number from 1 to {}", Options::JOBS_MAX))
+        .map(Jobs::Number)
+        .ok_or_else(|| format!("it is a number from 1 to {}, or any", Options::JOBS_MAX))
 }
 
 /// Explores, and says what held.
 pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
+    let Jobs::Number(jobs) = arguments.jobs else {
+        return run_any(arguments, output);
+    };
     let bad = |error: explore::BadOptions| Failure::new(error.to_string());
-    let mut options = Options::new(arguments.profile, arguments.jobs).map_err(bad)?;
+    let mut options = Options::new(arguments.profile, jobs).map_err(bad)?;
     if !arguments.property.is_empty() {
         let ids = arguments.property.iter().map(|id| id.trim());
         options = options.only(ids).map_err(bad)?;
@@ -65,40 +85,72 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     Ok(Verdict::good_if(report.held()))
 }
 
+/// Explores for any number of jobs, and says what held.
+fn run_any(arguments: &Arguments, output: &mut Output) -> Answer {
+    if arguments.profile.name != crowd::PROFILE.name {
+        return Err(Failure::new(format!(
+            "any number of jobs is explored for profile {} alone; for {} give a number",
+            crowd::PROFILE.name,
+            arguments.profile.name
+        )));
+    }
+    let mut properties = crowd::properties();
+    if !arguments.property.is_empty() {
+        let ids = arguments.property.iter().map(|id| id.trim());
+        properties = crowd::only(ids).map_err(|error| Failure::new(error.to_string()))?;
+    }
+    let (mut report, seconds) = watched(|progress| crowd::run(&properties, progress));
+    report.seconds = seconds;
+    if arguments.json {
+        output.json(&Line::of_any(&report));
+    } else {
+        text_of_any(&report, output);
+    }
+    Ok(Verdict::good_if(report.held()))
+}
+
 /// Runs the search on this thread, with a line on how far it is where somebody watches.
 pub fn search(options: &Options) -> Report {
-    let progress = Arc::new(Mutex::new(String::new()));
+    let (mut report, seconds) = watched(|progress| explore::run(options, progress));
+    report.seconds = seconds;
+    report
+}
+
+/// What a search came to, and how many seconds it took; it tells how far it is.
+fn watched<R>(search: impl FnOnce(&mut dyn FnMut(Progress)) -> R) -> (R, f64) {
+    let words = Arc::new(Mutex::new(String::new()));
     let bar = Bar::watch({
-        let progress = Arc::clone(&progress);
-        move || {
-            Shown::Words(
-                progress
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone(),
-            )
-        }
+        let words = Arc::clone(&words);
+        move || Shown::Words(words.lock().unwrap_or_else(PoisonError::into_inner).clone())
     });
     let begun = Instant::now();
-    let mut report = explore::run(options, |at| {
-        let words = format!("{} states, {} open, depth {}", at.states, at.open, at.depth);
-        *progress.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    let report = search(&mut |at| {
+        *words.lock().unwrap_or_else(PoisonError::into_inner) =
+            format!("{} states, {} open, depth {}", at.states, at.open, at.depth);
     });
-    report.seconds = begun.elapsed().as_secs_f64();
+    let seconds = begun.elapsed().as_secs_f64();
     drop(bar);
-    report
+    (report, seconds)
 }
 
 /// The report for machines.
 #[derive(Serialize)]
 struct Line<'a> {
-    jobs: usize,
+    jobs: JobsLine,
     profile: &'a str,
     states: u64,
     transitions: u64,
     depth: u32,
     seconds: f64,
     properties: Vec<PropertyLine<'a>>,
+}
+
+/// A number, or the word.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum JobsLine {
+    Number(usize),
+    Any(&'static str),
 }
 
 #[derive(Serialize)]
@@ -111,20 +163,37 @@ struct PropertyLine<'a> {
 
 impl<'a> Line<'a> {
     fn new(report: &'a Report) -> Line<'a> {
-        let property = |property: &'a PropertyReport| PropertyLine {
-            id: property.id,
-            held: property.held,
-            bound: &property.bound,
-            trace: property.counterexample.as_deref(),
-        };
         Line {
-            jobs: report.jobs,
+            jobs: JobsLine::Number(report.jobs),
             profile: report.profile,
             states: report.states,
             transitions: report.transitions,
             depth: report.depth,
             seconds: report.seconds,
-            properties: report.properties.iter().map(property).collect(),
+            properties: report.properties.iter().map(PropertyLine::new).collect(),
+        }
+    }
+
+    fn of_any(report: &'a crowd::Report) -> Line<'a> {
+        Line {
+            jobs: JobsLine::Any("any"),
+            profile: crowd::PROFILE.name,
+            states: report.states,
+            transitions: report.transitions,
+            depth: report.depth,
+            seconds: report.seconds,
+            properties: report.properties.iter().map(PropertyLine::new).collect(),
+        }
+    }
+}
+
+impl<'a> PropertyLine<'a> {
+    fn new(property: &'a PropertyReport) -> PropertyLine<'a> {
+        PropertyLine {
+            id: property.id,
+            held: property.held,
+            bound: &property.bound,
+            trace: property.counterexample.as_deref(),
         }
     }
 }
@@ -135,32 +204,7 @@ fn text(report: &Report, output: &mut Output) {
         "profile {}, one transaction of {} job{plural}: {} states, {} transitions, depth {}, {:.2} s",
         report.profile, report.jobs, report.states, report.transitions, report.depth, report.seconds
     ));
-    let width = report
-        .properties
-        .iter()
-        .map(|property| property.id.len())
-        .max();
-    let width = width.unwrap_or_default();
-    for property in &report.properties {
-        let word = if property.held {
-            output.good("held    ")
-        } else {
-            output.bad("violated")
-        };
-        output.line(format!(
-            "{word}  {:<width$}  {}",
-            property.id, property.sentence
-        ));
-        for (number, step) in property.counterexample.iter().flatten().enumerate() {
-            // The first line names the scenario.
-            let number = if number == 0 {
-                String::new()
-            } else {
-                format!("{number}.")
-            };
-            output.line(format!("          {number:>3} {step}"));
-        }
-    }
+    properties(&report.properties, output);
     let mut bounds = None;
     for scenario in &report.scenarios {
         if bounds != Some(scenario.scenario.bounds) {
@@ -195,4 +239,50 @@ fn text(report: &Report, output: &mut Output) {
         report.properties.len(),
         report.scenarios.len()
     ));
+}
+
+fn text_of_any(report: &crowd::Report, output: &mut Output) {
+    output.line(format!(
+        "profile {}, one transaction of any number of jobs: {} abstract states, {} transitions, \
+         depth {}, {:.2} s",
+        crowd::PROFILE.name,
+        report.states,
+        report.transitions,
+        report.depth,
+        report.seconds
+    ));
+    properties(&report.properties, output);
+    let held = report.properties.iter().filter(|property| property.held);
+    output.line(format!(
+        "{} of {} properties held; bound: {}",
+        held.count(),
+        report.properties.len(),
+        crowd::BOUND
+    ));
+}
+
+/// What became of each property, with its counterexample.
+fn properties(properties: &[PropertyReport], output: &mut Output) {
+    let widths = properties.iter().map(|property| property.id.len());
+    let width = widths.max().unwrap_or_default();
+    for property in properties {
+        let word = if property.held {
+            output.good("held    ")
+        } else {
+            output.bad("violated")
+        };
+        output.line(format!(
+            "{word}  {:<width$}  {}",
+            property.id, property.sentence
+        ));
+        for (number, step) in property.counterexample.iter().flatten().enumerate() {
+            // The first line names the scenario.
+            let number = if number == 0 {
+                String::new()
+            } else {
+                format!("{number}.")
+            };
+            output.line(format!("          {number:>3} {step}"));
+        }
+    }
 }

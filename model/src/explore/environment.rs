@@ -13,7 +13,7 @@ use crate::request::{self, Effect, judge};
 use crate::state::{Call, CallState, Job, Owes, World};
 use crate::status::Status;
 use crate::step::{Changed, Next, Output, Step, View, steps_of_body, steps_of_nobody};
-use crate::vocabulary::{Reply, Request};
+use crate::vocabulary::{Callback, Reply, Request};
 
 /// How far the search lets drivers and callers go. Printed with every result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -453,9 +453,10 @@ impl Move {
     }
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (member, what) = match *self {
+impl Step {
+    /// The member it is about, if any, and what happens to it.
+    pub(crate) const fn words(self) -> (Option<usize>, &'static str) {
+        match self {
             Step::ReachPoint(m) => (Some(m), "reaches a pause point"),
             Step::LeavePoint(m) => (Some(m), "goes on"),
             Step::SkipRun(m) => (Some(m), "ends without running"),
@@ -515,17 +516,24 @@ impl fmt::Display for Step {
             Step::RequestEffect(_) => (None, "what was asked for is set down"),
             Step::UserResumeBegin(_) => (None, "the end of the user's pause begins to be told"),
             Step::UserResumeEnd(_) => (None, "the end of the user's pause was told"),
-            Step::DrainCallbackBegin(_, callback) => {
-                return write!(f, "{callback} begins for a drained section");
+            Step::DrainCallbackBegin(_, Callback::Drain) => {
+                (None, "drain begins for a drained section")
             }
-            Step::DrainCallbackEnd(_, callback, _) => {
-                return write!(f, "{callback} ends for a drained section");
+            Step::DrainCallbackEnd(_, Callback::Drain, _) => {
+                (None, "drain ends for a drained section")
             }
+            Step::DrainCallbackBegin(..) => (None, "drained-poll begins for a drained section"),
+            Step::DrainCallbackEnd(..) => (None, "drained-poll ends for a drained section"),
             Step::Settle(_) => (None, "the request is answered"),
-        };
-        match member {
-            Some(member) => write!(f, "job {member} {what}"),
-            None => f.write_str(what),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.words() {
+            (Some(member), what) => write!(f, "job {member} {what}"),
+            (None, what) => f.write_str(what),
         }
     }
 }
