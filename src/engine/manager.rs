@@ -613,7 +613,6 @@ pub(super) fn create(
         parked: Parked::No,
         error: None,
         held,
-        released: None,
         context: options.context.unwrap_or_else(|| monitor.context.clone()),
         body_thread: None,
         decision: None,

@@ -172,10 +172,8 @@ pub(super) struct Job {
     pub(super) parked: Parked,
     /// Why it failed or was cancelled, from the moment the main loop knows.
     pub(super) error: Option<JobError>,
-    /// Its right to its resources, until it is cleaned …
+    /// Its right to its resources, until it is cleaned or given up.
     pub(super) held: Option<Held>,
-    /// … and what is left of them where it is given up: dropped with the job, without the lock.
-    pub(super) released: Option<Released>,
     /// Where its body runs, or will.
     pub(super) context: Context,
     /// The body's thread, from its first step to its last.
@@ -351,6 +349,8 @@ pub(super) struct State {
     /// are other people's code, to be called and dropped without the lock (P28): by
     /// [`Monitor::unlock`].
     pub(super) buried: Vec<Job>,
+    /// What jobs held that were given up: closed without the lock as well, and at once.
+    closing: Vec<Released>,
     next_key: u64,
     transactions: u64,
     internal_jobs: u64,
@@ -382,6 +382,7 @@ impl State {
             answers: BTreeMap::new(),
             timers: Timers::default(),
             buried: Vec::new(),
+            closing: Vec::new(),
             next_key: 0,
             transactions: 0,
             internal_jobs: 0,
@@ -506,8 +507,8 @@ impl State {
     pub(super) fn vanish(&mut self, monitor: &Monitor, key: JobKey) {
         self.transition(monitor, key, Status::Null);
         let released = self.release(key);
-        if let Some(mut job) = self.jobs.remove(&key) {
-            job.released = released;
+        self.closing.extend(released);
+        if let Some(job) = self.jobs.remove(&key) {
             self.ids.remove(&job.core.id);
             if self.main_gone {
                 self.buried.push(job);
@@ -700,10 +701,12 @@ impl Monitor {
         (guard, result)
     }
 
-    /// Gives the lock up, then lets go of jobs that are gone.
+    /// Gives the lock up, then closes what was given back and lets go of jobs that are gone.
     pub(super) fn unlock(mut guard: MutexGuard<'_, State>) {
+        let closing = std::mem::take(&mut guard.closing);
         let buried = std::mem::take(&mut guard.buried);
         drop(guard);
+        drop(closing);
         for job in buried {
             job.free();
         }
