@@ -323,3 +323,170 @@ impl Driver for Ledger {
         self.call(Callback::Free, || self.driver.free());
     }
 }
+
+#[cfg(all(test, not(any(blockjob_loom, blockjob_shuttle))))]
+mod tests {
+    use super::*;
+
+    struct Idle;
+
+    impl Driver for Idle {
+        fn job_type(&self) -> &'static str {
+            "idle"
+        }
+
+        fn run(&self, _: RunContext<'_>) -> Result<(), JobError> {
+            Ok(())
+        }
+    }
+
+    /// A ledger whose main loop is the calling thread, and what it says of a sequence of callbacks,
+    /// each over before the next begins.
+    fn verdict(callbacks: &[Callback]) -> Result<(), String> {
+        let ledger = Ledger::new("j0", current_id(), Box::new(Idle));
+        let mut verdict = Ok(());
+        std::thread::scope(|scope| {
+            // The body's callbacks are made on a thread of their own, one after the other with ours.
+            let (orders, body) = std::sync::mpsc::channel::<Callback>();
+            let (done, answers) = std::sync::mpsc::channel();
+            let of_the_body = &ledger;
+            scope.spawn(move || {
+                for callback in body {
+                    done.send(attempt(of_the_body, callback)).ok();
+                }
+            });
+            for callback in callbacks {
+                verdict = if OF_THE_RUN.contains(callback) {
+                    orders.send(*callback).ok();
+                    answers
+                        .recv()
+                        .unwrap_or_else(|_| Err("no answer".to_owned()))
+                } else {
+                    attempt(&ledger, *callback)
+                };
+                if verdict.is_err() {
+                    break;
+                }
+            }
+            drop(orders);
+        });
+        verdict
+    }
+
+    fn attempt(ledger: &Ledger, callback: Callback) -> Result<(), String> {
+        ledger.begin(callback)?;
+        drop(Open { ledger, callback });
+        Ok(())
+    }
+
+    const WHOLE: [Callback; 9] = [
+        Callback::Pause,
+        Callback::Resume,
+        Callback::Run,
+        Callback::Cancel,
+        Callback::Prepare,
+        Callback::Commit,
+        Callback::Clean,
+        Callback::Completion,
+        Callback::Free,
+    ];
+
+    #[test]
+    fn a_life_by_the_table_is_allowed() {
+        assert_eq!(verdict(&WHOLE), Ok(()));
+        assert_eq!(verdict(&[Callback::Free]), Ok(()), "given up");
+        let unstarted = [
+            Callback::Cancel,
+            Callback::Abort,
+            Callback::Clean,
+            Callback::Free,
+        ];
+        assert_eq!(verdict(&unstarted), Ok(()));
+        let twice = [Callback::Cancel, Callback::SetSpeed, Callback::Cancel];
+        assert_eq!(verdict(&twice), Ok(()));
+    }
+
+    #[test]
+    fn every_departure_from_the_table_is_seen() {
+        use Callback::{
+            Abort, Cancel, Clean, Commit, Complete, Completion, Free, Pause, Prepare, Resume, Run,
+            UserResume,
+        };
+        let wrong: [(&[Callback], &str); 17] = [
+            (&[Run, Run], "a second time"),
+            (&[Complete, Complete], "a second time"),
+            (&[Pause, Pause], "twice without resume"),
+            (&[Resume], "without pause"),
+            (&[Pause, Run], "inside a pause"),
+            (&[Prepare], "before the end of run"),
+            (&[Run, Commit], "before the end of prepare"),
+            (&[Run, Prepare, Prepare], "a second time"),
+            (&[Run, Prepare, Commit, Abort], "after commit"),
+            (&[Abort, Commit], "after abort"),
+            (&[Abort, Run], "after abort"),
+            (&[Abort, Cancel], "after abort"),
+            (&[Abort, UserResume], "after abort"),
+            (&[Clean], "before the end of commit, abort"),
+            (&[Completion], "before the end of clean"),
+            (&[Abort, Free], "without clean"),
+            (&[Free, Cancel], "after free"),
+        ];
+        for (callbacks, words) in wrong {
+            let verdict = verdict(callbacks).expect_err(words);
+            assert!(verdict.contains(words), "{callbacks:?}: {verdict}");
+        }
+        for callback in WHOLE {
+            let mut more = WHOLE.to_vec();
+            more.push(callback);
+            assert!(verdict(&more).is_err(), "{callback} after free");
+        }
+    }
+
+    #[test]
+    fn callbacks_that_must_not_meet_are_seen_to_meet() {
+        let ledger = Ledger::new("j0", current_id(), Box::new(Idle));
+        let inside = |outer, inner| {
+            let verdict = ledger.call(outer, || ledger.begin(inner));
+            verdict.expect_err("they meet")
+        };
+        assert_eq!(
+            inside(Callback::Cancel, Callback::SetSpeed),
+            "inside cancel"
+        );
+        let ledger = Ledger::new("j0", current_id(), Box::new(Idle));
+        std::thread::scope(|scope| {
+            let body = scope.spawn(|| ledger.begin(Callback::Run));
+            assert_eq!(body.join().ok(), Some(Ok(())));
+        });
+        // The run is open: no decision (P27), but requests.
+        assert_eq!(ledger.begin(Callback::Abort), Err("inside run".to_owned()));
+    }
+
+    #[test]
+    fn a_callback_elsewhere_is_seen() {
+        let ledger = Ledger::new("j0", current_id(), Box::new(Idle));
+        let elsewhere = Err("on a thread that is not its own".to_owned());
+        assert_eq!(ledger.begin(Callback::Run), elsewhere, "on the main loop");
+        let on_two_threads = |callback| {
+            std::thread::scope(|scope| scope.spawn(|| ledger.begin(callback)).join().ok())
+        };
+        assert_eq!(on_two_threads(Callback::Cancel), Some(elsewhere));
+    }
+
+    #[test]
+    fn the_engine_s_mistake_is_not_taken_for_the_driver_s() {
+        let ledger = Ledger::new("j0", current_id(), Box::new(Idle));
+        let attempt = || {
+            super::super::stage::infallible("clean", || ledger.clean());
+        };
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(attempt));
+        let words = caught.expect_err("it goes on through the engine's own net");
+        let words = words.downcast_ref::<String>().map(String::as_str);
+        assert_eq!(
+            words,
+            Some(
+                "the engine broke its own rules: clean of job 'j0' before the end of commit, abort"
+            )
+        );
+    }
+}

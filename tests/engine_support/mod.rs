@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use blockjob::driver::{Driver, Errno, Finish, Flow, JobError, RunContext};
 use blockjob::engine::{
-    Context, CreatedJob, JobHandle, JobOptions, MainLoop, Manager, ManagerConfig, Transaction,
+    Context, CreatedJob, IoSide, JobHandle, JobOptions, MainLoop, Manager, ManagerConfig,
+    Transaction,
 };
-use blockjob::model::Status;
+use blockjob::model::{ErrorAction, ErrorPolicy, Status};
 use blockjob::trace::{TraceEntry, TraceSink, TraceStep};
 
 pub use work::{Work, endless, idle, work};
@@ -65,6 +66,9 @@ pub enum Step {
     Sleep(Duration),
     /// Wait for an enter.
     Wait,
+    /// An I/O error under this policy: report ends the run with it, ignore goes on, stop comes to a
+    /// pause point first.
+    Error(ErrorPolicy),
     /// Return.
     End(Result<(), JobError>),
 }
@@ -162,6 +166,14 @@ impl Driver for Script {
                 Step::Point if !self.flow(context.pause_point()) => return Ok(()),
                 Step::Sleep(time) if !self.flow(context.sleep(time)) => return Ok(()),
                 Step::Wait if !self.flow(context.wait()) => return Ok(()),
+                Step::Error(policy) => {
+                    match context.error_action(policy, IoSide::Read, Errno::IO) {
+                        ErrorAction::Report => return Err(io_error()),
+                        ErrorAction::Ignore => drop(self.done.send(())),
+                        ErrorAction::Stop if !self.flow(context.pause_point()) => return Ok(()),
+                        ErrorAction::Stop => {}
+                    }
+                }
                 Step::Point | Step::Sleep(_) | Step::Wait => {}
                 Step::End(result) => return result,
                 Step::Finish => panic!("not ready"),
@@ -177,7 +189,7 @@ impl Driver for Script {
                 Step::Wait if !self.flow(context.wait()) => return Ok(()),
                 Step::Point | Step::Sleep(_) | Step::Wait => {}
                 Step::End(result) => return result,
-                Step::Ready => panic!("ready twice"),
+                Step::Ready | Step::Error(_) => panic!("no step of a ready job"),
                 Step::Finish => {
                     let finish = context.wait_for_finish();
                     self.say(match finish {
