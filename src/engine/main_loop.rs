@@ -188,11 +188,13 @@ impl Drop for MainLoop {
 /// Fires the timers that have fallen due while there were tasks: a stream of requests must not keep
 /// sleepers asleep. Virtual time moves only when nothing else does.
 fn fire_due(monitor: &Monitor, state: &mut State) {
-    if !monitor.clock.is_real() || state.timers.earliest().is_none() {
+    if !monitor.clock.is_real() || state.earliest_timer().is_none() {
         return;
     }
     let now = monitor.now();
-    while let Some(sleeper) = state.timers.take_due(now) {
+    while state.earliest_timer().is_some()
+        && let Some(sleeper) = state.timers.take_due(now)
+    {
         fire(monitor, state, sleeper);
     }
 }
@@ -211,7 +213,7 @@ fn fire(monitor: &Monitor, state: &mut State, sleeper: Sleeper) {
 
 /// There is no task: fires a due timer, or waits for a task, a status change or a deadline.
 fn idle<'a>(monitor: &'a Monitor, mut guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    if let Some(timer) = guard.timers.earliest() {
+    if let Some(timer) = guard.earliest_timer() {
         let now = monitor.clock.jump_to(timer.deadline);
         if let Some(sleeper) = guard.timers.take_due(now) {
             fire(monitor, &mut guard, sleeper);

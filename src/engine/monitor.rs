@@ -30,7 +30,7 @@ use super::progress::Progress;
 use super::rate::RateLimit;
 use super::resource::{Held, Register, Released};
 use super::stage::{Stage, infallible};
-use super::timer::{Clock, TimerKey, Timers};
+use super::timer::{Clock, Sleeper, TimerKey, Timers};
 use crate::driver::{Driver, JobError, JobOutcome};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OUR_MISTAKE, OnceLock, Statistic, thread};
 use crate::trace::{EventDetail, TraceEntry, TraceSink, TraceStep};
@@ -469,6 +469,25 @@ impl State {
         }
         if self.main_watches && self.main_waits {
             monitor.main_wake.notify_all();
+        }
+    }
+
+    /// The earliest timer that somebody sleeps for. One whose sleeper was woken by somebody else, and has
+    /// not noticed yet, is dead (P21): it is disarmed, so that no time passes for it.
+    pub(super) fn earliest_timer(&mut self) -> Option<TimerKey> {
+        loop {
+            let (timer, sleeper) = self.timers.earliest()?;
+            match sleeper {
+                Sleeper::Section(_) => return Some(timer),
+                Sleeper::Body(key) => {
+                    let sleeps =
+                        |job: &Job| !job.is_busy() && job.parked == Parked::Sleeping(timer);
+                    if self.job(key).is_some_and(sleeps) {
+                        return Some(timer);
+                    }
+                }
+            }
+            self.timers.disarm(timer);
         }
     }
 

@@ -1,8 +1,9 @@
 //! Time: an event like any other.
 //!
 //! A body that sleeps arms one timer and parks; the main loop fires due timers, and a timer that
-//! fires is an enter (SEMANTICS.md §4.3). Whoever else wakes the body first disarms it, so one
-//! sleep has one wake (P20, P21).
+//! fires is an enter (SEMANTICS.md §4.3). When somebody else wakes the body first its timer is dead, and
+//! disarmed by the body or by the main loop, whoever comes first: one sleep has one wake, and no time
+//! passes for it (P20, P21).
 //!
 //! Two clocks:
 //! - *real*: the main loop waits no longer than until the earliest deadline. Threads only.
@@ -49,7 +50,8 @@ impl Timers {
         };
         self.next_number += 1;
         self.armed.insert(key, sleeper);
-        (key, self.earliest() == Some(key))
+        let earliest = self.earliest().is_some_and(|(earliest, _)| earliest == key);
+        (key, earliest)
     }
 
     /// Disarms it, if it has not fired.
@@ -57,8 +59,9 @@ impl Timers {
         self.armed.remove(&key);
     }
 
-    pub(super) fn earliest(&self) -> Option<TimerKey> {
-        self.armed.first_key_value().map(|(key, _)| *key)
+    pub(super) fn earliest(&self) -> Option<(TimerKey, Sleeper)> {
+        let (key, sleeper) = self.armed.first_key_value()?;
+        Some((*key, *sleeper))
     }
 
     /// Takes the earliest timer if it is due at `now`.

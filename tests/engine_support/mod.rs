@@ -95,6 +95,11 @@ impl Puppet {
         self.steps.send(step).expect("the driver is alive");
     }
 
+    /// Whether there was somebody to take the order.
+    pub fn try_order(&self, step: Step) -> bool {
+        self.steps.send(step).is_ok()
+    }
+
     /// Orders a step and waits until the body has done it.
     pub fn walk(&self, step: Step) {
         self.order(step);
