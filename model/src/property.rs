@@ -4,9 +4,8 @@
 //! step from one world to the next ([`Check::Edge`]). Numbers are those of §10.1 (`P…`) and, for
 //! what only the reference decides, those of DECISIONS (`D…`).
 //!
-//! Here: P1, P3, P5–P22, P24, P27, P29, P31–P38, P47, P48 and D7, D12, D17, D18, D20, D38, D40.
-//! P4 cannot be broken in this model, where the user's pause is one flag of those that make a job
-//! pause; P2 (a refusal changes nothing) is a test of the relation, because the explorer makes no
+//! Here: P1, P3–P22, P24, P27, P29, P31–P38, P47, P48 and D7, D12, D17, D18, D20, D38, D40.
+//! P2 (a refusal changes nothing) is a test of the relation, because the explorer makes no
 //! step of a refusal. The others speak of timers, locks, references or of what happens eventually.
 
 use crate::explore::Move;
@@ -344,6 +343,7 @@ macro_rules! properties {
 properties! {
     edge("P1", "table", "A status changes only along the table, one at a time, and each change is announced.", table),
     edge("P3", "pauses-are-owned", "A pause ends by who asked for it, by a forced cancel, or with the run.", pauses_are_owned),
+    world("P4", "one-user-pause", "A job its user pauses is held, once: a second pause is refused, and a resume exactly when the user does not hold it.", one_user_pause),
     world("P5", "failed-means-paused", "A job stopped by an I/O error is held by its user's pause.", failed_means_paused),
     edge("P6", "cancel-rises", "The level of a cancel never falls.", cancel_rises),
     world("P7", "parked-means-paused", "A started job is parked exactly while its status says paused or standby.", parked_means_paused),
@@ -457,6 +457,17 @@ fn pauses_are_owned(edge: &Edge<'_>) -> bool {
             |token| asked(Request::Release { token }) || asked(Request::DrainEnd { token });
         (!before.user_paused || after.user_paused || over || asked(Request::Resume))
             && (before.holds & !after.holds == 0 || over || released(0) || released(1))
+    })
+}
+
+/// It counts for one because it cannot be taken twice and ends with one resume.
+fn one_user_pause(place: &Place<'_>) -> bool {
+    place.world.jobs.iter().enumerate().all(|(member, job)| {
+        if job.user_paused {
+            job.pause_wanted() && place.refuses(member, Request::Pause)
+        } else {
+            place.refuses(member, Request::Resume)
+        }
     })
 }
 
