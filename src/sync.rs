@@ -16,6 +16,8 @@
 //! 5. [`Statistic`] is std's atomic in every build: it is for numbers that are reported and never
 //!    decide anything, and each modelled atomic multiplies the executions to explore.
 //! 6. Whoever notifies holds the lock that the waiters use: under loom this is asserted.
+//! 7. Other people's code is called with no lock of this module held (P28): with debug assertions
+//!    each thread counts what it holds, and [`assert_unlocked`] asks.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -84,6 +86,10 @@ pub(crate) struct Mutex<T> {
 /// A held [`Mutex`].
 pub(crate) struct MutexGuard<'a, T> {
     inner: backend::MutexGuard<'a, T>,
+    // Under loom a wait gives the guard up as a whole, and only its end matters.
+    #[cfg(debug_assertions)]
+    #[cfg_attr(blockjob_loom, allow(dead_code))]
+    counted: held::Counted,
     #[cfg(blockjob_loom)]
     mutex: &'a Mutex<T>,
 }
@@ -112,8 +118,61 @@ impl<T> Mutex<T> {
         waiting::take(&self.holder);
         MutexGuard {
             inner,
+            #[cfg(debug_assertions)]
+            counted: held::Counted::new(),
             #[cfg(blockjob_loom)]
             mutex: self,
+        }
+    }
+}
+
+/// A driver, or a function of a job's creator, is about to be called: the calling thread holds no lock
+/// of this module (rule 7). It may call the engine back, and it may take its time.
+pub(crate) fn assert_unlocked() {
+    #[cfg(debug_assertions)]
+    assert!(
+        held::count() == 0,
+        "{OUR_MISTAKE}other people's code is called with a lock held"
+    );
+}
+
+#[cfg(debug_assertions)]
+// loom's macro takes no block of `const`.
+#[allow(clippy::missing_const_for_thread_local)]
+mod held {
+    //! How many locks of this module each thread holds (rule 7).
+
+    use std::cell::Cell;
+
+    #[cfg(blockjob_loom)]
+    use loom::thread_local;
+    #[cfg(blockjob_shuttle)]
+    use shuttle::thread_local;
+    #[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
+    use std::thread_local;
+
+    thread_local! {
+        static LOCKS: Cell<u32> = Cell::new(0);
+    }
+
+    pub(super) fn count() -> u32 {
+        LOCKS.with(Cell::get)
+    }
+
+    /// One lock of those that this thread holds.
+    #[derive(Debug)]
+    pub(super) struct Counted(());
+
+    impl Counted {
+        pub(super) fn new() -> Counted {
+            LOCKS.with(|locks| locks.set(locks.get() + 1));
+            Counted(())
+        }
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            LOCKS.with(|locks| locks.set(locks.get() - 1));
         }
     }
 }
@@ -154,7 +213,11 @@ impl Condvar {
             .0
             .wait(guard.inner)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        MutexGuard { inner }
+        MutexGuard {
+            inner,
+            #[cfg(debug_assertions)]
+            counted: guard.counted,
+        }
     }
 
     /// As [`wait`](Self::wait), but no longer than `timeout` (rule 3).
@@ -168,7 +231,11 @@ impl Condvar {
             .0
             .wait_timeout(guard.inner, timeout)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        MutexGuard { inner }
+        MutexGuard {
+            inner,
+            #[cfg(debug_assertions)]
+            counted: guard.counted,
+        }
     }
 
     pub(crate) fn notify_all(&self) {

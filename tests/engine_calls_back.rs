@@ -280,6 +280,32 @@ fn synchronous_calls_wait_until_the_job_is_concluded() {
 }
 
 #[test]
+fn waiting_ends_no_pause() {
+    let mut bench = Bench::new();
+    let (job, puppet) = bench.ready(JobOptions::new("j0"));
+    job.pause().unwrap();
+    puppet.order(Step::Finish);
+    bench.until(&job, Status::Standby);
+    bench.log.take();
+    let user = {
+        let job = job.clone();
+        spawn(move || job.complete_sync())
+    };
+    // QEMU's waits enter the job again and again, which ends its pause.
+    while bench.log.take() != ["j0 complete"] {
+        bench.main_loop.run_pending();
+        std::thread::yield_now();
+    }
+    job.enter();
+    bench.main_loop.run_pending();
+    assert_eq!(job.status(), Status::Standby);
+    assert!(!user.is_finished());
+    job.resume().unwrap();
+    bench.finish();
+    assert_eq!(user.join().unwrap(), Ok(Ok(())));
+}
+
+#[test]
 fn cancel_sync_all_empties_the_list_newest_first() {
     let mut bench = Bench::new();
     let (paused, for_paused) = bench.running(JobOptions::new("paused"));

@@ -585,6 +585,7 @@ fn every_verb_in_every_status_is_answered_by_the_table_to_the_letter() {
                 continue;
             };
             bench.log.take();
+            let before = job.info();
             let answer = ask(&job, verb).map_err(|error| error.to_string());
             let expected = if status == Status::Null {
                 match verb {
@@ -604,6 +605,7 @@ fn every_verb_in_every_status_is_answered_by_the_table_to_the_letter() {
             assert_eq!(answer, expected, "{verb} in {status}");
             if answer.is_err() {
                 assert_eq!(bench.log.take(), Vec::<String>::new(), "{verb} in {status}");
+                assert_eq!(job.info(), before, "{verb} in {status}");
             }
             cells += 1;
         }

@@ -14,7 +14,7 @@ use blockjob_model::Callback;
 use super::executor::Context;
 use crate::driver::{Driver, JobError, RunContext};
 use crate::sync::thread::{ThreadId, current_id};
-use crate::sync::{Arc, OUR_MISTAKE, OnceLock, Statistic};
+use crate::sync::{Arc, OUR_MISTAKE, OnceLock, Statistic, assert_unlocked};
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,7 @@ impl Ledger {
 
     /// Makes a call, which the rules must allow.
     pub(super) fn call<T>(&self, callback: Callback, call: impl FnOnce() -> T) -> T {
+        assert_unlocked();
         if let Err(why) = self.begin(callback) {
             panic!(
                 "{OUR_MISTAKE}{} of job '{}' {why}",

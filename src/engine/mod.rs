@@ -26,8 +26,8 @@
 //!
 //! 1. One lock per manager; every field of a job is read and written with it held, except what
 //!    `monitor` lists as shared. A step under the lock is small, total, and does not block.
-//! 2. The lock is never held across a driver callback (P28). What was read before a callback is
-//!    read again after it.
+//! 2. The lock is never held across a driver callback (P28), which is asserted. What was read before
+//!    a callback is read again after it.
 //! 3. A status changes in one function, which asserts the transition table and records the change
 //!    before the lock is given up (P1). Events are recorded in the section that makes them true.
 //! 4. Whoever may take the next step of the lifecycle owns the stage token: creator, then body,

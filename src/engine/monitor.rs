@@ -316,6 +316,12 @@ impl Job {
 
     /// The run is over: pauses that nobody can honour any more go with it (decision 40).
     pub(super) fn note_end(&mut self) {
+        debug_assert!(
+            self.parked == Parked::No,
+            "job '{}' ends in {:?}: it has a timer, or somebody would enter it (P21, P22)",
+            self.core.id,
+            self.parked
+        );
         self.ended = true;
         self.user_paused = false;
         self.io_status = IoStatus::Ok;
