@@ -58,9 +58,11 @@ pub use blockjob_model::{ErrorAction, ErrorPolicy};
             callback has a default",
     note = "a driver that its creator keeps a hold of goes into an `Arc`"
 )]
+#[doc(alias = "BlockJobDriver")]
 pub trait Driver: Send + Sync + 'static {
     /// The job type as QMP spells it: `backup`, `mirror`, `commit`, `stream`, `create` … Asked
     /// for when the job is created, by the thread that creates it.
+    #[doc(alias = "BlockJobType")]
     fn job_type(&self) -> &'static str;
 
     /// The work itself. Body thread, at most once.
@@ -69,6 +71,9 @@ pub trait Driver: Send + Sync + 'static {
     ///
     /// An error makes the whole group abort (SEMANTICS.md §6.5). `Ok` after a forced cancel counts
     /// as `ECANCELED`.
+    #[doc(alias = "start")]
+    #[doc(alias = "CoroutineEntry")]
+    #[doc(alias = "block_job_completed")]
     fn run(&self, context: RunContext<'_>) -> Result<(), JobError>;
 
     /// Quiesce: return only when no I/O of this job is in flight. Body thread, at the start of a
@@ -127,6 +132,7 @@ pub trait Driver: Send + Sync + 'static {
 
     /// The job goes on in `context`: whatever works for it elsewhere moves along. Main loop, while the
     /// job is parked or has not begun, once for each move.
+    #[doc(alias = "attached_aio_context")]
     fn attached_context(&self, context: &Context) {
         let _ = context;
     }
@@ -136,6 +142,8 @@ pub trait Driver: Send + Sync + 'static {
     /// # Errors
     ///
     /// The whole group aborts; this member keeps its error (decision 2).
+    #[doc(alias = "block_job_defer_to_main_loop")]
+    #[doc(alias = "BlockJobDeferToMainLoopFn")]
     fn prepare(&self) -> Result<(), JobError> {
         Ok(())
     }

@@ -18,6 +18,7 @@ use crate::vocabulary::ErrorAction;
 /// What the user wants done about I/O errors, as QMP's `BlockdevOnError` names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
+#[doc(alias = "BlockdevOnError")]
 pub enum ErrorPolicy {
     /// The run ends with the error.
     #[default]

@@ -4,9 +4,10 @@
 //! step from one world to the next ([`Check::Edge`]). Numbers are those of §10.1 (`P…`) and, for
 //! what only the reference decides, those of DECISIONS (`D…`).
 //!
-//! Here: P1, P3–P22, P24, P27, P29, P31–P38, P47, P48 and D7, D12, D17, D18, D20, D38, D40.
-//! P2 (a refusal changes nothing) is a test of the relation, because the explorer makes no
-//! step of a refusal. The others speak of timers, locks, references or of what happens eventually.
+//! Here: P1, P3–P22, P24, P27, P29, P31–P38, P47, P48 and D7, D12, D17, D18, D20, D38, D40,
+//! and CLOSED. P2 (a refusal changes nothing) is a test of the relation, because the explorer makes no
+//! step of a refusal; P39–P45 are [`crate::explore::liveness`]; the others speak of timers, locks or
+//! references, which the engine has. `docs/properties.md` says of each what checks it.
 
 use crate::explore::Move;
 use crate::profile::Profile;

@@ -111,6 +111,7 @@ impl fmt::Display for Callback {
 
 /// What the error policy chose to do about an I/O error (SEMANTICS.md §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[doc(alias = "BlockErrorAction")]
 pub enum ErrorAction {
     /// The run will end with the error.
     Report,

@@ -77,6 +77,7 @@ impl<'job> RunContext<'job, Running> {
 
     /// The job has converged with its target: status `ready`, event `BLOCK_JOB_READY`. The driver
     /// answers `true` to [`supports_complete`](crate::driver::Driver::supports_complete).
+    #[doc(alias = "block_job_event_ready")]
     pub fn ready(self) -> RunContext<'job, Ready> {
         self.body.ready();
         RunContext {
@@ -112,6 +113,7 @@ impl<'job, S> RunContext<'job, S> {
     /// acknowledges (`paused` or `standby`), waits for the last resume or a forced cancel, and
     /// calls `resume`.
     #[inline]
+    #[doc(alias = "block_job_pause_point")]
     pub fn pause_point(&mut self) -> Flow {
         match self.core.control.attention() {
             0 => Flow::Continue,
@@ -122,6 +124,7 @@ impl<'job, S> RunContext<'job, S> {
     /// Sleeps for `duration`, or less: a pause, a resume, a cancel, a higher speed limit or an
     /// [enter](super::handle::JobHandle::enter) ends it early and what is left of it is forgotten
     /// (SEMANTICS.md §4.5). Contains a pause point. Zero is a pause point and nothing else.
+    #[doc(alias = "block_job_sleep_ns")]
     pub fn sleep(&mut self, duration: Duration) -> Flow {
         if duration.is_zero() {
             return self.pause_point();
@@ -131,6 +134,7 @@ impl<'job, S> RunContext<'job, S> {
 
     /// Waits until somebody [enters](super::handle::JobHandle::enter) the job, pauses it or
     /// cancels it. An enter since the last wait counts (decision 11). Contains a pause point.
+    #[doc(alias = "block_job_yield")]
     pub fn wait(&mut self) -> Flow {
         self.body.sleep_or_wait(None)
     }
@@ -168,6 +172,7 @@ impl<'job, S> RunContext<'job, S> {
     /// first such error until the user resumes; the next pause point parks, and then the driver tries
     /// again.
     #[must_use = "the engine retries nothing and fails nothing: the driver does"]
+    #[doc(alias = "block_job_error_action")]
     pub fn error_action(&self, policy: ErrorPolicy, side: IoSide, errno: Errno) -> ErrorAction {
         let no_space = errno == Errno::NO_SPACE;
         let action = policy.action(no_space);
@@ -207,6 +212,7 @@ impl<'job, S> RunContext<'job, S> {
     }
 
     /// Whether a cancel was requested, softly or by force. One load.
+    #[doc(alias = "block_job_is_cancelled")]
     pub fn cancel_requested(&self) -> bool {
         self.core.control.is_cancel_requested()
     }

@@ -37,6 +37,7 @@ struct Pool {
 /// Threads with a name, for the bodies of jobs. Cheap to clone; clones are the same context. Its threads end
 /// with the last of them, busy ones with their body.
 #[derive(Clone)]
+#[doc(alias = "AioContext")]
 pub struct Context(Arc<Inner>);
 
 struct Inner {

@@ -37,6 +37,9 @@ pub enum CancelMode {
 /// What waits ([`wait_for`](Self::wait_for), the `*_sync` calls, [`drained_begin`](Self::drained_begin))
 /// answers [`EngineError::WouldDeadlock`] on the main loop's thread and in the job's own body.
 #[derive(Clone)]
+#[doc(alias = "BlockJob")]
+#[doc(alias = "block_job_ref")]
+#[doc(alias = "block_job_unref")]
 pub struct JobHandle {
     monitor: Arc<Monitor>,
     core: Arc<JobCore>,
@@ -82,6 +85,7 @@ impl JobHandle {
     ///
     /// `Cannot query QEMU internal jobs`; `Block job '%s' not found` for a job that is no block job or
     /// is gone.
+    #[doc(alias = "block_job_query")]
     pub fn query(&self) -> Result<QueriedBlockJob, EngineError> {
         query::one_block_job(&self.monitor.lock(), &self.core)
     }
@@ -98,6 +102,7 @@ impl JobHandle {
     /// # Errors
     ///
     /// The verb table's refusal, then `Job is already paused`.
+    #[doc(alias = "block_job_user_pause")]
     pub fn pause(&self) -> Result<(), EngineError> {
         verbs::pause(&self.monitor, &self.core)
     }
@@ -109,6 +114,7 @@ impl JobHandle {
     /// # Errors
     ///
     /// `Can't resume a job that was not paused`, then the verb table's refusal.
+    #[doc(alias = "block_job_user_resume")]
     pub fn resume(&self) -> Result<(), EngineError> {
         self.request(Request::Resume)
     }
@@ -120,6 +126,7 @@ impl JobHandle {
     ///
     /// [`CancelMode::Soft`] of a job its user has paused: `The block job for device '%s' is
     /// currently paused`; then the verb table's refusal.
+    #[doc(alias = "block_job_cancel")]
     pub fn cancel(&self, mode: CancelMode) -> Result<(), EngineError> {
         self.request(Request::Cancel {
             force: mode == CancelMode::Force,
@@ -132,6 +139,7 @@ impl JobHandle {
     ///
     /// The verb table's refusal, then, after an accepted cancel or for a driver without
     /// `complete`, `The active block job '%s' cannot be completed`.
+    #[doc(alias = "block_job_complete")]
     pub fn complete(&self) -> Result<(), EngineError> {
         self.request(Request::Complete)
     }
@@ -161,6 +169,7 @@ impl JobHandle {
     /// # Errors
     ///
     /// The verb table's refusal, then `Parameter 'speed' expects a non-negative value`.
+    #[doc(alias = "block_job_set_speed")]
     pub fn set_speed(&self, bytes_per_s: i64) -> Result<(), EngineError> {
         self.request(Request::SetSpeed { bytes_per_s })
     }
@@ -171,11 +180,13 @@ impl JobHandle {
     /// # Errors
     ///
     /// `Job not found`, once the job is gone.
+    #[doc(alias = "block_job_iostatus_reset")]
     pub fn reset_io_status(&self) -> Result<(), EngineError> {
         verbs::reset_io_status(&self.monitor, &self.core)
     }
 
     /// Ends the body's sleep or wait early, or the next one if it is busy. Any thread.
+    #[doc(alias = "block_job_enter")]
     pub fn enter(&self) {
         verbs::enter(&self.monitor, self.core.key);
     }
@@ -222,6 +233,7 @@ impl JobHandle {
     /// # Errors
     ///
     /// Those of the two, [`EngineError::WouldDeadlock`] first.
+    #[doc(alias = "block_job_cancel_sync")]
     pub fn cancel_sync(&self, mode: CancelMode) -> Result<JobOutcome, EngineError> {
         self.finish_sync(|job| job.cancel(mode))
     }
@@ -232,6 +244,7 @@ impl JobHandle {
     /// # Errors
     ///
     /// Those of the two, [`EngineError::WouldDeadlock`] first.
+    #[doc(alias = "block_job_complete_sync")]
     pub fn complete_sync(&self) -> Result<JobOutcome, EngineError> {
         self.finish_sync(JobHandle::complete)
     }

@@ -48,6 +48,7 @@ impl ManagerConfig {
     /// Sleeps take no time: when the main loop has nothing to do, time jumps to the next deadline.
     /// For tests. Under loom and shuttle always so.
     #[must_use]
+    #[doc(alias = "QEMUClockType")]
     pub fn virtual_time(mut self, virtual_time: bool) -> ManagerConfig {
         self.virtual_time = virtual_time;
         self
@@ -162,6 +163,7 @@ impl JobOptions {
     }
 
     /// Whether it is [internal](Self::internal).
+    #[doc(alias = "block_job_is_internal")]
     pub fn is_internal(&self) -> bool {
         self.kind.internal
     }
@@ -184,6 +186,8 @@ impl JobOptions {
 
     /// One more thing that the job works on, and holds from its creation until it is cleaned. It is
     /// not created while another job is in the way (SEMANTICS.md §2.1).
+    #[doc(alias = "block_job_add_bdrv")]
+    #[doc(alias = "block_job_remove_all_bdrv")]
     pub fn resource(mut self, resource: Resource) -> JobOptions {
         self.resources.push(resource);
         self
@@ -248,6 +252,7 @@ impl JobOptions {
 
     /// Called once on the main loop, after clean and before the terminal event. Not called for a
     /// job that is given up before it starts.
+    #[doc(alias = "BlockCompletionFunc")]
     pub fn on_completion(
         mut self,
         completion: impl FnOnce(&JobOutcome) + Send + 'static,
@@ -320,6 +325,7 @@ impl Manager {
     ///
     /// No callback is called for a job that is refused. [`EngineError::MainLoopGone`] goes before all of
     /// them.
+    #[doc(alias = "block_job_create")]
     pub fn create(
         &self,
         options: JobOptions,
@@ -331,6 +337,7 @@ impl Manager {
 
     /// A transaction without members: its jobs commit together or abort together (QMP's
     /// `completion-mode: grouped`).
+    #[doc(alias = "block_job_txn_new")]
     pub fn transaction(&self) -> Transaction {
         self.transaction_in(CompletionMode::Grouped)
     }
@@ -374,6 +381,7 @@ impl Manager {
     ///
     /// [`EngineError::WouldDeadlock`] on the main loop's thread and in a job's own body,
     /// [`EngineError::MainLoopGone`].
+    #[doc(alias = "block_job_cancel_sync_all")]
     pub fn cancel_sync_all(&self) -> Result<(), EngineError> {
         loop {
             let newest = {
@@ -402,6 +410,7 @@ impl Manager {
     }
 
     /// The listed jobs, which are all but internal ones, newest first.
+    #[doc(alias = "block_job_next")]
     pub fn jobs(&self) -> Vec<JobHandle> {
         let guard = self.monitor.lock();
         let listed = guard.jobs.values().rev();
@@ -428,6 +437,7 @@ impl Manager {
     /// # Errors
     ///
     /// `Block job '%s' not found`, of class `DeviceNotActive`.
+    #[doc(alias = "block_job_get")]
     pub fn block_job(&self, id: &str) -> Result<JobHandle, EngineError> {
         let found = self.find(id).filter(JobHandle::is_block_job);
         found.ok_or_else(|| EngineError::BlockJobNotFound { id: id.to_owned() })
@@ -470,6 +480,7 @@ impl Manager {
     }
 
     /// Pauses every job that can still pause, without waiting; returns who was (decision 12).
+    #[doc(alias = "block_job_pause_all")]
     pub fn pause_all(&self) -> PauseAllToken {
         self.pause_all_as(fresh_number())
     }
@@ -486,6 +497,7 @@ impl Manager {
     /// Releases exactly the jobs of that [`pause_all`](Self::pause_all).
     // By value: a token is good for one release.
     #[allow(clippy::needless_pass_by_value, clippy::unused_self)]
+    #[doc(alias = "block_job_resume_all")]
     pub fn resume_all(&self, token: PauseAllToken) {
         verbs::resume_all(&token.monitor, &token.held);
     }

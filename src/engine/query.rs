@@ -36,6 +36,7 @@ pub struct JobInfo {
     /// started, or has ended (decision 26: it does not say whether the job will go on).
     pub busy: bool,
     /// The user's pause, or a stop error, holds the job.
+    #[doc(alias = "block_job_user_paused")]
     pub user_paused: bool,
     /// Anybody wants the job paused: with `running` this reads "pause requested, not reached".
     pub pause_requested: bool,

@@ -30,6 +30,7 @@ use super::monitor::JobKey;
 /// assert_eq!(target.claim().shared, Permissions::NONE);
 /// ```
 #[must_use = "a resource is held by nobody until a job is created with it"]
+#[doc(alias = "BlockDriverState")]
 pub struct Resource {
     name: String,
     identity: Option<String>,

@@ -37,10 +37,12 @@ impl CreatedJob {
     }
 
     /// Gives the job up. The same as dropping it, to be read.
+    #[doc(alias = "block_job_early_fail")]
     pub fn early_fail(self) {}
 
     /// Starts the job. If somebody cancelled it before, nothing happens: the handle says how it
     /// ended. Once the main loop was dropped the job is given up instead.
+    #[doc(alias = "block_job_start")]
     pub fn start(mut self) -> JobHandle {
         self.given_away = true;
         start(&self.monitor, std::slice::from_ref(&self.core));
@@ -79,6 +81,7 @@ pub enum CompletionMode {
 /// one of them cannot be created or this is dropped. In which [mode](CompletionMode) they end is chosen
 /// when the transaction is made.
 #[must_use = "dropping a transaction gives its jobs up: start it, or keep it until it is time"]
+#[doc(alias = "block_job_txn_unref")]
 pub struct Transaction {
     monitor: Arc<Monitor>,
     mode: CompletionMode,
@@ -119,6 +122,7 @@ impl Transaction {
     ///
     /// Those of [`Manager::create`](super::manager::Manager::create), and before the last of them
     /// [`EngineError::TransactionOver`] once a member was cancelled.
+    #[doc(alias = "block_job_txn_add_job")]
     pub fn create(
         &mut self,
         options: JobOptions,
