@@ -81,14 +81,28 @@ const fn unbounded(name: &'static str, cases: fn() -> Vec<Case>) -> Harness {
     }
 }
 
-const fn bounded(name: &'static str, cases: fn() -> Vec<Case>) -> Harness {
+/// Every execution with at most so many preemptions.
+const fn within(name: &'static str, preemptions: usize, cases: fn() -> Vec<Case>) -> Harness {
     Harness {
         name,
         method: Method::Loom {
-            preemptions: Some(2),
+            preemptions: Some(preemptions),
             cases,
         },
         full: false,
+    }
+}
+
+/// Every execution with at most two preemptions.
+const fn bounded(name: &'static str, cases: fn() -> Vec<Case>) -> Harness {
+    within(name, 2, cases)
+}
+
+/// Too long for a check of every change.
+const fn long(harness: Harness) -> Harness {
+    Harness {
+        full: true,
+        ..harness
     }
 }
 
@@ -96,9 +110,12 @@ const fn bounded(name: &'static str, cases: fn() -> Vec<Case>) -> Harness {
 pub const HARNESSES: &[Harness] = &[
     unbounded("one-controller-no-point", || pairs(Role::plain(NO_POINT))),
     unbounded("one-controller-one-point", || pairs(Role::plain(ONE_POINT))),
-    unbounded("one-controller-two-points", || {
+    within("one-controller-two-points", 3, || {
         pairs(Role::plain(TWO_POINTS))
     }),
+    long(unbounded("one-controller-two-points-all", || {
+        pairs(Role::plain(TWO_POINTS))
+    })),
     unbounded("one-controller-mirror-verb", || {
         verbs(Role::mirror(&[], &[]))
     }),
@@ -134,24 +151,17 @@ pub const HARNESSES: &[Harness] = &[
     bounded("two-controllers-two-points", || {
         two_controllers(Role::plain(TWO_POINTS))
     }),
-    Harness {
-        method: Method::Loom {
-            preemptions: Some(1),
-            cases: || two_controllers(Role::mirror(&[], &[])),
-        },
-        ..bounded("two-controllers-mirror", Vec::new)
-    },
+    within("two-controllers-mirror", 1, || {
+        two_controllers(Role::mirror(&[], &[]))
+    }),
     bounded("two-controllers-manual", || {
         two_controllers(Role::plain(ONE_POINT).manual_finalize().manual_dismiss())
     }),
     bounded("pause-all", pause_all),
     bounded("transaction-controller", transaction_controller),
-    Harness {
-        full: true,
-        ..bounded("two-controllers-mirror-two", || {
-            two_controllers(Role::mirror(&[], &[]))
-        })
-    },
+    long(bounded("two-controllers-mirror-two", || {
+        two_controllers(Role::mirror(&[], &[]))
+    })),
     Harness {
         name: "worlds-random",
         method: Method::Random {
