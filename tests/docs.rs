@@ -497,6 +497,7 @@ fn bound_of_harness(label: &str, tool: &str) -> Result<&'static str, String> {
         "none" => Ok("no bound on preemptions"),
         "1" => Ok("one preemption"),
         "2" => Ok("two preemptions"),
+        "3" => Ok("three preemptions"),
         "-" => Ok("schedules at random"),
         other => Err(format!(
             "`{label}` has a bound nobody has words for: {other}"

@@ -9,12 +9,14 @@
 
 mod engine_support;
 
-use std::sync::mpsc::channel;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use blockjob::driver::{
-    AfterError, Errno, ErrorAction, ErrorPolicy, Flow, IoSide, JobError, Retries, RunContext,
+    AfterError, Driver, Errno, ErrorAction, ErrorPolicy, Flow, IoSide, JobError, Retries,
+    RunContext,
 };
 use blockjob::engine::{CancelMode, EngineError, JobHandle, JobInfo, JobOptions, ManagerConfig};
 use blockjob::model::{Event, IoStatus, Status};
@@ -130,6 +132,74 @@ fn a_stop_shares_the_pause_its_user_has_taken() {
         "Can't resume a job that was not paused"
     );
     bench.until(&job, Status::Concluded);
+}
+
+/// A signal from one thread to another.
+struct Signal(Mutex<Sender<()>>, Mutex<Receiver<()>>);
+
+impl Signal {
+    fn new() -> Signal {
+        let (sender, receiver) = channel();
+        Signal(Mutex::new(sender), Mutex::new(receiver))
+    }
+    fn give(&self) {
+        self.0.lock().unwrap().send(()).unwrap();
+    }
+    fn take(&self) {
+        self.1.lock().unwrap().recv().unwrap();
+    }
+}
+
+/// Meets an error while its driver is told that its user's pause is over.
+struct Unlucky {
+    begun: Signal,
+    resumes: Signal,
+    failed: Signal,
+    once: AtomicBool,
+}
+
+impl Driver for Unlucky {
+    fn job_type(&self) -> &'static str {
+        "unlucky"
+    }
+    fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
+        self.begun.give();
+        self.resumes.take();
+        let _ = context.error_action(ErrorPolicy::Stop, IoSide::Read, Errno::IO);
+        self.failed.give();
+        assert_eq!(context.pause_point(), Flow::Continue);
+        Ok(())
+    }
+    fn user_resume(&self) {
+        if !self.once.swap(true, Ordering::Relaxed) {
+            self.resumes.give();
+            self.failed.take();
+        }
+    }
+}
+
+#[test]
+fn a_stop_error_during_a_resume_wins() {
+    let mut bench = Bench::new();
+    let driver = Arc::new(Unlucky {
+        begun: Signal::new(),
+        resumes: Signal::new(),
+        failed: Signal::new(),
+        once: AtomicBool::new(false),
+    });
+    let options = JobOptions::new("j0").manual_dismiss(true);
+    let job = bench.manager.create(options, Arc::clone(&driver));
+    let job = job.unwrap().start();
+    driver.begun.take();
+    job.pause().unwrap();
+    // The body is busy and has not seen the pause; it meets the error in between (decision 38).
+    job.resume().unwrap();
+    assert_eq!(job.info().io_status, IoStatus::Failed);
+    remembers_only_while_paused(&job.info());
+    bench.until(&job, Status::Paused);
+    job.resume().unwrap();
+    bench.until(&job, Status::Concluded);
+    assert_eq!(job.outcome(), Some(Ok(())));
 }
 
 #[test]
