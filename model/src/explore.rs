@@ -31,11 +31,13 @@ mod environment;
 pub mod liveness;
 mod memory;
 mod pack;
+mod pair;
 mod search;
 mod seen;
 
 pub use environment::{Bounds, Move};
 use liveness::{Assumptions, Graph, Liveness};
+pub use pair::{PairReport, side_by_side};
 use search::Search;
 
 /// What to explore.
@@ -284,6 +286,8 @@ pub struct Report {
     pub coverage: Coverage,
     /// One entry a scenario.
     pub scenarios: Vec<ScenarioReport>,
+    /// Two transactions side by side, where there are members enough for that.
+    pub pair: Option<PairReport>,
 }
 
 impl Report {
@@ -291,6 +295,10 @@ impl Report {
     pub fn held(&self) -> bool {
         self.properties.iter().all(|property| property.held)
             && self.scenarios.iter().all(ScenarioReport::is_whole)
+            && self
+                .pair
+                .as_ref()
+                .is_none_or(|pair| pair.counterexample.is_none())
     }
 }
 
@@ -299,6 +307,10 @@ pub const STUCK: &str = "STUCK";
 /// The number under which a step outside the coarse machine is reported.
 pub const LIFECYCLE: &str = "LIFECYCLE";
 
+/// The number under which two transactions that get in each other's way are reported.
+pub const PAIR: &str = "PAIR";
+
+const PAIR_SENTENCE: &str = "Two transactions share the main loop's time and nothing else: no callbacks overlap, and neither loses a world or a step to the other.";
 const STUCK_SENTENCE: &str = "Whoever has no step left waits for a request, and one is there.";
 const LIFECYCLE_SENTENCE: &str = "Every step is a stutter or a step of the coarse lifecycle.";
 
@@ -375,7 +387,7 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
         points: true,
         late_reads: false,
         io_errors: true,
-        set_speed: false,
+        set_speed: true,
         callback_edges: false,
         sleeps: false,
         drains: false,
@@ -443,6 +455,16 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
                 vec![mirror, manual(plain)],
                 narrow,
             ),
+            scenario(
+                "two plain jobs, with sleeps and drained sections",
+                vec![plain, plain],
+                Bounds {
+                    io_errors: false,
+                    sleeps: true,
+                    drains: true,
+                    ..narrow
+                },
+            ),
         ],
         _ => {
             let mut specs = vec![plain; jobs];
@@ -452,6 +474,7 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
                 specs,
                 Bounds {
                     tokens_max: 0,
+                    set_speed: false,
                     points: false,
                     io_errors: false,
                     ..narrow
@@ -466,7 +489,53 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
 /// `progress` is called every few thousand worlds.
 pub fn run(options: &Options, mut progress: impl FnMut(Progress)) -> Report {
     let scenarios = scenarios(options.jobs, options.profile);
-    run_scenarios(options, scenarios, &mut progress)
+    let mut report = run_scenarios(options, scenarios, &mut progress);
+    if options.jobs > 2 {
+        let pair = side_by_side(options.profile, two_and_one(), true);
+        report.properties.push(PropertyReport {
+            id: PAIR,
+            name: "transactions-share-the-main-loop",
+            sentence: PAIR_SENTENCE,
+            held: pair.counterexample.is_none(),
+            bound: "a transaction of two beside one of one".to_owned(),
+            counterexample: pair.counterexample.clone(),
+        });
+        report.pair = Some(pair);
+    }
+    report
+}
+
+/// A transaction of two and one of one, which share a main loop.
+pub fn two_and_one() -> [Scenario; 2] {
+    let bounds = Bounds {
+        io_max: 0,
+        tokens_max: 0,
+        points: false,
+        late_reads: false,
+        io_errors: false,
+        set_speed: false,
+        callback_edges: true,
+        sleeps: false,
+        drains: false,
+    };
+    let plain = JobSpec::PLAIN;
+    let manual = JobSpec {
+        auto_finalize: false,
+        auto_dismiss: false,
+        ..plain
+    };
+    [
+        (
+            "two plain jobs, the older decided by hand",
+            vec![manual, plain],
+        ),
+        ("one plain job", vec![plain]),
+    ]
+    .map(|(name, specs)| Scenario {
+        name: name.to_owned(),
+        specs,
+        bounds,
+    })
 }
 
 /// Explores these scenarios.
@@ -506,6 +575,7 @@ fn search(
         properties: Vec::new(),
         coverage: Coverage::default(),
         scenarios: Vec::new(),
+        pair: None,
     };
     let safe = options.properties.len() + 2;
     let mut shortest: Vec<Option<Vec<String>>> = vec![None; safe + options.liveness.len()];

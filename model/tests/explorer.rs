@@ -5,9 +5,11 @@
 //! properties it breaks and how soon; break the relation or the properties on purpose and see the
 //! explorer name the fault by the shortest way there.
 
+use std::fmt::Write as _;
+
 use blockjob_model::explore::{
     self, Bounds, Coverage, LIFECYCLE, Move, Options, Report, STUCK, Scenario, moves, run,
-    run_over, run_scenarios, scenarios,
+    run_over, run_scenarios, scenarios, side_by_side, two_and_one,
 };
 use blockjob_model::profile::{QEMU_10_0, REFERENCE};
 use blockjob_model::property::{Check, Property};
@@ -61,10 +63,43 @@ fn the_reference_holds_for_two_jobs_and_takes_every_cell_of_the_tables() {
     let report = run(&options(&REFERENCE, 2), |_| {});
     assert_eq!(violated(&report), []);
     assert!(report.held());
-    assert_eq!(counts(&report), (3_147_100, 19_841_754, 55));
+    assert_eq!(counts(&report), (5_708_027, 36_616_113, 55));
     assert_eq!(report.coverage.transitions_missed(), []);
     assert_eq!(report.coverage.verbs_missed(&REFERENCE), []);
     assert_eq!(report.coverage.lifecycle_missed(), []);
+    insta::assert_snapshot!("taken_by_two_jobs", taken(&report.coverage));
+}
+
+/// How often each edge and each cell was taken, so that one that is lost, or hardly met any more, is
+/// seen in review.
+fn taken(coverage: &Coverage) -> String {
+    let mut text = String::from("edges of the transition table\n");
+    for from in Status::ALL {
+        for to in Status::ALL {
+            let count = coverage.transitions[from as usize][to as usize];
+            if count > 0 {
+                let _ = writeln!(text, "  {from} -> {to}: {count}");
+            }
+        }
+    }
+    text.push_str("cells of the verb table: states of a member in which it is accepted, refused\n");
+    for verb in Verb::ALL {
+        for status in Status::ALL {
+            let accepted = coverage.accepted[verb as usize][status as usize];
+            let refused = coverage.refused[verb as usize][status as usize];
+            let _ = writeln!(text, "  {verb} in {status}: {accepted}, {refused}");
+        }
+    }
+    text.push_str("steps of the coarse lifecycle\n");
+    for from in Lifecycle::ALL {
+        for to in Lifecycle::ALL {
+            let count = coverage.lifecycle[from as usize][to as usize];
+            if count > 0 {
+                let _ = writeln!(text, "  {from} -> {to}: {count}");
+            }
+        }
+    }
+    text
 }
 
 #[test]
@@ -323,12 +358,25 @@ fn a_search_that_was_cut_short_does_not_hold() {
 fn what_is_remembered_of_members_is_what_they_do_everywhere() {
     let options = options(&REFERENCE, 2);
     let mut scenarios = two_plain();
-    scenarios[0].bounds.tokens_max = 1;
-    scenarios[0].bounds.drains = true;
     scenarios[0].bounds.sleeps = true;
     let remembered = run_scenarios(&options, scenarios.clone(), &mut |_| {});
     let everywhere = run_over(&options, scenarios, &moves, &mut |_| {});
     assert_eq!(counts(&remembered), counts(&everywhere));
     assert_eq!(remembered.coverage, everywhere.coverage);
     assert!(remembered.held() && everywhere.held());
+}
+
+/// Two transactions, and the mistake of giving each the main loop for itself.
+#[test]
+fn transactions_share_the_main_loop_and_nothing_else() {
+    let [_, one] = two_and_one();
+    let report = side_by_side(&REFERENCE, [one.clone(), one.clone()], true);
+    assert_eq!(report.counterexample, None);
+    assert_eq!((report.states, report.transitions), (470_943, 1_610_358));
+    let report = side_by_side(&REFERENCE, [one.clone(), one], false);
+    let story = report.counterexample.unwrap_or_default();
+    assert_eq!(
+        story.last().map(String::as_str),
+        Some("the main loop is inside callbacks of both")
+    );
 }

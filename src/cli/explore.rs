@@ -22,7 +22,7 @@ a shortest one.
 
 For one and two jobs it also looks for endless stories in which something due never happens (P39 to P45), \
 under weak fairness and the obligations of drivers. Such a counterexample is a way to a world and what \
-then happens again and again.
+then happens again and again. For three jobs it also searches a transaction of two beside one of one.
 
 With `--jobs any` members are counted as none, one or many of each kind. What holds then holds for any \
 number of jobs, as far as the properties speak of what a group does (docs/any-number.md); a \
@@ -223,6 +223,13 @@ fn text(report: &Report, output: &mut Output) {
                 graph.states, graph.transitions
             ));
         }
+    }
+    if let Some(pair) = &report.pair {
+        let [one, two] = &pair.scenarios;
+        output.line(format!(
+            "searched side by side, {}:\n  {}, and {}: {} pairs of states, {} transitions",
+            one.bounds, one.name, two.name, pair.states, pair.transitions
+        ));
     }
     let cut = report
         .scenarios

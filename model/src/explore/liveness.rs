@@ -30,7 +30,8 @@
 use core::fmt;
 use core::ops::Range;
 
-use super::environment::Move;
+use super::environment::{self, Move};
+use super::memory::Memory;
 use super::pack;
 use super::seen::Seen;
 use super::{Bounds, Options, Relation, Scenario};
@@ -38,7 +39,7 @@ use crate::profile::Profile;
 use crate::property::History;
 use crate::state::{Body, Cancel, Group, Job, Outcome, Owes, World};
 use crate::status::Status;
-use crate::step::{Output, Step};
+use crate::step::{Next, Output, Step};
 use crate::vocabulary::Request;
 
 /// Steps that weak fairness is assumed of together: one party that goes on by itself.
@@ -105,7 +106,7 @@ impl Class {
     }
 
     /// The class of a move made in `before`; `None` for what nobody has to do.
-    fn of(made: Move, before: &World) -> Option<Class> {
+    pub(super) fn of(made: Move, before: &World) -> Option<Class> {
         let step = match made {
             Move::Ask(..) => return None,
             Move::Answer(Request::DrainBegin { token }, _) => {
@@ -227,14 +228,26 @@ impl fmt::Display for Assumptions {
     }
 }
 
-/// The scenario in which endless stories are looked for: with what is written seen at once, because
-/// a store that stays unseen for ever is no machine's.
+/// The scenario in which endless stories are looked for.
+///
+/// What is written is seen at once there: a store that stays unseen for ever is no machine's. I/O,
+/// its errors and changes of speed are only where a job is alone, because no other job waits for them.
 pub(super) fn scenario(scenario: &Scenario) -> Scenario {
-    Scenario {
-        bounds: Bounds {
-            late_reads: false,
-            ..scenario.bounds
+    let bounds = Bounds {
+        late_reads: false,
+        ..scenario.bounds
+    };
+    let bounds = match scenario.specs.len() {
+        1 => bounds,
+        _ => Bounds {
+            io_max: 0,
+            io_errors: false,
+            set_speed: false,
+            ..bounds
         },
+    };
+    Scenario {
+        bounds,
         ..scenario.clone()
     }
 }
@@ -445,7 +458,10 @@ const WORKS: Kind = 1 << 6;
 pub(super) struct Graph<'a> {
     profile: &'static Profile,
     scenario: &'a Scenario,
-    relation: &'a Relation<'a>,
+    /// Another than the specification's.
+    relation: Option<&'a Relation<'a>>,
+    /// What members do by themselves, in the specification's relation.
+    memory: Memory<(u64, Kind)>,
     fair: u32,
     seen: Seen,
     parents: Vec<u32>,
@@ -504,7 +520,8 @@ impl<'a> Graph<'a> {
         let mut graph = Graph {
             profile: options.profile,
             scenario,
-            relation: relation.unwrap_or(&super::moves),
+            relation,
+            memory: Memory::new(members),
             fair,
             seen: Seen::new(pack::stride(members)),
             parents: vec![0],
@@ -522,11 +539,9 @@ impl<'a> Graph<'a> {
 
     fn explore(&mut self, assumptions: Assumptions, states_max: usize) {
         let mut world = World::new(Group::CLOSED, self.scenario.specs.iter().copied());
-        let history = vec![History::default(); world.jobs.len()];
-        let mut past = history.clone();
-        let mut words = vec![0; pack::stride(world.jobs.len())];
-        pack::pack(&world, &history, &mut words);
-        self.seen.insert(&words);
+        let mut batch = Batch::new(&world, assumptions);
+        pack::pack(&world, &batch.history, &mut batch.next);
+        self.seen.insert(&batch.next);
         let mut number = 0;
         while number < self.seen.len() {
             if self.seen.len() > states_max {
@@ -537,44 +552,78 @@ impl<'a> Graph<'a> {
                 self.first.resize(self.seen.len() + 1, self.kinds.len());
                 return;
             }
-            let specs = &self.scenario.specs;
-            pack::unpack(self.seen.get(number), specs, &mut world, &mut past);
-            self.facts.push(facts(&self.duties, &world));
-            let mut enabled = 0u32;
-            let mut waits = Vec::new();
-            let (relation, profile, bounds) = (self.relation, self.profile, self.scenario.bounds);
-            relation(&world, profile, bounds, &mut |made, next, _| {
-                let class = Class::of(made, &world).map_or(NO_CLASS, Class::number);
-                let mut kind = class | RECURS;
-                if is_work(made) {
-                    kind |= WORKS;
-                }
-                if assumptions.cancelled_runs_end && is_over_time(made, &world)
-                    || is_unasked(made, &world, profile)
-                {
-                    kind = NO_CLASS;
-                }
-                enabled |= 1 << (kind & CLASS);
-                if matches!(made, Move::Ask(..)) && !next.calls.is_empty() {
-                    waits.push(self.kinds.len());
-                }
-                pack::pack(&next, &history, &mut words);
-                let (reached, new) = self.seen.insert(&words);
+            let end = self.seen.len().min(number + BATCH);
+            while number < end {
+                let (specs, past) = (&self.scenario.specs, &mut batch.past);
+                pack::unpack(self.seen.get(number), specs, &mut world, past);
+                self.facts.push(facts(&self.duties, &world));
+                self.expand(number, &world, &mut batch);
+                number += 1;
+            }
+            let (to, parents) = (&mut self.to, &mut self.parents);
+            self.seen.insert_all(&batch.words, |place, reached, new| {
                 if new {
-                    self.parents.push(number as u32);
+                    parents.push(batch.parents[place]);
                 }
-                self.to.push(reached as u32);
-                self.kinds.push(kind);
+                to.push(reached as u32);
             });
-            if assumptions.main_loop_keeps_order && enabled & (1 << Class::MainLoop.number()) != 0 {
-                for at in waits {
-                    self.kinds[at] &= !RECURS;
+            batch.words.clear();
+            batch.parents.clear();
+        }
+    }
+
+    /// Makes every step from a world.
+    fn expand(&mut self, number: usize, world: &World, batch: &mut Batch) {
+        let (profile, bounds) = (self.profile, self.scenario.bounds);
+        let assumptions = batch.assumptions;
+        let begin = self.kinds.len();
+        let here = self.seen.get(number);
+        if self.relation.is_none() && environment::members_go_on(world) {
+            for member in 0..world.jobs.len() {
+                let word = here[pack::place(member)];
+                let known = self.memory.get(member, word).unwrap_or_else(|| {
+                    let mut own = Vec::new();
+                    let past = History::default();
+                    environment::own_moves(world, member, profile, bounds, &mut |made, next, _| {
+                        let word = pack::pack_job(&next.jobs[member], past);
+                        own.push((word, kind(made, world, profile, assumptions)));
+                    });
+                    self.memory.add(member, word, own)
+                });
+                for at in known {
+                    let &(word, kind) = self.memory.at(at);
+                    let place = batch.words.len() + pack::place(member);
+                    batch.words.extend_from_slice(here);
+                    batch.words[place] = word;
+                    self.kinds.push(kind);
                 }
             }
-            self.enabled.push(enabled);
-            self.first.push(self.kinds.len());
-            number += 1;
         }
+        let mut waits = Vec::new();
+        let mut visit = |made: Move, next: Next<'_>, _: Option<Output>| {
+            if matches!(made, Move::Ask(..)) && !next.calls.is_empty() {
+                waits.push(self.kinds.len());
+            }
+            self.kinds.push(kind(made, world, profile, assumptions));
+            pack::pack(&next, &batch.history, &mut batch.next);
+            batch.words.extend_from_slice(&batch.next);
+        };
+        match self.relation {
+            Some(relation) => relation(world, profile, bounds, &mut visit),
+            None => environment::shared_moves(world, profile, bounds, &mut visit),
+        }
+        let kinds = &mut self.kinds[begin..];
+        let enabled = kinds.iter().fold(0, |all, kind| all | 1 << (kind & CLASS));
+        if assumptions.main_loop_keeps_order && enabled & (1 << Class::MainLoop.number()) != 0 {
+            for at in waits {
+                kinds[at - begin] &= !RECURS;
+            }
+        }
+        batch
+            .parents
+            .resize(batch.parents.len() + kinds.len(), number as u32);
+        self.enabled.push(enabled);
+        self.first.push(self.kinds.len());
     }
 
     /// Worlds of the scenario.
@@ -801,7 +850,7 @@ impl<'a> Graph<'a> {
         let wanted = edge - self.first[state as usize];
         let mut name = String::new();
         let mut at = 0;
-        (self.relation)(
+        self.relation.unwrap_or(&super::moves)(
             &world,
             self.profile,
             self.scenario.bounds,
@@ -814,6 +863,44 @@ impl<'a> Graph<'a> {
         );
         name
     }
+}
+
+/// Worlds whose successors are collected before they are looked up together.
+const BATCH: usize = 64;
+
+/// Successors on their way into the set of worlds met, and room to make them.
+struct Batch {
+    assumptions: Assumptions,
+    /// Nothing is remembered of what was seen.
+    history: Vec<History>,
+    past: Vec<History>,
+    next: Vec<u64>,
+    words: Vec<u64>,
+    parents: Vec<u32>,
+}
+
+impl Batch {
+    fn new(world: &World, assumptions: Assumptions) -> Batch {
+        let members = world.jobs.len();
+        Batch {
+            assumptions,
+            history: vec![History::default(); members],
+            past: Vec::new(),
+            next: vec![0; pack::stride(members)],
+            words: Vec::new(),
+            parents: Vec::new(),
+        }
+    }
+}
+
+/// What is to be known of a move made in `before`.
+fn kind(made: Move, before: &World, profile: &Profile, assumptions: Assumptions) -> Kind {
+    let over_time = assumptions.cancelled_runs_end && is_over_time(made, before);
+    if over_time || is_unasked(made, before, profile) {
+        return NO_CLASS;
+    }
+    let class = Class::of(made, before).map_or(NO_CLASS, Class::number);
+    class | RECURS | if is_work(made) { WORKS } else { 0 }
 }
 
 /// What a driver does that has more to do.

@@ -279,3 +279,107 @@ pub(super) fn unpack(
         world.calls.push(call);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (self.0 >> 33) as usize % end
+        }
+
+        fn flag(&mut self) -> bool {
+            self.below(2) == 1
+        }
+
+        fn one<T: Copy>(&mut self, of: &[T]) -> T {
+            of[self.below(of.len())]
+        }
+    }
+
+    fn any_job(random: &mut Random) -> Job {
+        Job {
+            status: random.one(Status::LIST),
+            body: random.one(Body::LIST),
+            entered: random.flag(),
+            starting: random.flag(),
+            outcome: random.one(Outcome::LIST),
+            tail: random.one(Tail::LIST),
+            cancel: random.one(Cancel::LIST),
+            peer_cancel: random.one(PeerCancel::LIST),
+            user_paused: random.flag(),
+            resuming: random.flag(),
+            io_status: random.one(IoStatus::LIST),
+            woken: random.flag(),
+            holds: random.below(4) as u8,
+            drained: random.below(4) as u8,
+            seen: random.flag(),
+            may_pass: random.flag(),
+            may_pause: random.flag(),
+            complete: random.flag(),
+            in_flight: random.below(4) as u8,
+            owes: random.one(Owes::LIST),
+            spec: JobSpec::PLAIN,
+        }
+    }
+
+    fn any_call(random: &mut Random, thread: u16) -> Call {
+        let forced = random.flag();
+        Call {
+            thread,
+            member: random.flag().then(|| random.below(7) as u16),
+            request: random.one(&REQUESTS),
+            state: match random.below(6) {
+                0 => CallState::InCallback { forced },
+                1 => CallState::Told { forced },
+                2 => CallState::Awaiting,
+                3 => CallState::Accepted { forced },
+                4 => CallState::InUserResume,
+                _ => CallState::UserResumed,
+            },
+            ..BLANK
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut random = Random(1);
+        for _ in 0..100_000 {
+            let members = 1 + random.below(3);
+            let world = World {
+                jobs: (0..members).map(|_| any_job(&mut random)).collect(),
+                group: Group {
+                    phase: random.one(Phase::LIST),
+                    aborting: random.flag(),
+                    prepare_failed: random.flag(),
+                    drained: random.below(4) as u8,
+                    ..Group::CLOSED
+                },
+                calls: (0..random.below(CALLS_MAX + 1))
+                    .map(|thread| any_call(&mut random, thread as u16))
+                    .collect(),
+            };
+            let history: Vec<_> = (0..members)
+                .map(|_| History::from_bits(random.below(1 << History::BITS) as u32))
+                .collect();
+            let mut words = vec![0; stride(members)];
+            pack(&world, &history, &mut words);
+            let mut again = World::new(Group::CLOSED, []);
+            let mut past = Vec::new();
+            unpack(
+                &words,
+                &vec![JobSpec::PLAIN; members],
+                &mut again,
+                &mut past,
+            );
+            assert_eq!((&again, &past), (&world, &history));
+            let mut once_more = vec![0; stride(members)];
+            pack(&again, &past, &mut once_more);
+            assert_eq!(once_more, words);
+        }
+    }
+}
