@@ -595,7 +595,7 @@ impl StateMachineTest for Engine {
             );
             assert_eq!(
                 counted(&counts.free),
-                u32::from(job.is_freed()),
+                u32::from(job.is_freed(&REFERENCE)),
                 "free of j{at}"
             );
             if job.is_final() && matches!(job.tail, Tail::Announced | Tail::Freed) {

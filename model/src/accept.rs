@@ -110,6 +110,8 @@ pub struct Acceptor {
     profile: &'static Profile,
     pool: Pool,
     groups: FastMap<u32, Track>,
+    /// Transactions that were widened, and the parts their members are judged as since.
+    parts: FastMap<u32, Vec<GroupKey>>,
     jobs: FastMap<u32, JobTrack>,
     calls: FastMap<u16, CallTrack>,
     slots: Vec<bool>,
@@ -127,6 +129,7 @@ impl Acceptor {
             profile,
             pool: Pool::new(profile, view),
             groups: FastMap::default(),
+            parts: FastMap::default(),
             jobs: FastMap::default(),
             calls: FastMap::default(),
             slots: Vec::new(),
@@ -141,6 +144,7 @@ impl Acceptor {
     /// judging many short traces of the same jobs costs one look-up an observation.
     pub fn restart(&mut self) {
         self.groups.clear();
+        self.parts.clear();
         self.jobs.clear();
         self.calls.clear();
         self.slots.clear();
@@ -212,7 +216,15 @@ impl Acceptor {
         assert!(!specs.is_empty(), "a job has a spec");
         let key = JobKey(self.next_job);
         self.next_job += 1;
-        self.change(group, &Symbol::Join(Specs::of(specs)));
+        let join = Symbol::Join(Specs::of(specs));
+        self.change(group, &join);
+        let group = if self.groups.contains_key(&group.0) {
+            group
+        } else {
+            let part = self.part_of(group);
+            self.change(part, &join);
+            part
+        };
         let track = self
             .groups
             .get_mut(&group.0)
@@ -230,6 +242,26 @@ impl Acceptor {
         key
     }
 
+    /// One more part of a transaction that was widened.
+    fn part_of(&mut self, group: GroupKey) -> GroupKey {
+        let mut parts = self.parts.remove(&group.0).unwrap_or_default();
+        let worlds = parts
+            .iter()
+            .filter_map(|part| self.groups.get(&part.0))
+            .map(|track| self.pool.worlds(track.belief));
+        let others = worlds
+            .flat_map(|worlds| worlds.iter())
+            .any(|world| world.group.others);
+        let part = self.group(Group {
+            open: true,
+            others,
+            ..Group::CLOSED
+        });
+        parts.push(part);
+        self.parts.insert(group.0, parts);
+        part
+    }
+
     /// The command that creates the job also starts it: `created` and `running` may come.
     pub fn start(&mut self, job: JobKey) {
         if let Some((group, member)) = self.place(job) {
@@ -237,7 +269,23 @@ impl Acceptor {
         }
     }
 
-    /// The job will not come into being: its creation was refused before `created`.
+    /// The command that creates and starts the job succeeded, where no event says so.
+    pub fn began(&mut self, job: JobKey) {
+        if let Some((group, member)) = self.place(job) {
+            self.change(group, &Symbol::Began(member));
+        }
+    }
+
+    /// The job is gone, where no event says so: it announced its end and dismisses itself.
+    pub fn vanished(&mut self, job: JobKey) {
+        if let Some((group, member)) = self.place(job) {
+            self.change(group, &Symbol::Vanished(member));
+            self.sweep(group);
+        }
+    }
+
+    /// The job did not come into being: its creation was refused before `created`, or where no
+    /// event says so.
     pub fn never(&mut self, job: JobKey) {
         if let Some((group, member)) = self.place(job) {
             self.change(group, &Symbol::Never(member));
@@ -297,28 +345,35 @@ impl Acceptor {
     pub fn call_group(&mut self, thread: u16, group: GroupKey, request: Request) {
         let slot = self.take_slot();
         // A transaction that is over has been forgotten; the call finds nobody.
-        let known = self.groups.contains_key(&group.0).then_some(group);
+        let parts = self.parts.get(&group.0).cloned();
+        let known: Vec<GroupKey> = parts
+            .unwrap_or_else(|| vec![group])
+            .into_iter()
+            .filter(|part| self.groups.contains_key(&part.0))
+            .collect();
         self.calls.insert(
             thread,
             CallTrack {
                 slot,
-                groups: known.into_iter().collect(),
+                groups: known.clone(),
                 request,
                 block: false,
                 all: false,
                 gone: false,
             },
         );
-        self.change(
-            group,
-            &Symbol::Call {
-                slot,
-                member: None,
-                request,
-                block: false,
-                maybe_over: false,
-            },
-        );
+        for group in known {
+            self.change(
+                group,
+                &Symbol::Call {
+                    slot,
+                    member: None,
+                    request,
+                    block: false,
+                    maybe_over: false,
+                },
+            );
+        }
     }
 
     /// The thread's call returned.
@@ -632,6 +687,7 @@ impl Acceptor {
             }
         }
         self.calls = calls;
+        self.parts.insert(group.0, keys.clone());
         self.change_split(&keys, symbol)
     }
 
@@ -645,6 +701,12 @@ impl Acceptor {
             }
             &Symbol::Start(member) => {
                 one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Start(0)))
+            }
+            &Symbol::Began(member) => {
+                one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Began(0)))
+            }
+            &Symbol::Vanished(member) => {
+                one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Vanished(0)))
             }
             &Symbol::Never(member) => {
                 one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Never(0)))
@@ -672,6 +734,8 @@ impl Acceptor {
                     },
                 )
             }),
+            // Who joins now is judged alone from the beginning.
+            Symbol::Join(_) => true,
             Symbol::Looked { slot, listing } => keys.iter().zip(listing).all(|(&key, listed)| {
                 self.change(
                     key,
@@ -709,6 +773,9 @@ impl Acceptor {
             for job in track.members {
                 self.jobs.remove(&job.0);
             }
+            let groups = &self.groups;
+            self.parts
+                .retain(|_, parts| parts.iter().any(|part| groups.contains_key(&part.0)));
         }
     }
 

@@ -274,10 +274,10 @@ fn ask(
     match judge(world, acting, request, false, PROFILE) {
         Effect::Refuse(_) | Effect::NotNow => return,
         Effect::Callback { forced, .. } => {
-            request::apply_after_callback(&mut next, acting, request, forced);
+            request::apply_after_callback(&mut next, acting, request, forced, PROFILE);
         }
         Effect::Apply => {
-            request::apply(&mut next, acting, request);
+            request::apply(&mut next, acting, request, PROFILE);
         }
     }
     let (before, after) = (world.jobs[acting].status, next.jobs[acting].status);

@@ -344,7 +344,7 @@ macro_rules! properties {
 properties! {
     edge("P1", "table", "A status changes only along the table, one at a time, and each change is announced.", table),
     edge("P3", "pauses-are-owned", "A pause ends by who asked for it, by a forced cancel, or with the run.", pauses_are_owned),
-    world("P4", "one-user-pause", "A job its user pauses is held, once: a second pause is refused, and a resume exactly when the user does not hold it.", one_user_pause),
+    world("P4", "one-user-pause", "A job its user pauses is held, once: a second pause is refused (in 2.11 it does nothing), and a resume exactly when the user does not hold it.", one_user_pause),
     world("P5", "failed-means-paused", "A job stopped by an I/O error is held by its user's pause.", failed_means_paused),
     edge("P6", "cancel-rises", "The level of a cancel never falls.", cancel_rises),
     world("P7", "parked-means-paused", "A started job is parked exactly while its status says paused or standby.", parked_means_paused),
@@ -352,7 +352,7 @@ properties! {
     late("P9", "decision-follows-result", "Commit means success, abort means an error.", decision_follows_result),
     late("P10", "clean-then-completion", "Clean comes once, after the decision; the completion function once, after clean and before the terminal event.", clean_then_completion),
     late("P11", "prepare-once", "Prepare comes at most once, only after success, and before any commit of the group.", prepare_once),
-    late("P12", "commit-when-all-can", "No commit before every member's run ended well and was prepared.", commit_when_all_can),
+    late("P12", "commit-when-all-can", "No commit before every member's run ended well and was prepared, where drivers prepare.", commit_when_all_can),
     world("P13", "all-or-nothing", "All members of a group commit, or all abort.", all_or_nothing),
     edge("P14", "abort-once", "A group is brought down at most once, and stays so.", abort_once),
     late("P15", "peers-cancelled-first", "Before any member aborts, every member but the initiator is cancelled by force and was told.", peers_cancelled_first),
@@ -370,11 +370,11 @@ properties! {
     world("P32", "complete-after-cancel", "Complete is refused once a cancel was accepted.", complete_after_cancel),
     edge("P33", "park-follows-requests", "A job parks only while somebody (in QEMU also the block layer) wants it paused, and leaves only when nobody does.", park_follows_requests),
     edge("P34", "speed-ends-no-pause", "A change of speed ends no pause and no wait without a timer.", speed_ends_no_pause),
-    world("P35", "waiting-verbs", "A waiting job refuses everything but cancel.", waiting_verbs),
+    world("P35", "waiting-verbs", "A waiting job refuses everything but cancel, where statuses decide about verbs.", waiting_verbs),
     late("P36", "finalize-decides", "When finalize has been answered, no member is pending.", finalize_decides),
     edge("P37", "null-is-the-end", "A job vanishes only from concluded, or untouched from created.", null_is_the_end),
     world("P38", "unstarted-goes-silently", "A job cancelled before its start announces nothing and dismisses itself.", unstarted_goes_silently),
-    late("P47", "newest-first", "Members are prepared and committed newest first; abort takes unstarted ones, then the newest.", newest_first),
+    late("P47", "newest-first", "Members are prepared and committed newest first; abort takes unstarted ones (not in QEMU), then the newest.", newest_first),
     world("P48", "error-means-abort", "A concluded job has no error exactly when it was committed.", error_means_abort),
     world("CLOSED", "closed-means-final", "When a group has been decided and is closed, every member is final.", closed_means_final),
     edge("D7", "drained-stays-quiet", "A job that a drained section found quiet stays so until the section ends or a forced cancel.", drained_stays_quiet),
@@ -452,6 +452,11 @@ fn pauses_are_owned(edge: &Edge<'_>) -> bool {
             Move::Ask(asked, request) => {
                 request == wanted && asked.is_none_or(|asked| asked == member)
             }
+            // Where the end of a pause is set down after its callback (38).
+            Move::Step(Step::RequestEffect(place)) => {
+                let call = &edge.before.world.calls[place];
+                call.request == wanted && call.member.map(usize::from) == Some(member)
+            }
             Move::Step(_) | Move::Answer(..) => false,
         };
         let released =
@@ -464,11 +469,14 @@ fn pauses_are_owned(edge: &Edge<'_>) -> bool {
 /// It counts for one because it cannot be taken twice and ends with one resume.
 fn one_user_pause(place: &Place<'_>) -> bool {
     place.world.jobs.iter().enumerate().all(|(member, job)| {
-        if job.user_paused {
-            job.pause_wanted() && place.refuses(member, Request::Pause)
-        } else {
-            place.refuses(member, Request::Resume)
-        }
+        // Where a repeated request succeeds, it does nothing.
+        let refuses = |request| place.profile.pause_is_idempotent || place.refuses(member, request);
+        !job.stacked
+            && if job.user_paused {
+                job.pause_wanted() && refuses(Request::Pause)
+            } else {
+                refuses(Request::Resume)
+            }
     })
 }
 
@@ -560,7 +568,7 @@ fn commit_when_all_can(edge: &Edge<'_>) -> bool {
         || edge.before.members().all(|(_, job, history)| {
             job.body == Body::Ended
                 && job.outcome == Outcome::Success
-                && history.has(History::PREPARED)
+                && (history.has(History::PREPARED) || !edge.before.profile.prepare_callback)
         })
 }
 
@@ -808,6 +816,7 @@ const NOT_FOR_THE_ENDED: [Request; 4] = [
 fn waiting_verbs(place: &Place<'_>) -> bool {
     place.world.jobs.iter().enumerate().all(|(member, job)| {
         job.status != Status::Waiting
+            || !place.profile.verb_table
             || (NOT_FOR_THE_ENDED
                 .iter()
                 .all(|&request| place.refuses(member, request))
@@ -883,9 +892,11 @@ fn newest_first(edge: &Edge<'_>) -> bool {
     if let Some(member) = edge.begins(Callback::Commit) {
         return newer(member).all(|(_, job, _)| job.is_final());
     }
-    if let Some(member) = edge.begins(Callback::Abort)
-        && before.profile.abort_newest_first
-    {
+    if let Some(member) = edge.begins(Callback::Abort) {
+        if !before.profile.abort_newest_first {
+            return !before.world.jobs[member].started()
+                || newer(member).all(|(_, job, _)| job.is_final());
+        }
         let started = before.world.jobs[member].started();
         return newer(member).all(|(_, job, _)| job.is_final() || (!started && job.started()))
             && (!started

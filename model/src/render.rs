@@ -3,6 +3,10 @@
 //! Everything is drawn from the tables themselves ([`crate::status`], [`crate::verb`],
 //! [`crate::lifecycle`]) and the profile, so a picture cannot say something else than the code.
 //! What is refused is drawn as visibly as what is allowed.
+//!
+//! The page about the profiles is drawn in [`profiles`].
+
+pub mod profiles;
 
 use core::fmt::Write as _;
 
@@ -195,7 +199,7 @@ pub fn lifecycle_matrix() -> String {
     )
 }
 
-/// The three tables, for people.
+/// The three tables and what the profile answers where implementations differ, for people.
 pub fn text(profile: &Profile) -> String {
     format!(
         "Profile {}: {}\n\n\
@@ -205,12 +209,14 @@ pub fn text(profile: &Profile) -> String {
          {}\n\
          Which stage of the coarse lifecycle may follow which (converged, prepared and failed \
          have no name in the users' picture)\n\n\
+         {}\n\
          {}",
         profile.name,
         profile.summary,
         event_matrix(),
         verb_matrix(profile),
         lifecycle_matrix(),
+        profiles::text(profile),
     )
 }
 
@@ -306,7 +312,8 @@ pub fn dot(profile: &Profile) -> String {
 /// The tables for programs: one JSON object, the allowed cells only, names as in QMP.
 ///
 /// `{"profile", "transitions": [{"from", "to"}], "verbs": [{"verb", "status"}],
-/// "lifecycle": [{"from", "to"}]}`. Names hold no character that JSON would escape.
+/// "lifecycle": [{"from", "to"}], "aspects": {name: value}, "differences": [number]}`. Names hold
+/// no character that JSON would escape.
 pub fn json(profile: &Profile) -> String {
     let pairs: Vec<_> = transitions()
         .map(|(from, to)| format!("{{\"from\":\"{from}\",\"to\":\"{to}\"}}"))
@@ -321,11 +328,12 @@ pub fn json(profile: &Profile) -> String {
         .map(|(from, to)| format!("{{\"from\":\"{from}\",\"to\":\"{to}\"}}"))
         .collect();
     format!(
-        "{{\"profile\":\"{}\",\"transitions\":[{}],\"verbs\":[{}],\"lifecycle\":[{}]}}",
+        "{{\"profile\":\"{}\",\"transitions\":[{}],\"verbs\":[{}],\"lifecycle\":[{}],{}}}",
         profile.name,
         pairs.join(","),
         verbs.join(","),
-        stages.join(",")
+        stages.join(","),
+        profiles::json(profile)
     )
 }
 
@@ -358,6 +366,7 @@ mod tests {
     fn json_is_balanced_and_names_every_allowed_cell() {
         for profile in Profile::ALL {
             let json = json(profile);
+            // What stands in quotes may hold brackets of its own, in pairs.
             let count = |letter: char| json.chars().filter(|&other| other == letter).count();
             assert_eq!(count('{'), count('}'));
             assert_eq!(count('['), count(']'));

@@ -20,8 +20,8 @@ pub enum Effect {
     NotNow,
     /// Its driver callback comes first, on the main loop.
     Callback {
-        /// Which.
-        callback: Callback,
+        /// Which; `None` where drivers have none for it, and are told nothing.
+        callback: Option<Callback>,
         /// For a cancel: the driver makes it a forced one.
         forced: bool,
     },
@@ -29,16 +29,28 @@ pub enum Effect {
     Apply,
 }
 
-/// The driver callback a request involves.
-pub const fn callback(request: Request) -> Option<Callback> {
-    match request {
-        Request::Cancel { .. } => Some(Callback::Cancel),
-        Request::Complete => Some(Callback::Complete),
-        Request::SetSpeed { .. } => Some(Callback::SetSpeed),
-        Request::Resume => Some(Callback::UserResume),
-        Request::AttachContext => Some(Callback::AttachedContext),
-        _ => None,
-    }
+/// The driver callback a request involves, where drivers have one for it.
+pub fn callback(request: Request, profile: &Profile) -> Option<Callback> {
+    let callback = match request {
+        Request::Cancel { .. } => Callback::Cancel,
+        Request::Complete => Callback::Complete,
+        Request::SetSpeed { .. } => Callback::SetSpeed,
+        Request::Resume => Callback::UserResume,
+        Request::AttachContext => Callback::AttachedContext,
+        _ => return None,
+    };
+    profile.has_callback(callback).then_some(callback)
+}
+
+/// A complete request is turned down by the job itself (SEMANTICS.md §2.7).
+fn cannot_complete(job: &Job, status: Status, profile: &Profile) -> bool {
+    let held = job.pause_wanted() || status == Status::Standby;
+    let early = !status.is_ready() && !status.is_completed();
+    job.cancel != Cancel::No
+        || !job.spec.can_complete
+        || (held && !profile.standby_complete)
+        // Without a table the driver looks for itself, and says it in the same words.
+        || (early && !profile.verb_table)
 }
 
 /// The status that decides about verbs.
@@ -106,27 +118,28 @@ pub fn judge(
         Request::Pause => check(Verb::Pause)
             .or(job
                 .user_paused
-                .then_some(Effect::Refuse(Refusal::AlreadyPaused)))
+                .then_some(Effect::Refuse(Refusal::AlreadyPaused))
+                .filter(|_| !profile.pause_is_idempotent))
             .unwrap_or(Effect::Apply),
-        Request::Resume => (!job.user_paused)
+        Request::Resume => (!job.user_paused && !profile.pause_is_idempotent)
             .then_some(Effect::Refuse(Refusal::NotPaused))
             .or_else(|| check(Verb::Resume))
             .unwrap_or(Effect::Callback {
-                callback: Callback::UserResume,
+                callback: callback(request, profile),
                 forced: false,
             }),
         Request::AttachContext => (job.drained == 0 || !job.is_quiet())
             .then_some(Effect::Refuse(Refusal::NotQuiet))
             .or_else(busy)
             .unwrap_or(Effect::Callback {
-                callback: Callback::AttachedContext,
+                callback: callback(request, profile),
                 forced: false,
             }),
         Request::SetSpeed { negative, .. } => check(Verb::SetSpeed)
             .or(negative.then_some(Effect::Refuse(Refusal::NegativeSpeed)))
             .or_else(busy)
             .unwrap_or(Effect::Callback {
-                callback: Callback::SetSpeed,
+                callback: callback(request, profile),
                 forced: false,
             }),
         Request::Change => check(Verb::Change).unwrap_or(Effect::Apply),
@@ -135,19 +148,24 @@ pub fn judge(
             .or_else(|| check(Verb::Cancel))
             .or_else(busy)
             .unwrap_or(Effect::Callback {
-                callback: Callback::Cancel,
-                // A10, decision 5: soft is soft only for a job that has converged.
-                forced: force || !(job.spec.can_complete && status.is_ready()),
+                callback: callback(request, profile),
+                // A10, decision 5: soft is soft only for a job that has converged. Where it can be
+                // taken back, that is for the driver to find out.
+                forced: if profile.cancel_is_revocable {
+                    force && profile.force_abandons
+                } else {
+                    force || !(job.spec.can_complete && status.is_ready())
+                },
             }),
         Request::Complete => check(Verb::Complete)
-            .or((job.cancel != Cancel::No || !job.spec.can_complete)
+            .or(cannot_complete(job, status, profile)
                 .then_some(Effect::Refuse(Refusal::CannotComplete)))
             .or_else(busy)
             .unwrap_or(if job.complete && profile.complete_is_latched {
                 Effect::Apply
             } else {
                 Effect::Callback {
-                    callback: Callback::Complete,
+                    callback: callback(request, profile),
                     forced: false,
                 }
             }),
@@ -205,19 +223,21 @@ fn in_hand(world: &World, member: usize) -> bool {
 }
 
 /// What the section that accepts a request changes before its driver callback begins.
-pub fn accept(world: &mut World, member: usize, request: Request) {
+pub fn accept(world: &mut World, member: usize, request: Request, profile: &Profile) {
     if request == Request::Resume {
-        // One step for both, so that a stop error during a resume wins (38, 39); the job stays where
-        // it is until `user_resume` has returned.
         let job = &mut world.jobs[member];
-        job.user_paused = false;
         job.io_status = IoStatus::Ok;
-        job.resuming = true;
+        if profile.stop_during_resume_wins {
+            // One step for both, so that a stop error during a resume wins (38, 39); the job stays
+            // where it is until `user_resume` has returned.
+            job.user_paused = false;
+            job.resuming = true;
+        }
     }
 }
 
 /// Carries out a request that was judged [`Effect::Apply`]; the call's next state.
-pub fn apply(world: &mut World, member: usize, request: Request) -> CallState {
+pub fn apply(world: &mut World, member: usize, request: Request, profile: &Profile) -> CallState {
     let group = world.group;
     let job = &mut world.jobs[member];
     match request {
@@ -236,11 +256,14 @@ pub fn apply(world: &mut World, member: usize, request: Request) -> CallState {
             job.user_paused = true;
             job.seen = false;
         }
-        Request::Enter => enter(job),
+        Request::Enter => enter(job, profile),
         Request::ResetIoStatus => job.io_status = IoStatus::Ok,
         Request::Finalize => {
             if !group.aborting {
                 world.group.phase = Phase::Preparing;
+                if !profile.prepare_failure_takes_all {
+                    world.group.trigger = Some(member as u8);
+                }
             }
             return CallState::Awaiting;
         }
@@ -268,37 +291,51 @@ pub fn apply_after_callback(
     member: usize,
     request: Request,
     forced: bool,
+    profile: &Profile,
 ) -> CallState {
     let aborting = world.group.aborting;
     let job = &mut world.jobs[member];
     match request {
         Request::Complete => {
             job.complete = true;
-            enter(job);
+            enter(job, profile);
         }
-        Request::Resume => job.resuming = false,
+        Request::Resume => {
+            job.resuming = false;
+            if !profile.stop_during_resume_wins {
+                job.user_paused = false;
+            }
+            if profile.resume_cuts_sleep && !job.pause_wanted() {
+                enter(job, profile);
+            }
+        }
         // It sleeps, or may be on its way to a sleep that the old limit made it reckon (11); a change
         // of speed ends nothing else, no pause in particular (P34).
         Request::SetSpeed { hurries: true, .. }
-            if !matches!(job.body, Body::Yielded | Body::Parked) =>
+            if !matches!(job.body, Body::Yielded | Body::Parked) && profile.speed_wakes =>
         {
-            enter(job);
+            enter(job, profile);
         }
         Request::Cancel { .. } => {
+            let stops = forced || profile.cancel_is_revocable;
             if forced {
-                force(job);
-            } else {
+                force(job, Cancel::Force);
+            } else if stops {
+                force(job, Cancel::Revocable);
+            } else if job.body != Body::Ended {
+                // A soft cancel of a run that is over is for nobody (SEMANTICS.md §5.2).
                 job.cancel = job.cancel.max(Cancel::Soft);
-                enter(job);
+                enter(job, profile);
             }
-            if forced && !job.started() {
+            if stops && !job.started() {
                 job.outcome = Outcome::Cancelled;
                 job.starting = false;
             }
-            let decided = !job.started() || job.status.is_completed();
-            if forced && decided && !aborting {
+            let decided =
+                !job.started() || (job.status.is_completed() && profile.waiting_cancel_aborts);
+            if stops && decided && !aborting {
                 // 4: cancelling a waiting member aborts the group.
-                begin_abort(world, Some(member));
+                begin_abort(world, Some(member), profile);
                 return CallState::Awaiting;
             }
         }
@@ -342,9 +379,11 @@ const fn bit(token: u8) -> u8 {
     1 << (token % 8)
 }
 
-/// Somebody enters the body: what it sleeps in ends, or the next sleep (11).
-pub(crate) const fn enter(job: &mut Job) {
-    if job.started() && !matches!(job.body, Body::Ended) {
+/// Somebody enters the body: what it sleeps in ends, or, where wakes are sticky, the next sleep (11).
+pub(crate) const fn enter(job: &mut Job, profile: &Profile) {
+    let sleeps = matches!(job.body, Body::Asleep | Body::Yielded);
+    let busy = job.started() && !matches!(job.body, Body::Ended);
+    if sleeps || (busy && profile.wakes_are_sticky) {
         job.woken = true;
     }
 }

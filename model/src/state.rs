@@ -125,7 +125,7 @@ pub enum Tail {
     Freed,
 }
 
-/// The level of a cancel request; it only rises (P6).
+/// The level of a cancel request; it only rises (P6), but for [`Cancel::Revocable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Cancel {
@@ -133,6 +133,9 @@ pub enum Cancel {
     No,
     /// Finish where you stand.
     Soft,
+    /// Give up, unless the driver has converged, takes this back and finishes (37): what a soft
+    /// cancel was before QEMU 6.2.
+    Revocable,
     /// Give up.
     Force,
 }
@@ -189,6 +192,9 @@ pub struct Job {
     pub peer_cancel: PeerCancel,
     /// The user's pause, or a stop error, holds it.
     pub user_paused: bool,
+    /// A stop error came while its user's pause, or another error, held it, and holds it once more
+    /// (8): nobody releases that.
+    pub stacked: bool,
     /// Its user's pause is over, and `user_resume` has not returned: it stays where it is until then.
     pub resuming: bool,
     /// The I/O error that stopped it.
@@ -228,6 +234,7 @@ impl Job {
             cancel: Cancel::No,
             peer_cancel: PeerCancel::No,
             user_paused: false,
+            stacked: false,
             resuming: false,
             io_status: IoStatus::Ok,
             woken: false,
@@ -245,7 +252,7 @@ impl Job {
 
     /// Somebody wants it paused, whatever its cancel level.
     pub const fn pause_wanted(&self) -> bool {
-        self.user_paused || self.resuming || self.holds != 0
+        self.user_paused || self.stacked || self.resuming || self.holds != 0
     }
 
     /// A pause point has to stop: a pause is wanted and no forced cancel overrides it.
@@ -291,9 +298,9 @@ impl Job {
         }
     }
 
-    /// Cancelled by force.
+    /// Cancelled in the sense that stops it: by force, and not taken back.
     pub const fn forced(&self) -> bool {
-        matches!(self.cancel, Cancel::Force)
+        matches!(self.cancel, Cancel::Revocable | Cancel::Force)
     }
 
     /// It was started (and stays so to the end).
@@ -337,9 +344,10 @@ impl Job {
             || matches!(self.tail, Tail::Freeing)
     }
 
-    /// Gone with everything it had.
-    pub const fn is_freed(&self) -> bool {
-        matches!(self.status, Status::Null) && matches!(self.tail, Tail::Freed)
+    /// Gone with everything it had; where drivers are not told, that is nothing.
+    pub const fn is_freed(&self, profile: &Profile) -> bool {
+        matches!(self.status, Status::Null)
+            && (matches!(self.tail, Tail::Freed) || !profile.free_callback)
     }
 
     /// It does not stay concluded: its user did not ask to dismiss it, or it never ran (28).
@@ -373,6 +381,9 @@ pub struct Group {
     pub aborting: bool,
     /// A member's `prepare` failed.
     pub prepare_failed: bool,
+    /// The member whose end, or whose `finalize`, brought the decision about; kept only where it
+    /// matters (2).
+    pub trigger: Option<u8>,
     /// It has members nobody told us of, so its decision may come at any time.
     pub open: bool,
     /// Somebody else also sends requests, unseen.
@@ -388,6 +399,7 @@ impl Group {
         phase: Phase::Idle,
         aborting: false,
         prepare_failed: false,
+        trigger: None,
         open: false,
         others: false,
         drained: 0,
@@ -515,12 +527,12 @@ impl World {
     }
 
     /// Over, and every driver that has to be was let go of.
-    pub fn is_freed(&self) -> bool {
+    pub fn is_freed(&self, profile: &Profile) -> bool {
         self.is_over()
             && self
                 .jobs
                 .iter()
-                .all(|job| job.status != Status::Null || job.is_freed())
+                .all(|job| job.status != Status::Null || job.is_freed(profile))
     }
 
     /// The member whose turn it is in an abort: never-started ones at once (1), then the newest
@@ -568,9 +580,11 @@ impl World {
                     self.jobs
                         .iter()
                         .any(|job| job.peer_cancel != PeerCancel::No)
-                        || self
-                            .abort_turn()
-                            .is_some_and(|member| self.jobs[member].abort_may_go_on())
+                        // It may be waiting for the run of a member that nobody told us of.
+                        || (!self.group.open
+                            && self
+                                .abort_turn()
+                                .is_some_and(|member| self.jobs[member].abort_may_go_on()))
                 }
             }
     }

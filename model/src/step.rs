@@ -91,6 +91,23 @@ impl View {
     };
 }
 
+impl View {
+    /// Whether status changes can be seen. Who sees callbacks sees them by other means than events.
+    pub const fn shows_status(self, profile: &Profile) -> bool {
+        self.callbacks || profile.status_events
+    }
+
+    /// What of it there is to be seen of an implementation.
+    #[must_use]
+    pub const fn of(self, profile: &Profile) -> View {
+        View {
+            resumes: self.resumes && profile.user_resume_callback,
+            frees: self.frees && profile.free_callback,
+            ..self
+        }
+    }
+}
+
 /// A named step. `usize` is the member it concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
@@ -121,6 +138,8 @@ pub enum Step {
     IoEnd(usize),
     /// The driver says it has converged.
     Converge(usize),
+    /// A driver that has converged takes a soft cancel back and finishes (37).
+    TakeBack(usize),
     /// An I/O error, what the policy chose, and whether the error was want of space.
     IoError(usize, ErrorAction, bool),
     /// It sleeps: parks with a timer.
@@ -361,6 +380,7 @@ pub fn steps_showing(
     for member in 0..world.jobs.len() {
         relation.body(member);
     }
+    relation.starts();
     relation.main_loop();
     for place in 0..world.calls.len() {
         relation.call(place);
@@ -399,6 +419,7 @@ pub(crate) fn steps_of_nobody(
         relation.pay(member);
         return;
     }
+    relation.starts();
     relation.main_loop();
     for place in 0..world.calls.len() {
         relation.call(place);
@@ -433,7 +454,7 @@ impl<'a, W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)
         Relation {
             world,
             profile,
-            view,
+            view: view.of(profile),
             busy: world.main_is_busy(),
             wanted,
             visit,
@@ -489,11 +510,14 @@ impl<'a, W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)
         }
     }
 
-    /// What of an output comes through: of internal jobs no status does, unless callbacks are seen.
+    /// What of an output comes through: of internal jobs no status does, unless callbacks are seen,
+    /// and before QEMU 3.0 of no job.
     fn shown(&self, output: Option<Output>) -> Option<Output> {
         output.filter(|&output| match output {
             Output::Status(member, _) => {
-                self.view.callbacks || !self.world.jobs[member].spec.internal
+                self.view.callbacks
+                    || (self.view.shows_status(self.profile)
+                        && !self.world.jobs[member].spec.internal)
             }
             _ => true,
         })

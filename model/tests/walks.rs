@@ -7,7 +7,7 @@
 
 use blockjob_model::accept::{Acceptor, JobKey, Seen};
 use blockjob_model::explore::{Bounds, Move, moves};
-use blockjob_model::profile::{QEMU_10_0, REFERENCE};
+use blockjob_model::profile::REFERENCE;
 use blockjob_model::request::{Effect, judge};
 use blockjob_model::state::{Group, JobSpec, World};
 use blockjob_model::step::{Output, View};
@@ -146,7 +146,9 @@ impl Walk {
 
     fn show(&mut self, output: Output) {
         let seen = match output {
-            Output::Status(_, status) => Seen::Status(status),
+            Output::Status(_, status) if self.view.shows_status(self.profile) => {
+                Seen::Status(status)
+            }
             Output::Event(_, event) => Seen::Event(event),
             Output::Begin(_, callback) if self.view.callbacks => Seen::Begin(callback),
             Output::End(_, callback, well) if self.view.callbacks => Seen::End(callback, well),
@@ -298,13 +300,16 @@ impl Walk {
             let (made, next, output) = ways.swap_remove(dice.below(ways.len()));
             self.make(made, next, output);
         }
-        if self.world.is_freed() {
+        if self.world.is_freed(self.profile) {
             while let Some(&token) = self.drains.first() {
                 self.answer_drain(token);
             }
             self.check(self.acceptor.finish());
         }
-        assert_eq!(self.acceptor.widened(), 0);
+        // Where jobs pause unasked and cancels are taken back, three of them may be anywhere.
+        if self.profile.name == REFERENCE.name {
+            assert_eq!(self.acceptor.widened(), 0);
+        }
     }
 }
 
@@ -312,41 +317,56 @@ fn asked(made: &Move) -> bool {
     matches!(made, Move::Ask(..))
 }
 
-fn walk(profile: &'static Profile, view: View, seed: u64) {
+/// How many walks; the reference has more of them.
+const WALKS: u64 = 1500;
+
+fn walk(profile: &'static Profile, view: View, seed: u64, walks: u64) {
     let mut over = 0;
-    for number in 0..1500 {
+    for number in 0..walks {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (number * 2 + 1));
         for _ in 0..8 {
             dice.below(2);
         }
         let mut walk = Walk::new(profile, view, &mut dice);
         walk.go(&mut dice, 400);
-        over += u32::from(walk.world.is_freed());
+        over += u64::from(walk.world.is_freed(profile));
     }
-    assert!(over > 200, "walks should come to an end: {over} of 1500");
+    assert!(
+        over > walks / 8,
+        "walks should come to an end: {over} of {walks}"
+    );
 }
 
 #[test]
 fn of_the_reference_seen_in_full() {
-    walk(&REFERENCE, View::FULL, 1);
+    walk(&REFERENCE, View::FULL, 1, WALKS);
 }
 
 #[test]
 fn of_the_reference_under_weak_memory() {
-    walk(&REFERENCE, View::WEAK, 2);
+    walk(&REFERENCE, View::WEAK, 2, WALKS);
 }
 
 #[test]
 fn of_the_reference_as_its_trace_shows_it() {
-    walk(&REFERENCE, View::TRACE, 3);
+    walk(&REFERENCE, View::TRACE, 3, WALKS);
 }
 
 #[test]
 fn of_the_reference_over_qmp() {
-    walk(&REFERENCE, View::QMP, 4);
+    walk(&REFERENCE, View::QMP, 4, WALKS);
 }
 
+/// Profiles that behave alike are walked once.
 #[test]
-fn of_qemu_over_qmp() {
-    walk(&QEMU_10_0, View::QMP, 5);
+fn of_every_qemu_seen_in_full_and_over_qmp() {
+    let mut walked: Vec<&Profile> = vec![&REFERENCE];
+    for (at, profile) in Profile::ALL.into_iter().enumerate() {
+        if !walked.iter().any(|other| other.behaves_as(profile)) {
+            walked.push(profile);
+            walk(profile, View::FULL, 5 + at as u64, WALKS / 10);
+            walk(profile, View::QMP, 25 + at as u64, WALKS / 5);
+        }
+    }
+    assert_eq!(walked.len(), 8);
 }

@@ -172,6 +172,12 @@ impl Run {
         self.widened = sentence.widened;
         result?;
         self.fits = sentence.fits;
+        if let Some((major, minor)) = sentence.newer {
+            self.notes.push(format!(
+                "QEMU {major}.{minor} is newer than every profile: judged as {}",
+                sentence.profile.name
+            ));
+        }
         if let Some(line) = sentence.stopped_at {
             self.notes.push(format!(
                 "from line {line} on jobs are brought down that nobody here asked to, and nothing \

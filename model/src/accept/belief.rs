@@ -60,8 +60,10 @@ impl Specs {
 /// What a query said of one job; `None` where it said nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SightPattern {
-    /// Its status.
-    pub status: Status,
+    /// Its status (QEMU 2.11 has none to show).
+    pub status: Option<Status>,
+    /// Whether it has converged, where no status says so.
+    pub ready: Option<bool>,
     /// Whether a pause is requested (`query-block-jobs` calls it `paused`).
     pub paused: Option<bool>,
     /// Whether `io-status` is other than `ok`.
@@ -84,7 +86,10 @@ impl SightPattern {
                 !sight.pause_wanted
             }
         });
-        self.status == sight.status
+        self.status.is_none_or(|status| status == sight.status)
+            && self
+                .ready
+                .is_none_or(|ready| sight.status.is_completed() || ready == sight.status.is_ready())
             && paused
             && self
                 .io_failed
@@ -106,7 +111,11 @@ pub(super) enum Symbol {
     Join(Specs),
     /// What creates this member also starts it.
     Start(u16),
-    /// This member will not come into being.
+    /// What creates this member also starts it, and succeeded.
+    Began(u16),
+    /// This member is gone, where no event says so.
+    Vanished(u16),
+    /// This member did not come into being.
     Never(u16),
     /// Somebody unseen sends requests from now on.
     Others,
@@ -151,7 +160,7 @@ impl Pool {
     pub(super) fn new(profile: &'static Profile, view: View) -> Pool {
         Pool {
             profile,
-            view,
+            view: view.of(profile),
             beliefs: Vec::new(),
             index: FastMap::default(),
             remembered: 0,
@@ -165,7 +174,7 @@ impl Pool {
     /// Whether nothing can come of this world any more, as far as the view shows it.
     pub(super) fn over(&self, world: &World) -> bool {
         if self.view.frees {
-            world.is_freed()
+            world.is_freed(self.profile)
         } else {
             world.is_over()
         }
@@ -265,17 +274,31 @@ impl Pool {
                 }),
                 ..world.clone()
             }),
-            &Symbol::Never(member) => after.push(World {
-                jobs: changed(&world.jobs, member, |job| {
-                    if job.status == Status::Undefined {
-                        job.status = Status::Null;
-                        job.starting = false;
-                        // The acceptor is told what became of it, not what it had.
-                        job.tail = Tail::Freed;
-                    }
-                }),
-                ..world.clone()
-            }),
+            &Symbol::Began(member) => {
+                if world.jobs[usize::from(member)].started() {
+                    after.push(world.clone());
+                }
+            }
+            &Symbol::Vanished(member) => {
+                if world.jobs[usize::from(member)].status == Status::Null {
+                    after.push(world.clone());
+                }
+            }
+            &Symbol::Never(member) => {
+                // Where creation and its failure announce nothing, both may have happened.
+                let job = &world.jobs[usize::from(member)];
+                if matches!(job.status, Status::Undefined | Status::Null) && !job.started() {
+                    after.push(World {
+                        jobs: changed(&world.jobs, member, |job| {
+                            job.status = Status::Null;
+                            job.starting = false;
+                            // The acceptor is told what became of it, not what it had.
+                            job.tail = Tail::Freed;
+                        }),
+                        ..world.clone()
+                    });
+                }
+            }
             Symbol::Others => {
                 let mut world = world.clone();
                 world.group.others = true;

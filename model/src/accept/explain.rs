@@ -172,6 +172,11 @@ fn status_rule(worlds: &[World], now: &[Status], member: usize, to: Status) -> R
             "4.6",
             "its pause has not been withdrawn and no forced cancel overrides it".to_owned(),
         ),
+        Status::Running if all(&|world| job(world).starting) => (
+            "start-order",
+            "6.1",
+            "the jobs of one transaction start in an order, and it is not its turn".to_owned(),
+        ),
         Status::Running => (
             "started-unasked",
             "2.2",
@@ -511,22 +516,27 @@ pub(super) fn looked(
             Some(pattern) if !statuses.iter().any(|&status| listable(status)) => Some((
                 "query-lists-dead-job",
                 "2.3",
-                format!("job '{id}' is gone but is listed as {}", pattern.status),
+                match pattern.status {
+                    Some(status) => format!("job '{id}' is gone but is listed as {status}"),
+                    None => format!("job '{id}' is gone but is listed"),
+                },
             )),
-            Some(pattern) if !statuses.contains(&pattern.status) => Some((
+            Some(SightPattern {
+                status: Some(status),
+                ..
+            }) if !statuses.contains(status) => Some((
                 "query-status",
                 "2.3",
                 format!(
-                    "job '{id}' is {} but is listed as {}",
+                    "job '{id}' is {} but is listed as {status}",
                     names(&statuses),
-                    pattern.status
                 ),
             )),
             Some(pattern) => {
                 let sights: Vec<_> = pictures
                     .iter()
                     .filter_map(|sights| sights.get(member))
-                    .filter(|sight| sight.status == pattern.status)
+                    .filter(|sight| pattern.status.is_none_or(|status| status == sight.status))
                     .collect();
                 let never = |shown: Option<bool>, of: &dyn Fn(&crate::state::Sight) -> bool| {
                     shown.is_some_and(|shown| sights.iter().all(|sight| of(sight) != shown))

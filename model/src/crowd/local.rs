@@ -43,6 +43,7 @@ impl Local {
             complete: _,
             // Pauses, and what announces or reports.
             user_paused: _,
+            stacked: _,
             resuming: _,
             io_status: _,
             holds: _,
@@ -119,7 +120,8 @@ impl Local {
         };
         let cancel = match cancel {
             Cancel::No | Cancel::Soft => Cancel::No,
-            Cancel::Force => Cancel::Force,
+            // The profile explored here knows no cancel that can be taken back.
+            Cancel::Revocable | Cancel::Force => Cancel::Force,
         };
         let peer_cancel = match peer_cancel {
             PeerCancel::No | PeerCancel::Due | PeerCancel::In => peer_cancel,
@@ -252,6 +254,8 @@ pub(super) const fn of_group(world: &World) -> Group {
         aborting,
         // What `finalize` answers.
         prepare_failed: _,
+        // Kept only where a failed prepare spares a member, which no profile explored here does.
+        trigger: _,
         // Beliefs of an observer; the explorer has none.
         open: _,
         others: _,

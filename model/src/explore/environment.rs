@@ -283,7 +283,7 @@ impl<'a> Callers<'a> {
     fn ask_member(&mut self, member: usize, own: bool) {
         let status = self.world.jobs[member].status;
         for (request, asked) in REQUESTS.into_iter().zip(ASKED[status as usize]) {
-            if asked && is_own(request) == own {
+            if (asked || !self.profile.verb_table) && is_own(request) == own {
                 self.ask(member, request);
             }
         }
@@ -328,14 +328,17 @@ impl<'a> Callers<'a> {
         let edges = self.bounds.callback_edges;
         let (state, output) = match judge(world, member, request, false, self.profile) {
             Effect::Refuse(_) | Effect::NotNow => return,
-            Effect::Callback { forced, .. } if edges => (CallState::Accepted { forced }, None),
+            Effect::Callback {
+                callback: Some(_),
+                forced,
+            } if edges => (CallState::Accepted { forced }, None),
             Effect::Callback { forced, callback } => (
                 CallState::Told { forced },
-                Some(Output::Begin(member, callback)),
+                callback.map(|callback| Output::Begin(member, callback)),
             ),
             Effect::Apply => {
                 self.next.copy_from(world);
-                let state = request::apply(&mut self.next, member, request);
+                let state = request::apply(&mut self.next, member, request, self.profile);
                 let (before, after) = (world.jobs[member].status, self.next.jobs[member].status);
                 let output = (before != after).then_some(Output::Status(member, after));
                 if matches!(state, CallState::Answered(_)) {
@@ -356,7 +359,7 @@ impl<'a> Callers<'a> {
             }
         };
         self.next.copy_from(world);
-        request::accept(&mut self.next, member, request);
+        request::accept(&mut self.next, member, request, self.profile);
         self.call(member, request, state);
         let changed = if request == Request::Resume {
             Changed::Anything
@@ -470,6 +473,7 @@ impl Step {
             Step::IoBegin(m) => (Some(m), "begins I/O"),
             Step::IoEnd(m) => (Some(m), "ends I/O"),
             Step::Converge(m) => (Some(m), "converges"),
+            Step::TakeBack(m) => (Some(m), "takes the cancel back and finishes"),
             Step::IoError(m, _, false) => (Some(m), "meets an I/O error"),
             Step::IoError(m, _, true) => (Some(m), "meets an I/O error for want of space"),
             Step::Sleep(m) => (Some(m), "sleeps"),

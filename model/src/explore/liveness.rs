@@ -122,7 +122,9 @@ impl Class {
             | Step::Start(_)
             | Step::FailEarly(_)
             | Step::FailTogether(_) => return None,
-            Step::IoBegin(m) | Step::Converge(m) | Step::IoError(m, ..) => Class::Choice(m),
+            Step::IoBegin(m) | Step::Converge(m) | Step::TakeBack(m) | Step::IoError(m, ..) => {
+                Class::Choice(m)
+            }
             Step::ReachPoint(m) | Step::Sleep(m) | Step::Yield(m) | Step::RunEnd(m, _) => {
                 Class::Driver(m)
             }

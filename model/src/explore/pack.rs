@@ -111,7 +111,7 @@ listed! {
     Tail: None Preparing Prepared Committing Aborting Decided Cleaning Cleaned Completing Completed
         Announced Freeing Freed;
     IoStatus: Ok Failed NoSpace;
-    Cancel: No Soft Force;
+    Cancel: No Soft Revocable Force;
     PeerCancel: No Due In Told UserIn UserTold;
     Owes: Nothing Ready Pending;
     Phase: Idle Announcing Preparing Committing Aborting;
@@ -135,6 +135,7 @@ fn job_fields(fields: &mut impl Fields, job: &mut Job, history: &mut History) {
     fields.choice(&mut job.cancel, 2);
     fields.choice(&mut job.peer_cancel, 3);
     fields.flag(&mut job.user_paused);
+    fields.flag(&mut job.stacked);
     fields.flag(&mut job.resuming);
     fields.choice(&mut job.io_status, 2);
     fields.flag(&mut job.woken);
@@ -157,6 +158,9 @@ fn group_fields(fields: &mut impl Fields, group: &mut Group) {
     fields.flag(&mut group.aborting);
     fields.flag(&mut group.prepare_failed);
     fields.number(&mut group.drained, 2);
+    let mut trigger = group.trigger.unwrap_or(7);
+    fields.number(&mut trigger, 3);
+    group.trigger = (trigger != 7).then_some(trigger);
 }
 
 /// Requests that can be under way in a world: those with a callback or an answer that waits.
@@ -312,6 +316,7 @@ mod tests {
             cancel: random.one(Cancel::LIST),
             peer_cancel: random.one(PeerCancel::LIST),
             user_paused: random.flag(),
+            stacked: random.flag(),
             resuming: random.flag(),
             io_status: random.one(IoStatus::LIST),
             woken: random.flag(),
@@ -354,6 +359,7 @@ mod tests {
                 jobs: (0..members).map(|_| any_job(&mut random)).collect(),
                 group: Group {
                     phase: random.one(Phase::LIST),
+                    trigger: random.flag().then(|| random.below(7) as u8),
                     aborting: random.flag(),
                     prepare_failed: random.flag(),
                     drained: random.below(4) as u8,

@@ -267,7 +267,7 @@ impl<'a> Search<'a> {
             Some(relation) => relation(world, profile, bounds, &mut visit),
             None => environment::shared_moves(world, profile, bounds, &mut visit),
         }
-        if steps == 0 && !waits_for_its_user(world, requests) {
+        if steps == 0 && !waits_for_its_user(world, requests, self.profile) {
             self.find(self.properties.len(), number, None);
         }
     }
@@ -481,8 +481,8 @@ impl Batch {
 }
 
 /// Whether a world without steps is one in which somebody may act, or everything is over.
-fn waits_for_its_user(world: &World, requests: u32) -> bool {
-    if world.is_freed() {
+fn waits_for_its_user(world: &World, requests: u32, profile: &Profile) -> bool {
+    if world.is_freed(profile) {
         return true;
     }
     let holds_up = |job: &Job| match job.status {
@@ -501,7 +501,7 @@ fn waits_for_its_user(world: &World, requests: u32) -> bool {
             Status::Waiting => anybody_holds_up,
             Status::Pending => world.group.phase == Phase::Idle && world.jobs.iter().any(manual),
             Status::Concluded => !job.in_tail(),
-            Status::Null => job.is_freed(),
+            Status::Null => job.is_freed(profile),
             _ => holds_up(job),
         })
 }

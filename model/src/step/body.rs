@@ -5,7 +5,7 @@
 
 use super::{Next, Output, Relation, Step, View, begin_abort};
 use crate::error_policy::IoStatus;
-use crate::profile::Profile;
+use crate::profile::{Profile, StartOrder};
 use crate::state::{Body, Call, CallState, Cancel, Job, Outcome, Owes, PeerCancel};
 use crate::status::Status;
 use crate::vocabulary::{Callback, ErrorAction, Event, Request};
@@ -23,18 +23,8 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 |job| job.status = Status::Created,
             );
         }
-        if job.starting && job.status == Status::Created {
-            self.change(
-                Step::Start(member),
-                member,
-                Some(Output::Status(member, Status::Running)),
-                |job| {
-                    job.status = Status::Running;
-                    job.starting = false;
-                    job.seen = true;
-                    job.come_to(Body::AtPoint);
-                },
-            );
+        if self.profile.start_order == StartOrder::Any {
+            self.start(member);
         }
         if job.starting && job.status == Status::Created && !self.view.callbacks {
             self.fail_creation(member);
@@ -59,7 +49,14 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 },
             );
         }
+        if running && job.status == Status::Ready && job.cancel == Cancel::Revocable {
+            self.change(Step::TakeBack(member), member, None, |job| {
+                job.cancel = Cancel::No;
+                job.complete = true;
+            });
+        }
         if running && job.spec.announces() {
+            let stacks = !self.profile.stop_takes_one_slot;
             for (action, no_space) in IO_ERRORS {
                 self.change(
                     Step::IoError(member, action, no_space),
@@ -68,12 +65,44 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     |job| {
                         if action == ErrorAction::Stop {
                             // The user's pause and a stop error share one slot (8).
+                            job.stacked |= job.user_paused && stacks;
                             job.user_paused = true;
                             job.io_status = job.io_status.after_stop(no_space);
                         }
                     },
                 );
             }
+        }
+    }
+
+    /// Where the members of a transaction start in an order, whose turn it is (§6.1).
+    pub(super) fn starts(&mut self) {
+        let starting = |job: &Job| job.starting;
+        let turn = match self.profile.start_order {
+            StartOrder::Any => None,
+            StartOrder::Listed => self.world.jobs.iter().position(starting),
+            StartOrder::Reversed => self.world.jobs.iter().rposition(starting),
+        };
+        if let Some(member) = turn {
+            self.start(member);
+        }
+    }
+
+    /// The start asked for takes effect.
+    fn start(&mut self, member: usize) {
+        let job = &self.world.jobs[member];
+        if job.starting && job.status == Status::Created {
+            self.change(
+                Step::Start(member),
+                member,
+                Some(Output::Status(member, Status::Running)),
+                |job| {
+                    job.status = Status::Running;
+                    job.starting = false;
+                    job.seen = true;
+                    job.come_to(Body::AtPoint);
+                },
+            );
         }
     }
 
@@ -218,7 +247,8 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
 
     /// Leaves a sleep or a wait, whose timer goes with it (P20, P21). What follows is a pause point.
     pub(super) fn wake(&mut self, member: usize, job: &Job) {
-        if job.woken || job.should_pause() || job.forced() {
+        let kicked = job.should_pause() && self.profile.pause_kicks;
+        if job.woken || kicked || job.forced() {
             self.change(Step::Wake(member), member, None, |job| {
                 job.woken = false;
                 job.seen = true;
@@ -249,6 +279,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             },
         );
         if !self.busy {
+            let profile = self.profile;
             self.offer(
                 Step::FailTogether(member),
                 Some(Output::Status(member, Status::Aborting)),
@@ -257,7 +288,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     job.status = Status::Aborting;
                     job.outcome = Outcome::Cancelled;
                     job.starting = false;
-                    begin_abort(world, Some(member));
+                    begin_abort(world, Some(member), profile);
                 },
             );
         }
@@ -305,6 +336,19 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             })
     }
 
+    /// A soft cancel is on its way, which comes to nothing if the run has ended before it (§5.2).
+    ///
+    /// Told only of jobs that were told to finish: one that fails of itself in that very moment
+    /// would make every answer to a later complete possible.
+    fn softly_cancelled(&self, member: usize) -> bool {
+        !self.profile.cancel_is_revocable
+            && self.world.calls.iter().any(|call| {
+                matches!(call.state, CallState::Issued | CallState::Told { .. })
+                    && call.request == (Request::Cancel { force: false })
+                    && call.member.map(usize::from) == Some(member)
+            })
+    }
+
     /// The body where callbacks cannot be seen: running, parked, or ended.
     pub(super) fn body_coarse(&mut self, member: usize, job: &Job) {
         let m = member;
@@ -325,9 +369,12 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 }
                 // Where an abort keeps no order, its polls take over the runs of other members (23).
                 let nested = self.world.group.aborting && !self.profile.abort_newest_first;
-                // Where verbs tell that the run has ended before its status does (18), the end is a
-                // step of its own.
-                let alone = self.profile.ended_is_waiting && self.asked(m);
+                // Where verbs tell that the run has ended before its status does (18), or a soft
+                // cancel is lost on it, the end is a step of its own.
+                let alone = (self.profile.ended_is_waiting && self.asked(m))
+                    || (job.status == Status::Ready
+                        && may_end_well(job)
+                        && self.softly_cancelled(m));
                 if !self.busy || nested || alone {
                     for well in [true, false] {
                         if !well || may_end_well(job) || job.forced() {
@@ -375,7 +422,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
     /// Ends a park: by resume to zero or a forced cancel (7). Where pause points are no loops, a
     /// soft cancel or a completion ends a park nobody's user asked for.
     pub(super) fn unpark(&mut self, member: usize, job: &Job, body: Body) {
-        let users = job.user_paused || job.resuming;
+        let users = job.user_paused || job.stacked || job.resuming;
         let may = !job.should_pause() || (!self.profile.pause_point_loops && !users);
         let to = match job.status {
             Status::Paused => Status::Running,
@@ -422,6 +469,7 @@ pub(super) fn end_run(job: &mut Job, profile: &Profile) {
     if profile.end_clears_pauses {
         // A pause after the last pause point can no longer be honoured (40).
         job.user_paused = false;
+        job.stacked = false;
         job.resuming = false;
         job.io_status = IoStatus::Ok;
         job.holds = 0;

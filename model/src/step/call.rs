@@ -1,6 +1,7 @@
 //! What calls from outside do: a request takes effect at some moment between call and return.
 
 use super::{Next, Output, Relation, Step};
+use crate::profile::CancelCallback;
 use crate::request::{self, Effect};
 use crate::state::{CallState, Job};
 use crate::status::Status;
@@ -61,7 +62,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             }
             &CallState::Accepted { forced } => {
                 let member = usize::from(call.member.unwrap_or_default());
-                let callback = request::callback(call.request);
+                let callback = request::callback(call.request, self.profile);
                 self.offer(
                     Step::RequestCallbackBegin(place),
                     callback.map(|callback| Output::Begin(member, callback)),
@@ -70,8 +71,9 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             }
             &CallState::InCallback { forced } => {
                 let member = usize::from(call.member.unwrap_or_default());
-                let callback = request::callback(call.request);
-                let well = call.request != (Request::Cancel { force: false }) || forced;
+                let callback = request::callback(call.request, self.profile);
+                let decides = self.profile.cancel_callback == CancelCallback::Decides;
+                let well = call.request != (Request::Cancel { force: false }) || forced || !decides;
                 self.offer(
                     Step::RequestCallbackEnd(place),
                     callback.map(|callback| Output::End(member, callback, well)),
@@ -109,9 +111,9 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
     fn set_down(&mut self, place: usize, forced: bool) {
         let call = &self.world.calls[place];
         let member = usize::from(call.member.unwrap_or_default());
-        let request = call.request;
+        let (request, profile) = (call.request, self.profile);
         self.offer(Step::RequestEffect(place), None, |world| {
-            let effect = request::apply_after_callback(world, member, request, forced);
+            let effect = request::apply_after_callback(world, member, request, forced, profile);
             world.calls[place].state = effect;
         });
     }
@@ -141,6 +143,9 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 continue;
             }
             for callback in [Callback::Drain, Callback::DrainedPoll] {
+                if !self.profile.has_callback(callback) {
+                    continue;
+                }
                 self.offer(
                     Step::DrainCallbackBegin(place, callback),
                     Some(Output::Begin(at, callback)),
@@ -162,6 +167,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
     }
 
     pub(super) fn take_effect(&mut self, place: usize) {
+        let profile = self.profile;
         let call = &self.world.calls[place];
         let Some(member) = call.member.map(usize::from) else {
             let request = call.request;
@@ -177,32 +183,38 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             });
             return;
         };
-        match request::judge(self.world, member, call.request, call.block, self.profile) {
+        match request::judge(self.world, member, call.request, call.block, profile) {
             Effect::Refuse(refusal) => {
                 self.answer(place, Step::TakeEffect(place), Err(refusal));
             }
             Effect::NotNow => {}
             Effect::Callback { .. } if call.request == Request::Resume && !self.view.resumes => {
                 self.offer(Step::TakeEffect(place), None, |world| {
-                    request::accept(world, member, Request::Resume);
+                    let resume = Request::Resume;
+                    request::accept(world, member, resume, profile);
                     world.calls[place].state =
-                        request::apply_after_callback(world, member, Request::Resume, false);
+                        request::apply_after_callback(world, member, resume, false, profile);
                 });
             }
             // The main loop has something else in hand.
             Effect::Callback { .. } if call.request == Request::Resume && self.busy => {}
-            Effect::Callback { forced, .. } if self.view.callbacks => {
+            Effect::Callback {
+                callback: Some(_),
+                forced,
+            } if self.view.callbacks => {
                 let request = call.request;
                 self.offer(Step::TakeEffect(place), None, |world| {
-                    request::accept(world, member, request);
+                    request::accept(world, member, request, profile);
                     world.calls[place].state = CallState::Accepted { forced };
                 });
             }
             Effect::Callback { forced, .. }
-                if call.request == (Request::Cancel { force: false }) =>
+                if call.request == (Request::Cancel { force: false })
+                    || (self.view.resumes && matches!(call.request, Request::Cancel { .. })) =>
             {
-                // Unseen, too, a soft cancel is judged before its callback and set down after it;
-                // for the others the two may as well be one moment.
+                // Unseen, too, a soft cancel is judged before its callback and set down after it, and
+                // any tells of the end of its user's pause in between; for the others the two may as
+                // well be one moment.
                 self.offer(Step::TakeEffect(place), None, |world| {
                     world.calls[place].state = CallState::Told { forced };
                 });
@@ -210,7 +222,8 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             Effect::Callback { forced, .. } => {
                 let request = call.request;
                 self.offer(Step::TakeEffect(place), None, |world| {
-                    let state = request::apply_after_callback(world, member, request, forced);
+                    let state =
+                        request::apply_after_callback(world, member, request, forced, profile);
                     world.calls[place].state = state;
                 });
             }
@@ -223,7 +236,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                             .then_some(Output::Status(member, Status::Null)),
                     );
                 self.offer(Step::TakeEffect(place), created, |world| {
-                    let state = request::apply(world, member, request);
+                    let state = request::apply(world, member, request, profile);
                     world.calls[place].state = state;
                 });
             }
@@ -232,6 +245,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
 
     /// Requests of somebody else, which only their consequences show.
     pub(super) fn others(&mut self, member: usize) {
+        let profile = self.profile;
         for request in [
             Request::Pause,
             Request::Resume,
@@ -247,12 +261,12 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 Effect::Refuse(_) | Effect::NotNow => {}
                 Effect::Callback { forced, .. } => {
                     self.offer(Step::Other(member, request), output, |world| {
-                        request::accept(world, member, request);
-                        request::apply_after_callback(world, member, request, forced);
+                        request::accept(world, member, request, profile);
+                        request::apply_after_callback(world, member, request, forced, profile);
                     });
                 }
                 Effect::Apply => self.offer(Step::Other(member, request), output, |world| {
-                    request::apply(world, member, request);
+                    request::apply(world, member, request, profile);
                 }),
             }
         }

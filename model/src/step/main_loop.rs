@@ -5,6 +5,7 @@
 use super::body::{end_run, skips_run};
 use super::{Next, Output, Relation, Step, View};
 use crate::error_policy::IoStatus;
+use crate::profile::Profile;
 use crate::state::{Body, Cancel, Job, Outcome, Owes, PeerCancel, Phase, Tail, World};
 use crate::status::Status;
 use crate::vocabulary::{Callback, Event};
@@ -63,8 +64,15 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
 
     /// Takes over an ended run; `ended` is the job as its end left it.
     pub(super) fn exit(&mut self, step: Step, member: usize, ended: Job) {
-        let well =
-            ended.outcome == Outcome::Success && !ended.forced() && !self.world.group.aborting;
+        let (world, profile) = (self.world, self.profile);
+        if !profile.unstarted_peers_end && world.jobs.iter().any(|job| job.starting) {
+            // The main loop is in the middle of the command that starts them all; whether a peer is
+            // unstarted matters (1).
+            return;
+        }
+        // Where a cancel does not fold, it still brings a group down, but no single job (3).
+        let cancelled = ended.forced() && (profile.cancel_folds || world.jobs.len() > 1);
+        let well = ended.outcome == Outcome::Success && !cancelled && !world.group.aborting;
         let status = if well {
             Status::Waiting
         } else {
@@ -81,13 +89,16 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     .all(|job| job.status == Status::Waiting || job.is_final());
                 if all && !world.group.open {
                     world.group.phase = Phase::Announcing;
+                    if !profile.prepare_failure_takes_all {
+                        world.group.trigger = Some(member as u8);
+                    }
                 }
             } else {
-                if job.outcome == Outcome::Success {
+                if job.outcome == Outcome::Success && job.forced() && profile.cancel_folds {
                     // P24: a forced cancel before this moment always shows in the result (3).
                     job.outcome = Outcome::Cancelled;
                 }
-                begin_abort(world, Some(member));
+                begin_abort(world, Some(member), profile);
             }
         });
     }
@@ -154,16 +165,19 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             && world
                 .jobs
                 .iter()
-                .any(|job| job.started() && !job.is_final())
+                .any(|job| job.status != Status::Undefined && !job.is_final())
         {
             // A member nobody told us of brings the group down.
-            self.offer(Step::Announced, None, |world| begin_abort(world, None));
+            let profile = self.profile;
+            self.offer(Step::Announced, None, |world| {
+                begin_abort(world, None, profile);
+            });
         }
     }
 
     /// `prepare`, newest first, stopping at the first failure (2).
     pub(super) fn prepare(&mut self) {
-        let world = self.world;
+        let (world, profile) = (self.world, self.profile);
         if let Some(member) = world
             .jobs
             .iter()
@@ -173,7 +187,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 self.offer(
                     Step::PrepareEnd(member, well),
                     Some(Output::End(member, Callback::Prepare, well)),
-                    |world| end_prepare(world, member, well),
+                    |world| end_prepare(world, member, well, profile),
                 );
             }
             return;
@@ -183,6 +197,11 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             .iter()
             .rposition(|job| job.status == Status::Pending && job.tail == Tail::None);
         match next {
+            Some(member) if !profile.prepare_callback => {
+                self.change(Step::PrepareEnd(member, true), member, None, |job| {
+                    job.tail = Tail::Prepared;
+                });
+            }
             Some(member) if self.view.callbacks => self.change(
                 Step::PrepareBegin(member),
                 member,
@@ -192,16 +211,17 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             Some(member) => {
                 for well in [true, false] {
                     self.offer(Step::PrepareEnd(member, well), None, |world| {
-                        end_prepare(world, member, well);
+                        end_prepare(world, member, well, profile);
                     });
                 }
             }
             None => self.offer(Step::Decide, None, |world| {
                 // A cancel that came in meanwhile folds into the result before the decision (3).
-                if world.jobs.iter().any(Job::forced) {
-                    begin_abort(world, None);
+                if profile.cancel_folds && world.jobs.iter().any(Job::forced) {
+                    begin_abort(world, None, profile);
                 } else {
                     world.group.phase = Phase::Committing;
+                    world.group.trigger = None;
                 }
             }),
         }
@@ -244,14 +264,28 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             self.offer(Step::Close, None, |world| world.group.phase = Phase::Idle);
             return;
         };
-        let any_order = !self.profile.abort_newest_first;
+        let (any_order, folds) = (!self.profile.abort_newest_first, self.profile.cancel_folds);
+        let open = |job: &Job| job.status != Status::Undefined && !job.is_final();
+        let newest = world.jobs.iter().rposition(open);
         for (member, job) in world.jobs.iter().enumerate() {
             let ours = member == turn || (any_order && job.status != Status::Undefined);
-            if !ours || job.is_final() || !job.abort_may_go_on() {
+            if !ours || job.is_final() || !job.abort_may_go_on() || self.waits_for_ever(member) {
                 continue;
             }
-            if job.status == Status::Aborting {
-                self.begin_decision(member, Callback::Abort, Tail::Aborting);
+            // The trigger of a decision that failed is not taken to aborting (2).
+            let spared =
+                job.status == Status::Pending && job.outcome == Outcome::Success && !job.forced();
+            if spared || job.status == Status::Aborting {
+                // Members are taken to aborting in any order (23), but finalised newest first.
+                if any_order && newest != Some(member) && job.started() {
+                    continue;
+                }
+                // Where a cancel does not fold, a success stays one (3).
+                if job.outcome == Outcome::Success {
+                    self.begin_decision(member, Callback::Commit, Tail::Committing);
+                } else {
+                    self.begin_decision(member, Callback::Abort, Tail::Aborting);
+                }
             } else {
                 self.change(
                     Step::Turn(member),
@@ -259,7 +293,8 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     Some(Output::Status(member, Status::Aborting)),
                     |job| {
                         job.status = Status::Aborting;
-                        if matches!(job.outcome, Outcome::Open | Outcome::Success) {
+                        let well = job.outcome == Outcome::Success;
+                        if job.outcome == Outcome::Open || (well && folds) {
                             job.outcome = Outcome::Cancelled;
                         }
                     },
@@ -277,11 +312,17 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
         let View {
             callbacks, resumes, ..
         } = self.view;
+        let told = callbacks && self.profile.has_callback(Callback::Cancel);
+        let level = if self.profile.peers_forced {
+            Cancel::Force
+        } else {
+            Cancel::Revocable
+        };
         let mut edge = |step, output, to| {
             self.change(step, m, Some(output), |job| job.peer_cancel = to);
         };
         match job.peer_cancel {
-            PeerCancel::Due if callbacks => edge(
+            PeerCancel::Due if told => edge(
                 Step::PeerCancelBegin(m),
                 Output::Begin(m, Callback::Cancel),
                 PeerCancel::In,
@@ -291,7 +332,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 Output::End(m, Callback::Cancel, true),
                 PeerCancel::Told,
             ),
-            PeerCancel::Told if job.user_paused && resumes => edge(
+            PeerCancel::Due | PeerCancel::Told if job.user_paused && resumes => edge(
                 Step::PeerResumeBegin(m),
                 Output::Begin(m, Callback::UserResume),
                 PeerCancel::UserIn,
@@ -305,10 +346,19 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             PeerCancel::Due | PeerCancel::Told | PeerCancel::UserTold => {
                 self.change(Step::PeerForced(m), m, None, |job| {
                     job.peer_cancel = PeerCancel::No;
-                    force(job);
+                    force(job, level);
                 });
             }
         }
+    }
+
+    /// An abort goes through its members in order, and waits for the run of one that was never
+    /// started and was not itself cancelled: nobody behind it is finalised any more (1).
+    fn waits_for_ever(&self, member: usize) -> bool {
+        !self.profile.unstarted_peers_end
+            && self.world.jobs[member..]
+                .iter()
+                .any(|job| job.status == Status::Created && job.outcome == Outcome::Open)
     }
 
     pub(super) fn begin_decision(&mut self, member: usize, callback: Callback, tail: Tail) {
@@ -414,7 +464,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
 }
 
 /// The outcome of one `prepare`.
-pub(super) fn end_prepare(world: &mut World, member: usize, well: bool) {
+pub(super) fn end_prepare(world: &mut World, member: usize, well: bool, profile: &Profile) {
     let job = &mut world.jobs[member];
     if well {
         job.tail = Tail::Prepared;
@@ -424,16 +474,19 @@ pub(super) fn end_prepare(world: &mut World, member: usize, well: bool) {
     job.tail = Tail::None;
     job.outcome = Outcome::Failure;
     world.group.prepare_failed = true;
-    begin_abort(world, Some(member));
+    let trigger = world.group.trigger.map(usize::from);
+    let initiator = trigger.filter(|_| !profile.prepare_failure_takes_all);
+    begin_abort(world, initiator.or(Some(member)), profile);
 }
 
 /// Brings the group down, once (P14): everybody but the initiator is cancelled by force (P15).
-pub(crate) fn begin_abort(world: &mut World, initiator: Option<usize>) {
+pub(crate) fn begin_abort(world: &mut World, initiator: Option<usize>, profile: &Profile) {
     if world.group.aborting {
         return;
     }
     world.group.aborting = true;
     world.group.phase = Phase::Aborting;
+    world.group.trigger = None;
     for (member, job) in world.jobs.iter_mut().enumerate() {
         if job.status == Status::Undefined {
             // It will never come into being.
@@ -447,16 +500,19 @@ pub(crate) fn begin_abort(world: &mut World, initiator: Option<usize>) {
             job.peer_cancel = PeerCancel::Due;
         } else {
             // It will never run, so there is nobody to tell (1).
-            force(job);
-            job.outcome = Outcome::Cancelled;
+            force(job, Cancel::Force);
             job.starting = false;
+            if profile.unstarted_peers_end {
+                job.outcome = Outcome::Cancelled;
+            }
         }
     }
 }
 
-/// A forced cancel is set down: the user's pause and the error that stopped it go with it (§5.2).
-pub(crate) const fn force(job: &mut Job) {
-    job.cancel = Cancel::Force;
+/// A cancel that stops the job is set down: the user's pause and the error that stopped it go with
+/// it (§5.2).
+pub(crate) fn force(job: &mut Job, level: Cancel) {
+    job.cancel = job.cancel.max(level);
     job.user_paused = false;
     job.resuming = false;
     job.io_status = IoStatus::Ok;

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen, SightPattern};
+use blockjob_model::profile::ManualStages;
 use blockjob_model::state::Group;
 use blockjob_model::step::View;
 use blockjob_model::{Event, Profile, Refusal, Request, Status};
@@ -211,6 +212,7 @@ impl Session {
 
     /// The oldest unanswered command has its turn now.
     fn begin(&mut self) {
+        let silent = !self.profile().status_events;
         let Some(head) = self.queue.front_mut() else {
             return;
         };
@@ -244,8 +246,71 @@ impl Session {
             }
             Ask::Quit | Ask::Unplug => self.requests_from_inside(),
             Ask::Continue => self.continued = true,
+            Ask::Create(_) if silent => self.expect_jobs(),
             Ask::Create(_) | Ask::Capabilities | Ask::Other | Ask::Human(None) => {}
         }
+    }
+
+    /// The command in hand makes jobs, and no event will tell of their creation (before QEMU 3.0).
+    ///
+    /// Those whose id was given are judged from here on; others are met when something is seen of
+    /// them, because their id is the name of a backend.
+    fn expect_jobs(&mut self) {
+        let Some(mut head) = self.queue.pop_front() else {
+            return;
+        };
+        if let Ask::Create(creation) = &head.ask {
+            for (place, plan) in creation.jobs.iter().enumerate() {
+                let Some(id) = plan.id.as_deref().filter(|id| {
+                    plan.explicit && id_is_well_formed(id) && !self.jobs.contains_key(*id)
+                }) else {
+                    continue;
+                };
+                let known = self.plan_job(&mut head.progress, creation, place, id);
+                self.jobs.insert(id.to_owned(), known);
+            }
+        }
+        self.queue.push_front(head);
+    }
+
+    /// Takes a job that the command in hand makes into judgement.
+    fn plan_job(
+        &mut self,
+        progress: &mut Progress,
+        creation: &Creation,
+        plan: usize,
+        id: &str,
+    ) -> Known {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        self.jobs_seen += 1;
+        let others = self.observer == Observer::Shared || self.inside;
+        let acceptor = &mut self.acceptor;
+        let mut open = || {
+            acceptor.group(Group {
+                others,
+                ..Group::CLOSED
+            })
+        };
+        let group = if creation.grouped {
+            *progress.group.get_or_insert_with(open)
+        } else {
+            open()
+        };
+        progress.made.push(Made {
+            plan,
+            id: id.to_owned(),
+            started: false,
+            gone: false,
+        });
+        let planned = &creation.jobs[plan];
+        let key = self.acceptor.job(group, &planned.specs, id);
+        self.acceptor.start(key);
+        let mut known = Known::planned(key, serial, planned);
+        if others {
+            known.speed = None;
+        }
+        known
     }
 
     /// The daemon itself asks things of jobs from now on: it goes down, or a device does.
@@ -391,8 +456,26 @@ impl Session {
         }
     }
 
+    /// An event that this version of QEMU does not have.
+    fn event_of_another_version(&self, line: u64, name: &str, since: &str) -> Fault {
+        Fault {
+            line,
+            rule: "event-of-another-version",
+            message: format!(
+                "{name}: because {} is judged, and this event is there since QEMU {since}, but it \
+                 came",
+                self.profile().name
+            ),
+            allowed: Vec::new(),
+            section: "11",
+        }
+    }
+
     fn status_event(&mut self, line: u64, data: &EventData<'_>) -> Judged {
         self.events += 1;
+        if !self.profile().status_events {
+            return Err(self.event_of_another_version(line, "JOB_STATUS_CHANGE", "3.0"));
+        }
         let (Some(id), Some(status)) = (
             data.id.as_str(),
             data.status
@@ -465,21 +548,26 @@ impl Session {
             made.gone |= status == Status::Null;
         }
         if status == Status::Null {
-            let queried = self
-                .queue
-                .front()
-                .is_some_and(|head| matches!(head.ask, Ask::Query { .. }));
-            if let Some(known) = self.jobs.remove(id.as_ref())
-                && queried
-            {
-                self.leaving.insert(id.clone().into_owned(), known);
-            }
-            if self.gone.len() == GONE_MAX {
-                self.gone.pop_front();
-            }
-            self.gone.push_back(id.into_owned());
+            self.goes(&id);
         }
         Ok(())
+    }
+
+    /// The job is gone, as was announced or follows.
+    fn goes(&mut self, id: &str) {
+        let queried = self
+            .queue
+            .front()
+            .is_some_and(|head| matches!(head.ask, Ask::Query { .. }));
+        if let Some(known) = self.jobs.remove(id)
+            && queried
+        {
+            self.leaving.insert(id.to_owned(), known);
+        }
+        if self.gone.len() == GONE_MAX {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(id.to_owned());
     }
 
     /// A job comes into being.
@@ -493,39 +581,17 @@ impl Session {
                 "a job is created with this one",
             ));
         }
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        self.jobs_seen += 1;
-        let others = self.observer == Observer::Shared || self.inside;
-        let mut known = if let Some(plan) = self.plan_for(place.id) {
-            let (planned, group) = {
-                // `plan_for` found it in the command in hand.
-                let head = &mut self.queue[0];
-                let Ask::Create(creation) = &head.ask else {
-                    return Ok(());
-                };
-                let acceptor = &mut self.acceptor;
-                let mut open = || {
-                    acceptor.group(Group {
-                        others,
-                        ..Group::CLOSED
-                    })
-                };
-                let group = if creation.grouped {
-                    *head.progress.group.get_or_insert_with(open)
-                } else {
-                    open()
-                };
-                head.progress.made.push(Made {
-                    plan,
-                    id: place.id.to_owned(),
-                    started: false,
-                    gone: false,
-                });
-                (&creation.jobs[plan], group)
+        let mut known = if let Some(plan) = self.plan_for(place.id)
+            && let Some(mut head) = self.queue.pop_front()
+        {
+            let known = match &head.ask {
+                Ask::Create(creation) => {
+                    self.plan_job(&mut head.progress, creation, plan, place.id)
+                }
+                _ => Known::met(),
             };
-            let key = self.acceptor.job(group, &planned.specs, place.id);
-            Known::planned(key, serial, planned)
+            self.queue.push_front(head);
+            known
         } else {
             if self.observer == Observer::Sole {
                 return Err(place.fault(
@@ -535,19 +601,9 @@ impl Session {
                     "one is created",
                 ));
             }
-            let group = self.acceptor.group(Group {
-                open: true,
-                others: true,
-                ..Group::CLOSED
-            });
-            let key = self.acceptor.job(group, &unknown_specs(), place.id);
-            Known::foreign(key, serial)
+            self.foreign_job(place.id)
         };
-        if others {
-            known.speed = None;
-        }
         if let Some(key) = known.key {
-            self.acceptor.start(key);
             self.acceptor
                 .observe(key, Seen::Status(Status::Created))
                 .map_err(|rejection| at(place.line, rejection))?;
@@ -555,6 +611,21 @@ impl Session {
         known.last = Some((Status::Created, place.line));
         self.jobs.insert(place.id.to_owned(), known);
         Ok(())
+    }
+
+    /// Takes a job that somebody unseen makes into judgement.
+    fn foreign_job(&mut self, id: &str) -> Known {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        self.jobs_seen += 1;
+        let group = self.acceptor.group(Group {
+            open: true,
+            others: true,
+            ..Group::CLOSED
+        });
+        let key = self.acceptor.job(group, &unknown_specs(), id);
+        self.acceptor.start(key);
+        Known::foreign(key, serial)
     }
 
     /// The plan of the command in hand that `id` belongs to.
@@ -606,6 +677,9 @@ impl Session {
 
     fn block_event(&mut self, line: u64, name: &str, data: &EventData<'_>) -> Judged {
         self.events += 1;
+        if name == "BLOCK_JOB_PENDING" && self.profile().manual_stages == ManualStages::None {
+            return Err(self.event_of_another_version(line, name, "2.12"));
+        }
         let (member, piece) = if name == "BLOCK_JOB_PENDING" {
             ("id", data.id)
         } else {
@@ -642,6 +716,7 @@ impl Session {
             }
             self.meet(place, None);
         }
+        let silent = !self.profile().status_events;
         let Some(known) = self.jobs.get_mut(id.as_ref()) else {
             return Ok(());
         };
@@ -664,6 +739,9 @@ impl Session {
             }
             _ => {
                 fields::progress_event(known, place, data)?;
+                if silent {
+                    fields::event_after_report(known, place, data)?;
+                }
                 match name {
                     "BLOCK_JOB_READY" => Event::Ready,
                     "BLOCK_JOB_COMPLETED" => Event::Completed {
@@ -673,10 +751,19 @@ impl Session {
                 }
             }
         };
-        match known.key {
-            Some(key) => self.observe(line, &id, key, Seen::Event(event)),
-            None => Ok(()),
+        let (key, dismisses_itself) = (known.key, known.auto_dismiss != Some(false));
+        if let Some(key) = key {
+            self.observe(line, &id, key, Seen::Event(event))?;
         }
+        let terminal = matches!(event, Event::Completed { .. } | Event::Cancelled);
+        if terminal && dismisses_itself && silent {
+            // The rest follows in the same breath, before anything else can be read.
+            if let Some(key) = key {
+                self.acceptor.vanished(key);
+            }
+            self.goes(&id);
+        }
+        Ok(())
     }
 
     // Replies.
@@ -839,7 +926,8 @@ impl Session {
                 Ok(())
             }
             Some((class, desc)) => {
-                let Some(refusal) = refusal_of(line, head, verb, class, desc)? else {
+                let Some(refusal) = refusal_of(line, head, verb, class, desc, self.profile())?
+                else {
                     // It failed before it reached the job layer, or the driver turned it down.
                     if head.progress.called {
                         self.acceptor.withdraw(MONITOR);
@@ -929,14 +1017,27 @@ impl Session {
                 .status
                 .as_str()
                 .and_then(|name| Status::from_name(&name));
-            let (Some(id), Some(status)) = (piece.as_str(), status) else {
+            // QEMU 2.11 has no statuses to show.
+            let shows_status = self.profile().verb_table;
+            let id = piece.as_str().filter(|_| {
+                if shows_status {
+                    status.is_some()
+                } else {
+                    !entry.status.is_present()
+                }
+            });
+            let Some(id) = id else {
                 return Err(head.fault(
                     line,
                     "query-shape",
-                    &format!("a job has a `{member}` and a `status`"),
+                    &format!(
+                        "a job has a `{member}` and {} `status`",
+                        if shows_status { "a" } else { "no" }
+                    ),
                     &format!("they are {} and {}", shown(piece), shown(entry.status)),
                 ));
             };
+            let listed_as = status.map_or("there", Status::name);
             let place = Place {
                 line,
                 what: &head.name,
@@ -957,13 +1058,13 @@ impl Session {
                         "query-lists-dead-job",
                         "2.3",
                         "the job is gone: its status is null",
-                        &format!("it is listed as {status}"),
+                        &format!("it is listed as {listed_as}"),
                     ));
                 }
                 if self.inventory {
                     return Err(unknown(place));
                 }
-                self.meet(place, Some(status));
+                self.meet(place, status);
             }
             let known = if leaving {
                 self.leaving.get_mut(id.as_ref())
@@ -997,18 +1098,19 @@ impl Session {
             match (known.key, known.last) {
                 (Some(key), _) => sights.push((key, pattern)),
                 (None, Some((_, before))) if before > head.line => {}
-                (None, Some((last, before))) if last != status => {
+                (None, Some((last, before))) if status.is_some_and(|status| last != status) => {
                     return Err(place.fault(
                         "query-status",
                         "2.3",
                         &format!("it is {last} since line {before}"),
-                        &format!("it is listed as {status}"),
+                        &format!("it is listed as {listed_as}"),
                     ));
                 }
-                (None, _) => known.last = Some((status, line)),
+                (None, _) => known.last = status.map(|status| (status, line)),
             }
         }
-        if !block {
+        // Before QEMU 3.0 there are block jobs only.
+        if !block || !self.profile().status_events {
             self.inventory = true;
             // The acceptor answers for the jobs it knows.
             let missing = self
@@ -1046,6 +1148,10 @@ impl Session {
         value: Piece<'_>,
         error: Option<(&str, &str)>,
     ) -> Judged {
+        let silent = !self.profile().status_events;
+        if silent {
+            self.creation_settled(head, error.is_none());
+        }
         let made = &head.progress.made;
         let Some((class, desc)) = error else {
             if !value.is_object() {
@@ -1059,6 +1165,8 @@ impl Session {
             for (place, plan) in creation.jobs.iter().enumerate() {
                 let id = plan.id.as_deref().unwrap_or("?");
                 match made.iter().find(|made| made.plan == place) {
+                    // Nothing tells of them.
+                    _ if silent => {}
                     None => {
                         return Err(Fault {
                             section: "2.1",
@@ -1102,7 +1210,7 @@ impl Session {
             }
             return Ok(());
         };
-        if let Some(alive) = made.iter().find(|made| !made.gone) {
+        if let Some(alive) = made.iter().find(|made| !made.gone && !silent) {
             return Err(Fault {
                 section: "2.1",
                 ..head.fault(
@@ -1117,6 +1225,22 @@ impl Session {
             return Ok(());
         }
         self.creation_refused(line, head, creation, desc)
+    }
+
+    /// The command in hand made its jobs, or did not, and its answer is the first to say so.
+    fn creation_settled(&mut self, head: &Pending, well: bool) {
+        for made in &head.progress.made {
+            let key = self.jobs.get(&made.id).and_then(|known| known.key);
+            match key {
+                Some(key) if well => self.acceptor.began(key),
+                Some(key) => {
+                    self.acceptor.never(key);
+                    self.jobs.remove(&made.id);
+                }
+                // It is gone already.
+                None => {}
+            }
+        }
     }
 
     /// The errors of creation that can be held against the command.
@@ -1137,7 +1261,20 @@ impl Session {
         let argument = |name: &str| creation.arguments.iter().any(|argument| argument == name);
         // Arguments inside arguments, and those of actions, are named by a path.
         let simple = |name: &str| !creation.transaction && !name.contains(['.', '[']);
-        match refusal::read(desc) {
+        let meaning = refusal::read(desc);
+        let ours = creation.transaction || !matches!(meaning, Meaning::Ungroupable(_));
+        if let Err(says) = refusal::fits(&meaning, desc, self.profile())
+            && ours
+        {
+            return Err(text_of_another_version(
+                line,
+                head,
+                desc,
+                says,
+                self.profile(),
+            ));
+        }
+        match meaning {
             Meaning::IdInUse(id) | Meaning::InvalidId(id) if !planned(id) => Err(head.fault(
                 line,
                 "error-names-other-job",
@@ -1150,10 +1287,10 @@ impl Session {
                     .iter()
                     .filter(|plan| plan.id.as_deref() == Some(id))
                     .count();
-                let taken = self.jobs.contains_key(id)
-                    || self.gone.iter().any(|gone| gone == id)
-                    || wanted > 1
-                    || !self.inventory;
+                let held_on_to =
+                    !self.profile().id_is_free_at_null && self.gone.iter().any(|gone| gone == id);
+                let taken =
+                    self.jobs.contains_key(id) || held_on_to || wanted > 1 || !self.inventory;
                 if taken {
                     Ok(())
                 } else {
@@ -1207,6 +1344,7 @@ fn refusal_of(
     verb: &VerbAsk,
     class: &str,
     desc: &str,
+    profile: &Profile,
 ) -> Result<Option<Refusal>, Fault> {
     let id = verb.id.as_deref().unwrap_or_default();
     if !verb.argument_faults.is_empty() {
@@ -1233,7 +1371,11 @@ fn refusal_of(
         // Not negotiated yet, disabled, or a command of another version.
         return Ok(None);
     }
-    match refusal::read(desc) {
+    let meaning = refusal::read(desc);
+    if let Err(says) = refusal::fits(&meaning, desc, profile) {
+        return Err(text_of_another_version(line, head, desc, says, profile));
+    }
+    match meaning {
         Meaning::Refusal(refusal, named) => {
             if let Some(named) = named
                 && named != id
@@ -1257,7 +1399,7 @@ fn refusal_of(
             }
             if refusal == Refusal::NotFound && named.is_some() != verb.block {
                 return Err(Fault {
-                    allowed: vec![refusal.text(id, verb.block)],
+                    allowed: vec![profile.text(refusal, id, verb.block)],
                     ..head.fault(
                         line,
                         "refusal-text",
@@ -1277,8 +1419,11 @@ fn refusal_of(
                     )
                 });
             }
-            Ok(Some(refusal))
+            // The driver says the same of a convergence it has lost (§12-13).
+            let drivers = refusal == Refusal::CannotComplete && profile.ready_may_lapse;
+            Ok((!drivers).then_some(refusal))
         }
+        Meaning::SpeedUnsupported if matches!(verb.request, Request::SetSpeed { .. }) => Ok(None),
         Meaning::Missing(_) | Meaning::Unfit(_) => Err(head.fault(
             line,
             "argument-error",
@@ -1293,6 +1438,26 @@ fn refusal_of(
             "no refusal of this command has such a text",
             &format!("the answer was: {desc}"),
         )),
+    }
+}
+
+/// An error text that this version of QEMU does not have.
+fn text_of_another_version(
+    line: u64,
+    head: &Pending,
+    desc: &str,
+    says: String,
+    profile: &Profile,
+) -> Fault {
+    Fault {
+        allowed: vec![says],
+        section: "11",
+        ..head.fault(
+            line,
+            "text-of-another-version",
+            &format!("{} is judged, which has other words for this", profile.name),
+            &format!("the answer was: {desc}"),
+        )
     }
 }
 

@@ -1,21 +1,28 @@
 //! One QMP conversation, judged by every profile that may fit, in one pass.
 //!
 //! A greeting names the version, and so the profile. Before it, and without it, every profile is
-//! tried; those that a message contradicts drop out.
+//! tried; those that a message contradicts drop out. Profiles that behave alike are tried once.
 
 use blockjob_model::Profile;
-use blockjob_model::profile::{QEMU_7_2, QEMU_10_0, REFERENCE};
+use blockjob_model::profile::{REFERENCE, Release};
 
 use super::Observer;
 use super::qmp::Session;
 use crate::oracle::reader::qmp::{Peer, Record, read_greeting};
 use crate::oracle::verdict::Fault;
 
-/// The profiles that are tried, the likeliest first.
-const TRIED: [&Profile; 3] = [&QEMU_10_0, &QEMU_7_2, &REFERENCE];
+/// The profiles that are tried, the likeliest first: QEMU's, newest first, then ours.
+fn tried() -> impl Iterator<Item = &'static Profile> {
+    let (ours, qemu): (Vec<_>, Vec<_>) = Profile::ALL
+        .into_iter()
+        .partition(|profile| profile.since.is_none());
+    qemu.into_iter().chain(ours)
+}
 
 struct Candidate {
     session: Session,
+    /// Whom it is judged as: the profile of the session, and those that behave as it does.
+    profiles: Vec<&'static Profile>,
     fault: Option<Fault>,
 }
 
@@ -25,6 +32,8 @@ pub struct Trial {
     /// The profile was given, so greetings do not matter.
     given: bool,
     named: bool,
+    /// The release that greeted, where it is newer than every profile.
+    newer: Option<(u32, u32)>,
 }
 
 /// How a trial ended.
@@ -43,6 +52,8 @@ pub struct Sentence {
     pub replies: u64,
     /// How often the belief had to be widened.
     pub widened: u64,
+    /// The release that greeted, major and minor, where it is newer than every profile.
+    pub newer: Option<(u32, u32)>,
     /// The line from which on the daemon was being stopped from outside.
     pub stopped_at: Option<u64>,
 }
@@ -50,17 +61,26 @@ pub struct Sentence {
 impl Trial {
     /// A trial by `profile`, or by whichever fits.
     pub fn new(profile: Option<&'static Profile>, observer: Observer) -> Trial {
-        let candidate = |profile| Candidate {
-            session: Session::new(profile, observer),
-            fault: None,
-        };
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let given = profile.is_some();
+        for profile in profile.into_iter().chain(tried().filter(|_| !given)) {
+            let alike = candidates
+                .iter_mut()
+                .find(|candidate| candidate.session.profile().behaves_as(profile));
+            match alike {
+                Some(candidate) => candidate.profiles.push(profile),
+                None => candidates.push(Candidate {
+                    session: Session::new(profile, observer),
+                    profiles: vec![profile],
+                    fault: None,
+                }),
+            }
+        }
         Trial {
-            candidates: match profile {
-                Some(profile) => vec![candidate(profile)],
-                None => TRIED.into_iter().map(candidate).collect(),
-            },
-            given: profile.is_some(),
+            candidates,
+            given,
             named: false,
+            newer: None,
         }
     }
 
@@ -87,12 +107,24 @@ impl Trial {
             Peer {
                 version: Some((major, minor)),
                 ..
-            } => Profile::for_qemu(major, minor),
+            } => {
+                let newest = Release::NEWEST;
+                if (major, minor) > (newest.major, newest.minor) {
+                    self.newer = Some((major, minor));
+                }
+                Profile::for_qemu(major, minor)
+            }
             Peer { version: None, .. } => return,
         };
         self.named = true;
-        self.candidates
-            .retain(|candidate| candidate.session.profile().name == profile.name);
+        self.candidates.retain_mut(|candidate| {
+            let meant = candidate
+                .profiles
+                .iter()
+                .any(|tried| tried.name == profile.name);
+            candidate.profiles = vec![profile];
+            meant
+        });
     }
 
     /// Ends the trial.
@@ -101,7 +133,7 @@ impl Trial {
             .candidates
             .iter()
             .filter(|candidate| candidate.fault.is_none())
-            .map(|candidate| candidate.session.profile().name)
+            .flat_map(|candidate| candidate.profiles.iter().map(|profile| profile.name))
             .collect();
         let furthest = |candidate: &Candidate| {
             candidate
@@ -118,8 +150,9 @@ impl Trial {
         }
         let best = self.candidates.swap_remove(best);
         Sentence {
-            profile: best.session.profile(),
+            profile: best.profiles[0],
             fits,
+            newer: self.newer,
             fault: best.fault,
             events: best.session.events(),
             jobs: best.session.jobs(),
