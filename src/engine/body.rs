@@ -274,6 +274,9 @@ impl Body {
                     return Finish::Cancelled;
                 };
                 job.parked = Parked::No;
+                // Whoever entered is heard: what follows tests everything he can have meant, and the
+                // next sleep is not cut short by him.
+                job.enter_pending = false;
                 if job.is_forced() {
                     return Finish::Cancelled;
                 }
@@ -286,8 +289,6 @@ impl Body {
                 if job.cancel == CancelLevel::Soft {
                     return Finish::SoftCancel;
                 }
-                // Whoever entered was heard: the conditions are tested. Now it waits again.
-                job.enter_pending = false;
                 job.parked = Parked::Waiting;
                 guard = self.core.wake.wait(guard);
             }
