@@ -257,8 +257,9 @@ fn cancel<'a>(
         if !job.ended && job.cancel == CancelLevel::No {
             job.cancel = CancelLevel::Soft;
             job.publish();
-            job.enter();
         }
+        // Every request enters the body (SEMANTICS.md §5.2), not the first alone.
+        job.enter();
         return guard;
     }
     let group = job.group;
