@@ -753,7 +753,7 @@ fn freed_once(edge: &Edge<'_>) -> bool {
 fn drained_stays_quiet(edge: &Edge<'_>) -> bool {
     edge.members().all(|(_, before, after)| {
         let kept = before.drained & after.drained != 0 && !after.forced();
-        !kept || (after.in_flight == 0 && (after.is_quiet() || !after.entered))
+        !kept || (after.in_flight == 0 && after.is_quiet())
     })
 }
 

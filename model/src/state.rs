@@ -308,15 +308,17 @@ impl Job {
         !matches!(self.body, Body::Unstarted)
     }
 
-    /// A drained section need not wait for it: not started, parked in a pause, or its run is over
-    /// (§4.7).
+    /// A drained section need not wait for it: not started, held before its first step, parked in a
+    /// pause, or its run is over (§4.7). Whoever is quiet and held stays so.
     pub const fn is_quiet(&self) -> bool {
         match self.body {
             Body::Unstarted | Body::Ended => true,
             // A forced cancel is about to end the park.
             Body::Parked => self.should_pause(),
-            // Started while it is held, it has done nothing and pauses before its first step.
-            Body::AtPoint => !self.entered && self.should_pause(),
+            // Started while it is held, it has done nothing, and parks before its first step.
+            Body::AtPoint | Body::PauseIn | Body::PauseDone | Body::Unparked | Body::ResumeIn => {
+                !self.entered && self.should_pause()
+            }
             _ => false,
         }
     }

@@ -75,7 +75,8 @@ fn run(monitor: Arc<Monitor>, core: &Arc<JobCore>, context: u64) {
             return;
         };
         job.body_thread = Some(thread::current_id());
-        (token, job.should_pause())
+        job.entered = !job.should_pause();
+        (token, !job.entered)
     };
     let mut body = Body {
         monitor,
@@ -100,10 +101,11 @@ impl Body {
     fn pause_before_run(&mut self) -> Flow {
         loop {
             self.pause_once();
-            let guard = self.monitor.lock();
-            match guard.job(self.core.key) {
+            let mut guard = self.monitor.lock();
+            match guard.job_mut(self.core.key) {
                 Some(job) if !job.is_forced() => {
                     if !job.should_pause() {
+                        job.entered = true;
                         return Flow::Continue;
                     }
                 }

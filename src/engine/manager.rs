@@ -617,6 +617,7 @@ pub(super) fn create(
         resuming: false,
         holds: 0,
         started: false,
+        entered: false,
         ended: false,
         cancel: CancelLevel::No,
         complete_accepted: false,

@@ -160,6 +160,8 @@ pub(super) struct Job {
     /// Pauses of `pause_all` and of drained sections not yet released.
     pub(super) holds: u32,
     pub(super) started: bool,
+    /// `run` has begun, or is next.
+    pub(super) entered: bool,
     /// The run returned; nothing enters the body any more (P22).
     pub(super) ended: bool,
     pub(super) cancel: CancelLevel,
@@ -212,13 +214,12 @@ impl Job {
         self.started && !self.ended && !parked
     }
 
-    /// A drained section need not wait for it (SEMANTICS.md §4.7): it has no body yet, not started or
-    /// started and without a thread, which then finds itself held before it does anything; or it is
-    /// parked in a pause, and not on its way out; or its run is over.
+    /// A drained section need not wait for it (SEMANTICS.md §4.7): it is not started, or held before its
+    /// first step, and then does nothing but come to rest; or it is parked in a pause, and not on its
+    /// way out; or its run is over. Whoever is quiet and held stays so.
     pub(super) fn is_quiet(&self) -> bool {
-        let no_body = matches!(self.stage, Stage::Queued(_)) && self.should_pause();
-        let parked = self.parked == Parked::Paused && self.should_pause();
-        !self.started || no_body || parked || self.ended
+        let idle = !self.entered || self.parked == Parked::Paused;
+        !self.started || (idle && self.should_pause()) || self.ended
     }
 
     /// The calling thread is the job's body.
