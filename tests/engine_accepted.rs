@@ -133,7 +133,9 @@ fn numbered(tokens: &mut [Option<u64>], verb: &str, name: u64) -> Request {
     let begins = matches!(verb, "pause-all" | "drained-begin");
     let wanted = (!begins).then_some(name);
     let place = tokens.iter().position(|held| *held == wanted).unwrap();
-    tokens[place] = begins.then_some(name);
+    if begins {
+        tokens[place] = Some(name);
+    }
     let token = place as u8;
     match verb {
         "pause-all" => Request::Hold { token },
@@ -150,6 +152,8 @@ fn judge(tape: &[Entry]) -> Result<(), (usize, Rejection)> {
     let mut groups: HashMap<String, GroupKey> = HashMap::new();
     let mut threads: HashMap<ThreadId, u16> = HashMap::new();
     let mut tokens: Vec<Option<u64>> = vec![None; 8];
+    // A token is free once the call that ends it has returned: until then it may still hold.
+    let mut ending: HashMap<u16, usize> = HashMap::new();
     for (number, entry) in tape.iter().enumerate() {
         let next = threads.len() as u16;
         let thread = *threads.entry(entry.thread).or_insert(next);
@@ -177,11 +181,17 @@ fn judge(tape: &[Entry]) -> Result<(), (usize, Rejection)> {
             }
             Line::Numbered(verb, token) => {
                 let request = numbered(&mut tokens, verb, *token);
+                if let Request::Release { token } | Request::DrainEnd { token } = request {
+                    ending.insert(thread, usize::from(token));
+                }
                 acceptor.call(thread, job, request, false);
                 Ok(())
             }
             Line::Posted => acceptor.posted(thread),
             Line::Return(error) => {
+                if let Some(token) = ending.remove(&thread) {
+                    tokens[token] = None;
+                }
                 let id = entry.job.as_deref().unwrap_or("");
                 let reply: Reply = match error {
                     None => Ok(()),

@@ -294,6 +294,70 @@ fn jobs_given_up_before_their_start_are_accepted() {
     }));
 }
 
+/// Its `cancel` pauses it.
+struct CallsBack(Arc<Mutex<Option<RecordingHandle>>>);
+
+impl Driver for CallsBack {
+    fn job_type(&self) -> &'static str {
+        "calls-back"
+    }
+
+    fn run(&self, _: RunContext<'_>) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    fn cancel(&self, _: bool, _: bool) -> bool {
+        if let Some(job) = &*self.0.lock().unwrap() {
+            let _ = job.pause();
+        }
+        true
+    }
+}
+
+/// A verb called on the main loop's own thread, whose callback calls back.
+fn call_inside_a_callback_inside_a_call() -> String {
+    let buffer = Buffer::default();
+    let sink = Arc::new(TraceWriter::new(buffer.clone()));
+    let config = ManagerConfig::default().trace(Arc::clone(&sink) as Arc<dyn TraceSink>);
+    let (manager, mut main_loop) = Manager::new(config);
+    let manager = RecordingManager::new(manager, Arc::clone(&sink) as Arc<dyn TraceSink>);
+    let itself = Arc::new(Mutex::new(None));
+    let driver = CallsBack(Arc::clone(&itself));
+    let created = manager.create(JobOptions::new("j0"), driver).unwrap();
+    let job = created.handle();
+    *itself.lock().unwrap() = Some(job.clone());
+    job.cancel(CancelMode::Force).unwrap();
+    // In vain: the cancel was faster.
+    drop(created);
+    main_loop.run_until_idle();
+    itself.lock().unwrap().take();
+    drop(main_loop);
+    sink.finish().unwrap();
+    String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn a_call_inside_a_callback_inside_a_call_is_accepted_and_no_other_inside_one() {
+    let trace = call_inside_a_callback_inside_a_call();
+    accepted(&trace);
+    let lines: Vec<&str> = trace.lines().collect();
+    let at = |what: &str| lines.iter().position(|line| line.contains(what)).unwrap();
+    let (cancel, callback) = (at("\"verb\":\"cancel\""), at("\"edge\":\"begin\""));
+    assert!(
+        lines[callback + 1].contains("\"verb\":\"pause\""),
+        "{trace}"
+    );
+    // Without the edge of the callback, the call inside it is one inside the call.
+    let mut forged = lines.clone();
+    forged.remove(callback);
+    assert_eq!(cancel + 1, callback, "{trace}");
+    let verdict = check(&forged.join("\n"));
+    let Outcome::Reject(fault) = &verdict.outcome else {
+        panic!("{verdict}");
+    };
+    assert_eq!(fault.rule, "call-inside-call", "{verdict}");
+}
+
 #[test]
 fn creations_that_are_refused_are_accepted_whatever_they_are_refused_for() {
     let trace = record(|bench| {

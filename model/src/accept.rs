@@ -15,6 +15,7 @@ mod explain;
 
 use crate::hash::FastMap;
 use crate::profile::Profile;
+use crate::request::{bit, is_creators};
 use crate::state::{Group, JobSpec};
 use crate::status::Status;
 use crate::step::{Output, View};
@@ -119,6 +120,9 @@ pub struct Acceptor {
     next_job: u32,
     /// The main-loop callback under way (P27).
     main_in: Option<(JobKey, Callback)>,
+    /// One bit for each drained section of every job that has begun: whoever is created holds to
+    /// it, also in a transaction that comes later (35).
+    drained: u8,
     widened: u64,
 }
 
@@ -136,6 +140,7 @@ impl Acceptor {
             next_group: 0,
             next_job: 0,
             main_in: None,
+            drained: 0,
             widened: 0,
         }
     }
@@ -151,6 +156,7 @@ impl Acceptor {
         self.next_group = 0;
         self.next_job = 0;
         self.main_in = None;
+        self.drained = 0;
         self.widened = 0;
     }
 
@@ -173,7 +179,8 @@ impl Acceptor {
     pub fn group(&mut self, known: Group) -> GroupKey {
         let key = GroupKey(self.next_group);
         self.next_group += 1;
-        let belief = self.pool.empty(known);
+        let drained = known.drained | self.drained;
+        let belief = self.pool.empty(Group { drained, ..known });
         self.groups.insert(
             key.0,
             Track {
@@ -200,7 +207,7 @@ impl Acceptor {
                     member: None,
                     request,
                     block,
-                    maybe_over: request != Request::Query,
+                    maybe_over: !matches!(request, Request::Query | Request::DrainBegin { .. }),
                 },
             );
         }
@@ -384,12 +391,16 @@ impl Acceptor {
         let Some(call) = self.calls.get(&thread) else {
             return Err(explain::no_call());
         };
-        let (slot, request) = (call.slot, call.request);
-        // Who enters nobody is told nothing.
-        // Who ends its section or is entered in vain is not told.
-        let told = call.gone && !matches!(request, Request::Enter | Request::DrainEnd { .. });
-        if told && reply != Err(Refusal::NotFound) {
-            return Err(explain::answer_of_nobody(request, reply));
+        let (slot, request, all) = (call.slot, call.request, call.all);
+        // Who ends its section, enters it, or starts it or gives it up in vain is told nothing.
+        let silent = matches!(request, Request::Enter | Request::DrainEnd { .. });
+        let expected = if silent || is_creators(request) {
+            Ok(())
+        } else {
+            Err(Refusal::NotFound)
+        };
+        if call.gone && reply != expected {
+            return Err(explain::answer_of_nobody(request, expected, reply));
         }
         for group in call.groups.clone() {
             let before = self.belief(group);
@@ -403,6 +414,11 @@ impl Acceptor {
                     reply,
                 ));
             }
+        }
+        match request {
+            Request::DrainBegin { token } if all && reply.is_ok() => self.drained |= bit(token),
+            Request::DrainEnd { token } if all => self.drained &= !bit(token),
+            _ => {}
         }
         self.end_call(thread);
         Ok(())
@@ -419,7 +435,11 @@ impl Acceptor {
         };
         let (slot, request) = (call.slot, call.request);
         if call.gone {
-            return Err(explain::answer_of_nobody(request, Ok(())));
+            return Err(explain::answer_of_nobody(
+                request,
+                Err(Refusal::NotFound),
+                Ok(()),
+            ));
         }
         for group in call.groups.clone() {
             let before = self.belief(group);

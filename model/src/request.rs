@@ -85,6 +85,9 @@ pub fn judge(
         // Nobody is there to be entered or let go.
         return Effect::Apply;
     }
+    if gone && is_creators(request) {
+        return Effect::NotNow;
+    }
     // What has no id is found by no command; QEMU asserts it (§2.1).
     let by_id = matches!(
         request,
@@ -187,6 +190,12 @@ pub const fn verb(request: Request) -> Option<Verb> {
         Request::Change => Verb::Change,
         _ => return None,
     })
+}
+
+/// Its creator's alone, who does it once, by giving up what he made: if a cancel was faster there is nothing
+/// to do, and nothing is refused (P28).
+pub const fn is_creators(request: Request) -> bool {
+    matches!(request, Request::Start | Request::EarlyFail)
 }
 
 /// Whether [`judge`] can do anything but refuse or postpone a request in this status.
@@ -375,7 +384,7 @@ pub fn apply_to_all(world: &mut World, request: Request) -> CallState {
 }
 
 /// The bit of a token in [`Job::holds`], [`Job::drained`] and [`Group::drained`](crate::state::Group).
-const fn bit(token: u8) -> u8 {
+pub(crate) const fn bit(token: u8) -> u8 {
     1 << (token % 8)
 }
 

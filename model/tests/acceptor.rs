@@ -303,6 +303,82 @@ fn nobody_starts_while_a_member_is_being_cancelled() {
     acceptor.observe(jobs[1], Seen::Status(Aborting)).unwrap();
 }
 
+/// A job in a transaction of its own, created and started.
+fn started(acceptor: &mut Acceptor, id: &str) -> JobKey {
+    let group = acceptor.group(Group::CLOSED);
+    let job = acceptor.job(group, &[JobSpec::PLAIN], id);
+    acceptor.call(0, Some(job), Request::Create, false);
+    acceptor.observe(job, Seen::Status(Created)).unwrap();
+    acceptor.answer(0, Ok(())).unwrap();
+    acceptor.call(0, Some(job), Request::Start, false);
+    acceptor.observe(job, Seen::Status(Running)).unwrap();
+    acceptor.answer(0, Ok(())).unwrap();
+    job
+}
+
+#[test]
+fn whoever_is_created_in_a_section_of_every_job_begins_held_in_whatever_transaction() {
+    let (run, pause) = (Seen::Begin(Callback::Run), Seen::Begin(Callback::Pause));
+    let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);
+    acceptor.call(0, None, Request::DrainBegin { token: 3 }, false);
+    acceptor.answer(0, Ok(())).unwrap();
+    let held = started(&mut acceptor, "held");
+    assert!(acceptor.observe(held, run).is_err());
+    acceptor.observe(held, pause).unwrap();
+    // While it ends, it may hold whoever comes, or not any more.
+    acceptor.call(1, None, Request::DrainEnd { token: 3 }, false);
+    for seen in [run, pause] {
+        let between = started(&mut acceptor, "between");
+        acceptor.observe(between, seen).unwrap();
+    }
+    acceptor.answer(1, Ok(())).unwrap();
+    let free = started(&mut acceptor, "free");
+    assert!(acceptor.observe(free, pause).is_err());
+    acceptor.observe(free, run).unwrap();
+}
+
+#[test]
+fn whoever_starts_or_gives_up_what_a_cancel_has_taken_is_told_nothing() {
+    for request in [Request::Start, Request::EarlyFail] {
+        let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);
+        let group = acceptor.group(Group::CLOSED);
+        let job = acceptor.job(group, &[JobSpec::PLAIN], "taken");
+        acceptor.call(0, Some(job), Request::Create, false);
+        acceptor.observe(job, Seen::Status(Created)).unwrap();
+        acceptor.answer(0, Ok(())).unwrap();
+        acceptor.call(1, Some(job), Request::Cancel { force: true }, false);
+        let cancel = Callback::Cancel;
+        acceptor.observe(job, Seen::Begin(cancel)).unwrap();
+        // In hand.
+        acceptor.call(0, Some(job), request, false);
+        acceptor.answer(0, Ok(())).unwrap();
+        acceptor.observe(job, Seen::End(cancel, true)).unwrap();
+        acceptor.observe(job, Seen::Status(Aborting)).unwrap();
+        // On its way.
+        acceptor.call(0, Some(job), request, false);
+        let refused = Err(Refusal::NotFound);
+        assert!(acceptor.answer(0, refused).is_err());
+        acceptor.answer(0, Ok(())).unwrap();
+        for callback in [Callback::Abort, Callback::Clean, Callback::Completion] {
+            acceptor.observe(job, Seen::Begin(callback)).unwrap();
+            acceptor.observe(job, Seen::End(callback, true)).unwrap();
+        }
+        for status in [Concluded, Null] {
+            acceptor.observe(job, Seen::Status(status)).unwrap();
+        }
+        acceptor.answer(1, Ok(())).unwrap();
+        acceptor.observe(job, Seen::Begin(Callback::Free)).unwrap();
+        acceptor
+            .observe(job, Seen::End(Callback::Free, true))
+            .unwrap();
+        // Gone.
+        acceptor.call(0, Some(job), request, false);
+        assert!(acceptor.answer(0, refused).is_err());
+        acceptor.answer(0, Ok(())).unwrap();
+        acceptor.finish().unwrap();
+    }
+}
+
 #[test]
 fn the_engines_callbacks_come_in_order() {
     let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);

@@ -4,8 +4,9 @@
 //! record before and after, and change nothing else. A job that is created through the recording
 //! manager has its driver and its completion function recorded as well.
 //!
-//! One rule for whoever reads the trace: a thread makes one call at a time, so what lies between a
-//! thread's call and its return is that call.
+//! One rule for whoever reads the trace: a thread makes one call at a time, and the main loop's one more
+//! inside each callback, so what lies between a thread's call and its return is that call, or what a
+//! callback of it called.
 
 use std::fmt;
 

@@ -49,8 +49,8 @@ pub(super) fn no_call() -> Rejection {
 }
 
 /// An answer, other than that there is nobody, for a job that was gone when it was asked.
-pub(super) fn answer_of_nobody(request: Request, reply: Reply) -> Rejection {
-    let said = match reply {
+pub(super) fn answer_of_nobody(request: Request, expected: Reply, reply: Reply) -> Rejection {
+    let words = |reply: Reply| match reply {
         Ok(()) => "success".to_owned(),
         Err(refusal) => format!("refusal: {}", refusal.text("?", false)),
     };
@@ -61,9 +61,10 @@ pub(super) fn answer_of_nobody(request: Request, reply: Reply) -> Rejection {
             "refusal-text"
         },
         message: format!(
-            "{request}: because the job was gone before it was asked, but the answer was {said}"
+            "{request}: because the job was gone before it was asked, but the answer was {}",
+            words(reply)
         ),
-        allowed: vec![format!("refusal: {}", Refusal::NotFound.text("?", false))],
+        allowed: vec![words(expected)],
         section: "2.0",
     }
 }

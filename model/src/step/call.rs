@@ -184,6 +184,10 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             return;
         };
         match request::judge(self.world, member, call.request, call.block, profile) {
+            // A cancel was faster: the job is left to it, and its creator is told nothing.
+            Effect::NotNow if request::is_creators(call.request) => {
+                self.answer(place, Step::TakeEffect(place), Ok(()));
+            }
             Effect::Refuse(refusal) => {
                 self.answer(place, Step::TakeEffect(place), Err(refusal));
             }

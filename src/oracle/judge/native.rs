@@ -43,12 +43,24 @@ struct Call {
     id: String,
     /// The acceptor knows of it.
     called: bool,
+    /// It begins or ends the hold of this number.
+    hold: Option<u8>,
     /// It creates this job.
     creates: Option<JobKey>,
     /// No job has the id: the call can only fail.
     nobody: bool,
     /// It created the job and gave it up again: the call can only fail.
     gives_up: bool,
+}
+
+/// A `pause_all` or a drained section.
+struct Hold {
+    /// What the trace calls it.
+    token: Option<i128>,
+    /// Its number in the specification, which knows eight at a time.
+    number: u8,
+    /// The call that ends it has not returned.
+    ends: bool,
 }
 
 /// A transaction by its name in the trace.
@@ -68,15 +80,17 @@ struct Job {
 pub struct Judge {
     acceptor: Acceptor,
     others: bool,
+    /// Whoever calls, by the name of the thread.
     threads: HashMap<String, u16>,
+    /// How many callbacks of the main loop are open, by the name of the thread.
+    inside: HashMap<String, u32>,
     calls: HashMap<u16, Call>,
     groups: HashMap<String, Named>,
     jobs: HashMap<String, Job>,
     /// Jobs that are gone and whose drivers are not: `free` is still to come.
     leaving: Vec<(String, JobKey)>,
-    /// Outstanding `pause_all`s and drained sections: what the trace calls them, and their number in
-    /// the specification, which knows eight at a time.
-    holds: Vec<(Option<i128>, u8)>,
+    /// Outstanding `pause_all`s and drained sections.
+    holds: Vec<Hold>,
     last_seq: Option<i128>,
     next_serial: u64,
     records: u64,
@@ -90,6 +104,7 @@ impl Judge {
             acceptor: Acceptor::new(profile, View::TRACE),
             others: observer == Observer::Shared,
             threads: HashMap::new(),
+            inside: HashMap::new(),
             calls: HashMap::new(),
             groups: HashMap::new(),
             jobs: HashMap::new(),
@@ -178,10 +193,16 @@ impl Judge {
         }
     }
 
-    /// The number of the thread a record names.
-    fn thread(&mut self, line: u64, record: &Record<'_>) -> Result<u16, TraceError> {
+    /// The number of whoever calls: the thread a record names, and, inside a callback of the main loop
+    /// that calls back, another than the one outside, whose call may be what the callback is for.
+    fn caller(&mut self, line: u64, record: &Record<'_>) -> Result<u16, TraceError> {
         let Some(name) = record.thread.as_str() else {
             return Err(shape(line, "\"thread\" is missing or no string"));
+        };
+        let name = match self.inside.get(name.as_ref()) {
+            None => name,
+            // No thread is called so: the names are printed ones.
+            Some(depth) => format!("{name}\0{depth}").into(),
         };
         if let Some(&number) = self.threads.get(name.as_ref()) {
             return Ok(number);
@@ -196,8 +217,24 @@ impl Judge {
         Ok(number)
     }
 
+    /// A callback of the main loop begins or ends on the thread that the record names.
+    fn note_callback(&mut self, record: &Record<'_>, edge: Edge) {
+        let name = record.thread.as_str().unwrap_or_default();
+        match edge {
+            Edge::Begin => *self.inside.entry(name.into_owned()).or_default() += 1,
+            Edge::End => {
+                if let Some(depth) = self.inside.get_mut(name.as_ref()) {
+                    *depth -= 1;
+                    if *depth == 0 {
+                        self.inside.remove(name.as_ref());
+                    }
+                }
+            }
+        }
+    }
+
     fn call(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {
-        let thread = self.thread(line, record)?;
+        let thread = self.caller(line, record)?;
         let Some(verb) = record.verb.as_str() else {
             return Err(shape(line, "\"verb\" is missing or no string").into());
         };
@@ -220,6 +257,7 @@ impl Judge {
             verb: verb.into_owned(),
             id,
             called: false,
+            hold: None,
             creates: None,
             nobody: false,
             gives_up: false,
@@ -262,6 +300,13 @@ impl Judge {
             other => {
                 return Err(shape(line, &format!("\"verb\" is {other:?}, which is none")).into());
             }
+        };
+        call.hold = match request {
+            Request::Hold { token }
+            | Request::Release { token }
+            | Request::DrainBegin { token }
+            | Request::DrainEnd { token } => Some(token),
+            _ => None,
         };
         if call.id.is_empty() {
             let group = record
@@ -376,26 +421,32 @@ impl Judge {
         Ok(())
     }
 
-    /// The specification's number for a new `pause_all`.
+    /// The specification's number for a new `pause_all` or drained section.
     fn hold(&mut self, token: Piece<'_>) -> u8 {
-        let taken = |number: &u8| self.holds.iter().any(|(_, held)| held == number);
+        let taken = |number: &u8| self.holds.iter().any(|hold| hold.number == *number);
         let number = (0..8).find(|number| !taken(number)).unwrap_or(7);
-        self.holds.push((token.as_integer(), number));
+        self.holds.push(Hold {
+            token: token.as_integer(),
+            number,
+            ends: false,
+        });
         number
     }
 
-    /// The number of the `pause_all` that is released: the one named, else the last.
+    /// The number of the one that ends: the one named, else the last. It is free once the call has
+    /// returned: until then it may still hold.
     fn release(&mut self, token: Piece<'_>) -> u8 {
         let named = token.as_integer();
-        let place = match named {
-            Some(_) => self.holds.iter().rposition(|(token, _)| *token == named),
-            None => self.holds.len().checked_sub(1),
+        let lasts = |hold: &Hold| !hold.ends && (named.is_none() || hold.token == named);
+        let Some(hold) = self.holds.iter_mut().rfind(|hold| lasts(hold)) else {
+            return 7;
         };
-        place.map_or(7, |place| self.holds.remove(place).1)
+        hold.ends = true;
+        hold.number
     }
 
     fn returned(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {
-        let thread = self.thread(line, record)?;
+        let thread = self.caller(line, record)?;
         let verb = record.verb.as_str().unwrap_or_default();
         let fault = |rule, message: String| {
             Stop::Fault(Fault {
@@ -424,6 +475,10 @@ impl Judge {
         let Some(ok) = record.ok.as_bool() else {
             return Err(shape(line, "\"ok\" is missing or no boolean").into());
         };
+        if matches!(call.verb.as_str(), "resume-all" | "drained-end") {
+            self.holds
+                .retain(|hold| !hold.ends || Some(hold.number) != call.hold);
+        }
         let about = format!("{} of job '{}', line {}", call.verb, call.id, call.line);
         if call.gives_up {
             if ok {
@@ -437,7 +492,9 @@ impl Judge {
             return given_up.map_err(|rejection| at(line, rejection).into());
         }
         if ok {
-            if call.nobody {
+            // Its creator, and who ends a section, may find that it went before.
+            let in_vain = matches!(call.verb.as_str(), "start" | "early-fail" | "drained-end");
+            if call.nobody && !in_vain {
                 return Err(fault(
                     "verb-accepted-for-nobody",
                     format!(
@@ -481,7 +538,7 @@ impl Judge {
         };
         if call.verb == "drained-begin" {
             // It holds nobody, and nothing ends it.
-            self.holds.pop();
+            self.holds.retain(|hold| Some(hold.number) != call.hold);
         }
         if let Some(key) = call.creates {
             let made = self.jobs.get(&call.id).filter(|job| job.key == key);
@@ -641,7 +698,11 @@ impl Judge {
         else {
             return Err(shape(line, "\"callback\" is missing or none").into());
         };
-        let seen = match edge(line, record)? {
+        let edge = edge(line, record)?;
+        if callback.on_main_loop() {
+            self.note_callback(record, edge);
+        }
+        let seen = match edge {
             Edge::Begin => Seen::Begin(callback),
             Edge::End => Seen::End(callback, record.ok.as_bool().unwrap_or(true)),
         };
@@ -697,6 +758,7 @@ impl Judge {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Edge {
     Begin,
     End,
