@@ -193,11 +193,10 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             }
             Effect::NotNow => {}
             Effect::Callback { .. } if call.request == Request::Resume && !self.view.resumes => {
+                // Unseen, too, the job may still park before its driver has been told (38).
                 self.offer(Step::TakeEffect(place), None, |world| {
-                    let resume = Request::Resume;
-                    request::accept(world, member, resume, profile);
-                    world.calls[place].state =
-                        request::apply_after_callback(world, member, resume, false, profile);
+                    request::accept(world, member, Request::Resume, profile);
+                    world.calls[place].state = CallState::Told { forced: false };
                 });
             }
             // The main loop has something else in hand.
