@@ -497,9 +497,13 @@ fn a_job_on_its_way_out_is_held_but_not_quiet() {
     let lingers = Lingers {
         leaves: Mutex::new(leaves),
     };
-    let job = bench.manager.create(JobOptions::new("j0"), lingers);
+    // It stays, so that the second section finds it however late it begins.
+    let options = JobOptions::new("j0").manual_dismiss(true);
+    let job = bench.manager.create(options, lingers);
     let job = job.unwrap().start();
     let section = drain(&mut bench, &job, None);
+    // Held before its first step it is quiet as well.
+    bench.until(&job, Status::Paused);
     job.cancel(CancelMode::Force).unwrap();
     let elsewhere = Context::new("elsewhere", 1);
     let id = "j0".to_owned();
