@@ -264,6 +264,9 @@ pub fn apply(world: &mut World, member: usize, request: Request, profile: &Profi
         Request::Pause => {
             job.user_paused = true;
             job.seen = false;
+            if profile.pause_kicks {
+                kick(job);
+            }
         }
         Request::Enter => enter(job, profile),
         Request::ResetIoStatus => job.io_status = IoStatus::Ok,
@@ -397,6 +400,14 @@ pub(crate) const fn enter(job: &mut Job, profile: &Profile) {
     }
 }
 
+/// A pause enters a job that sleeps: what is left of its sleep is forgotten, whatever becomes of the
+/// pause (§4.5).
+const fn kick(job: &mut Job) {
+    if matches!(job.body, Body::Asleep | Body::Yielded) {
+        job.woken = true;
+    }
+}
+
 /// The members a drained section is about.
 fn drained_members(world: &World, member: Option<u16>) -> core::ops::Range<usize> {
     match member {
@@ -433,6 +444,7 @@ fn hold(job: &mut Job, request: Request) {
             if pausable {
                 job.holds |= bit(token);
                 job.seen = false;
+                kick(job);
             }
         }
         Request::Release { token } | Request::DrainEnd { token } => {

@@ -119,10 +119,14 @@ pub const HARNESSES: &[Harness] = &[
     unbounded("one-controller-mirror-verb", || {
         verbs(Role::mirror(&[], &[]))
     }),
-    unbounded("one-controller-manual-verb", || {
+    within("one-controller-manual-verb", 3, || {
         verbs(Role::plain(ONE_POINT).manual_finalize().manual_dismiss())
     }),
-    unbounded("one-controller-failing", failing),
+    long(unbounded("one-controller-manual-verb-all", || {
+        verbs(Role::plain(ONE_POINT).manual_finalize().manual_dismiss())
+    })),
+    within("one-controller-failing", 3, failing),
+    long(unbounded("one-controller-failing-all", failing)),
     unbounded("transaction-cancelled-first", transaction_cancelled_first),
     unbounded("told-once", told_once),
     unbounded("pause-is-seen", || {

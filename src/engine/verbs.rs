@@ -116,11 +116,12 @@ pub(super) fn end_user_pause<'a>(
     guard
 }
 
-/// A pause was added: the body learns it, also if it sleeps (SEMANTICS.md §4.5, since 6.0).
+/// A pause was added: the body learns it, also if it sleeps, and then what is left of its sleep is
+/// forgotten, whatever becomes of the pause (SEMANTICS.md §4.5, since 6.0).
 pub(super) fn hold_back(job: &mut Job) {
     job.publish();
     if matches!(job.parked, Parked::Sleeping(_) | Parked::Waiting) {
-        job.kick();
+        job.enter();
     }
 }
 

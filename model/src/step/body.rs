@@ -247,8 +247,7 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
 
     /// Leaves a sleep or a wait, whose timer goes with it (P20, P21). What follows is a pause point.
     pub(super) fn wake(&mut self, member: usize, job: &Job) {
-        let kicked = job.should_pause() && self.profile.pause_kicks;
-        if job.woken || kicked || job.forced() {
+        if job.woken || job.forced() {
             self.change(Step::Wake(member), member, None, |job| {
                 job.woken = false;
                 job.seen = true;
