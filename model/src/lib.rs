@@ -9,6 +9,7 @@
 //! | [`vocabulary`] | callbacks, events, requests |
 //! | [`error_policy`] | what becomes of an I/O error |
 //! | [`profile`] | what differs between implementations |
+//! | [`identity`] | what a job may be called |
 //! | [`resource`] | what jobs hold, and who may hold the same |
 //! | [`state`] | jobs, their transaction, calls under way |
 //! | [`request`] | what a request does |
@@ -26,6 +27,7 @@ pub mod crowd;
 pub mod error_policy;
 pub mod explore;
 pub mod hash;
+pub mod identity;
 pub mod lifecycle;
 pub mod profile;
 pub mod property;

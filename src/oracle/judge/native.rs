@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen};
+use blockjob_model::identity::is_well_formed;
 use blockjob_model::state::{Group, JobSpec};
 use blockjob_model::step::View;
 use blockjob_model::{Callback, ErrorAction, Event, Profile, Refusal, Request, Status};
@@ -352,7 +353,7 @@ impl Judge {
             return Err(shape(call.line, "\"job\" is missing or no string"));
         }
         let internal = record.internal.as_bool().unwrap_or(false);
-        let well_formed = internal || refusal::id_is_well_formed(&call.id);
+        let well_formed = internal || is_well_formed(&call.id);
         if self.jobs.contains_key(&call.id) || !well_formed {
             // It can only be refused.
             call.nobody = true;

@@ -9,13 +9,14 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen, SightPattern};
+use blockjob_model::identity::is_well_formed;
 use blockjob_model::profile::ManualStages;
 use blockjob_model::state::Group;
 use blockjob_model::step::View;
 use blockjob_model::{Event, Profile, Refusal, Request, Status};
 
 use super::command::{Ask, Creation, VerbAsk, unknown_specs};
-use super::refusal::{self, Meaning, id_is_well_formed};
+use super::refusal::{self, Meaning};
 use super::{Observer, at};
 use crate::oracle::fields::{self, Known, Place, shown};
 use crate::oracle::reader::json::Piece;
@@ -262,7 +263,7 @@ impl Session {
         if let Ask::Create(creation) = &head.ask {
             for (place, plan) in creation.jobs.iter().enumerate() {
                 let Some(id) = plan.id.as_deref().filter(|id| {
-                    plan.explicit && id_is_well_formed(id) && !self.jobs.contains_key(*id)
+                    plan.explicit && is_well_formed(id) && !self.jobs.contains_key(*id)
                 }) else {
                     continue;
                 };
@@ -573,7 +574,7 @@ impl Session {
     /// A job comes into being.
     fn created(&mut self, place: Place<'_>) -> Judged {
         self.goes_on()?;
-        if !id_is_well_formed(place.id) {
+        if !is_well_formed(place.id) {
             return Err(place.fault(
                 "id-malformed",
                 "2.1",
@@ -1297,7 +1298,7 @@ impl Session {
                     Err(head.fault(line, "id-not-in-use", "no job has that id", &answer))
                 }
             }
-            Meaning::InvalidId(id) if id_is_well_formed(id) => {
+            Meaning::InvalidId(id) if is_well_formed(id) => {
                 Err(head.fault(line, "id-not-malformed", "that id is well formed", &answer))
             }
             Meaning::Refusal(Refusal::NegativeSpeed, _)

@@ -152,15 +152,6 @@ pub fn fits(meaning: &Meaning<'_>, desc: &str, profile: &Profile) -> Result<(), 
     }
 }
 
-/// Whether `id` may name a job: a letter, then letters, digits, `-`, `.`, `_` (SEMANTICS.md §2.1).
-pub fn id_is_well_formed(id: &str) -> bool {
-    let mut bytes = id.bytes();
-    bytes
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,16 +242,6 @@ mod tests {
                 .map(|profile| profile.name)
                 .collect();
             assert_eq!(found.join(" "), profiles, "{text}");
-        }
-    }
-
-    #[test]
-    fn ids_are_well_formed_or_not() {
-        for id in ["a", "drive0", "A-b.c_9"] {
-            assert!(id_is_well_formed(id), "{id}");
-        }
-        for id in ["", "0id", "_id", "-id", ".id", "#id", "a b", "é"] {
-            assert!(!id_is_well_formed(id), "{id}");
         }
     }
 }
