@@ -79,11 +79,12 @@ impl CommitGroup {
     }
 }
 
-/// Takes back what the members before `failed` published, newest first, and removes all new files. The old names are
+/// Takes back what the members up to `failed` published, newest first, and removes all new files. The old names are
 /// durable before the new files go: a power cut may have kept the exchange and not its undoing.
 fn undo(members: &[Member], failed: usize, error: &JobError, durability: Durability) {
     let mut stuck = vec![false; members.len()];
-    for (index, member) in members[..failed].iter().enumerate().rev() {
+    // The one that failed, too, as far as it came.
+    for (index, member) in members[..=failed].iter().enumerate().rev() {
         let ending = match member.replacement.take_back() {
             Ok(()) => Ending::Undone(error.clone()),
             Err(error) => {
@@ -93,7 +94,7 @@ fn undo(members: &[Member], failed: usize, error: &JobError, durability: Durabil
         };
         member.report.set_ending(ending);
     }
-    for member in &members[failed..] {
+    for member in &members[failed + 1..] {
         member.report.set_ending(Ending::Undone(error.clone()));
     }
     if durability != Durability::None {
@@ -108,7 +109,13 @@ fn undo(members: &[Member], failed: usize, error: &JobError, durability: Durabil
         }
     }
     for (member, stuck) in members.iter().zip(stuck) {
-        if stuck || member.replacement.discard().is_err() {
+        // A new file that keeps its name, and took nobody's, has left nothing beside it.
+        let left = if stuck {
+            member.replacement.has_left()
+        } else {
+            member.replacement.discard().is_err()
+        };
+        if left {
             member
                 .report
                 .set_left_behind(member.replacement.temporary_path());

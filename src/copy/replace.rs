@@ -43,6 +43,8 @@ enum State {
     Beside,
     /// The new file has the target's name, which was free.
     New,
+    /// The new file has both names: neither could be taken from it.
+    Both,
     /// The new file has the target's name, the old one the temporary name.
     Exchanged,
     /// The new file has the target's name, the old one this name (file systems that cannot exchange).
@@ -113,12 +115,15 @@ impl Replacement {
 
     fn publish_new(&self) -> (State, Result<(), JobError>) {
         let Place { folder, name, .. } = &self.place;
+        let mut failed = State::Beside;
         let answer = match folder.rename_new(&self.temporary, name) {
             Err(error) if cannot(&error) => match folder.link(&self.temporary, name) {
                 // With both names it would be published, although this says that it is not.
-                Ok(()) => folder
-                    .unlink(&self.temporary)
-                    .inspect_err(|_| drop(folder.unlink(name))),
+                Ok(()) => folder.unlink(&self.temporary).inspect_err(|_| {
+                    if folder.unlink(name).is_err() {
+                        failed = State::Both;
+                    }
+                }),
                 Err(error) if cannot_link(&error) && matches!(folder.stat(name), Ok(None)) => {
                     folder.rename(&self.temporary, name)
                 }
@@ -128,7 +133,7 @@ impl Replacement {
         };
         match answer {
             Ok(()) => (State::New, Ok(())),
-            Err(cause) => (State::Beside, Err(self.not_named(&cause))),
+            Err(cause) => (failed, Err(self.not_named(&cause))),
         }
     }
 
@@ -191,20 +196,22 @@ impl Replacement {
                 Err(error) if cannot(&error) => folder.rename(name, &self.temporary),
                 answer => answer,
             },
+            State::Both => folder.unlink(name),
             State::Exchanged => folder.exchange(&self.temporary, name),
-            State::Backed(backup) => folder
-                .link(name, &self.temporary)
-                .and_then(|()| folder.rename(backup, name)),
+            State::Backed(backup) => folder.link(name, &self.temporary).and_then(|()| {
+                folder
+                    .rename(backup, name)
+                    .inspect_err(|_| drop(folder.unlink(&self.temporary)))
+            }),
         }
         .map_err(|cause| {
             let errno = cause.raw_os_error().unwrap_or(libc::EIO);
-            self.failed(
-                errno,
-                &format!(
-                    "the old file could not be put back: {}",
-                    super::error::cause_text(&cause)
-                ),
-            )
+            let what = match *state {
+                State::New | State::Both => "the new file could not be taken away again",
+                _ => "the old file could not be put back",
+            };
+            let why = super::error::cause_text(&cause);
+            self.failed(errno, &format!("{what}: {why}"))
         })?;
         *state = State::Beside;
         Ok(())
@@ -216,9 +223,12 @@ impl Replacement {
         let answer = match &*state {
             State::Exchanged => self.place.folder.unlink(&self.temporary),
             State::Backed(backup) => self.place.folder.unlink(backup),
-            State::Beside | State::New | State::Theirs | State::Done => Ok(()),
+            State::Beside | State::New | State::Both | State::Theirs | State::Done => Ok(()),
         };
-        *state = State::Done;
+        // Else it still has that name, which will be asked for.
+        if answer.is_ok() {
+            *state = State::Done;
+        }
         answer
     }
 
@@ -236,6 +246,11 @@ impl Replacement {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is a file beside the target.
+    pub fn has_left(&self) -> bool {
+        !matches!(*self.state(), State::New | State::Done)
     }
 
     /// The name the new file has beside its target, or the old one's after an exchange; for messages.
