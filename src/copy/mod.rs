@@ -56,6 +56,8 @@
 
 mod backup;
 mod error;
+#[cfg(test)]
+mod faults;
 mod group;
 mod holding;
 mod leftover;

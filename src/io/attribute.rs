@@ -1,5 +1,6 @@
 //! Metadata that travels with a replaced file: mode, owner, extended attributes (ACLs and labels among them).
 
+use super::kernel::{Call, kernel};
 use super::{check, check_long, offset};
 use std::ffi::{CStr, CString};
 use std::io;
@@ -12,8 +13,11 @@ use std::os::fd::{AsFd, AsRawFd};
 /// # References
 /// [fchmod(2)](https://man7.org/linux/man-pages/man2/fchmod.2.html)
 pub fn fchmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
-    // SAFETY: no memory is passed; the descriptor is open, its owner is borrowed.
-    check(unsafe { libc::fchmod(fd.as_fd().as_raw_fd(), mode) })?;
+    let fd = fd.as_fd().as_raw_fd();
+    kernel(fd, Call::Attribute, |_| {
+        // SAFETY: no memory is passed; the descriptor is open, its owner is borrowed.
+        check(unsafe { libc::fchmod(fd, mode) })
+    })?;
     Ok(())
 }
 
@@ -24,8 +28,11 @@ pub fn fchmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
 /// # References
 /// [fchown(2)](https://man7.org/linux/man-pages/man2/fchown.2.html)
 pub fn fchown(fd: impl AsFd, user: u32, group: u32) -> io::Result<()> {
-    // SAFETY: no memory is passed; the descriptor is open, its owner is borrowed.
-    check(unsafe { libc::fchown(fd.as_fd().as_raw_fd(), user, group) })?;
+    let fd = fd.as_fd().as_raw_fd();
+    kernel(fd, Call::Attribute, |_| {
+        // SAFETY: no memory is passed; the descriptor is open, its owner is borrowed.
+        check(unsafe { libc::fchown(fd, user, group) })
+    })?;
     Ok(())
 }
 

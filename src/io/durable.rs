@@ -3,6 +3,7 @@
 //! A failed sync leaves the kernel free to drop the pages it could not write, and the next sync may then
 //! succeed: after a failure neither function may be repeated in the hope of success.
 
+use super::kernel::{Call, kernel};
 use super::{check, retry};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -16,8 +17,10 @@ use std::os::fd::{AsFd, AsRawFd};
 pub fn fdatasync(fd: impl AsFd) -> io::Result<()> {
     let fd = fd.as_fd().as_raw_fd();
     retry(|| {
-        // SAFETY: no memory is passed; `fd` is open, its owner is borrowed.
-        check(unsafe { libc::fdatasync(fd) })
+        kernel(fd, Call::Sync { data_only: true }, |_| {
+            // SAFETY: no memory is passed; `fd` is open, its owner is borrowed.
+            check(unsafe { libc::fdatasync(fd) })
+        })
     })?;
     Ok(())
 }
@@ -31,8 +34,10 @@ pub fn fdatasync(fd: impl AsFd) -> io::Result<()> {
 pub fn fsync(fd: impl AsFd) -> io::Result<()> {
     let fd = fd.as_fd().as_raw_fd();
     retry(|| {
-        // SAFETY: no memory is passed; `fd` is open, its owner is borrowed.
-        check(unsafe { libc::fsync(fd) })
+        kernel(fd, Call::Sync { data_only: false }, |_| {
+            // SAFETY: no memory is passed; `fd` is open, its owner is borrowed.
+            check(unsafe { libc::fsync(fd) })
+        })
     })?;
     Ok(())
 }

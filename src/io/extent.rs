@@ -1,5 +1,6 @@
 //! Extents of a file: where it has data, where it has holes, and how to make holes, sizes and room.
 
+use super::kernel::{Call, kernel};
 use super::{check, check_long, offset, retry};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -105,8 +106,14 @@ impl<F: AsFd> Iterator for Extents<F> {
 
 fn seek(fd: RawFd, from: u64, whence: libc::c_int) -> io::Result<u64> {
     let from = offset(from)?;
-    // SAFETY: no memory is passed; `fd` is open, its owner is borrowed by the caller.
-    check_long(unsafe { libc::lseek64(fd, from, whence) })
+    let call = Call::Seek {
+        from,
+        hole: whence == libc::SEEK_HOLE,
+    };
+    kernel(fd, call, |_| {
+        // SAFETY: no memory is passed; `fd` is open, its owner is borrowed by the caller.
+        check_long(unsafe { libc::lseek64(fd, from, whence) })
+    })
 }
 
 /// Whether a call answered that this kind of file cannot do it, rather than that it failed.
@@ -127,8 +134,10 @@ pub fn ftruncate(fd: impl AsFd, length: u64) -> io::Result<()> {
     let length = offset(length).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
     let fd = fd.as_fd().as_raw_fd();
     retry(|| {
-        // SAFETY: no memory is passed; `fd` is open, its owner is borrowed.
-        check(unsafe { libc::ftruncate64(fd, length) })
+        kernel(fd, Call::Resize { to: length }, |_| {
+            // SAFETY: no memory is passed; `fd` is open, its owner is borrowed.
+            check(unsafe { libc::ftruncate64(fd, length) })
+        })
     })?;
     Ok(())
 }
@@ -155,8 +164,10 @@ fn fallocate(fd: RawFd, mode: libc::c_int, at: u64, length: u64) -> io::Result<b
     }
     let (at, length) = (offset(at)?, offset(length)?);
     let answer = retry(|| {
-        // SAFETY: no memory is passed; `fd` is open, its owner is borrowed by the caller.
-        check(unsafe { libc::fallocate64(fd, mode, at, length) })
+        kernel(fd, Call::Punch { at, bytes: length }, |_| {
+            // SAFETY: no memory is passed; `fd` is open, its owner is borrowed by the caller.
+            check(unsafe { libc::fallocate64(fd, mode, at, length) })
+        })
     });
     match answer {
         Ok(_) => Ok(true),

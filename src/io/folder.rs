@@ -3,6 +3,7 @@
 //! Every change to names goes through a descriptor of the folder, so that all steps of one replacement happen in
 //! the same folder even when it is renamed or another takes its path meanwhile.
 
+use super::kernel::{Call, kernel};
 use super::stat::{Stat, stat, statx};
 use super::{c_path, check, durable, retry};
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -132,7 +133,11 @@ impl Folder {
     /// # References
     /// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html)
     pub fn create_exclusive(&self, name: &Name) -> io::Result<File> {
-        self.openat(name, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+        let call = Call::Create { name: name.as_c() };
+        kernel(self.fd.as_raw_fd(), call, |_| {
+            self.openat(name, flags, 0o600)
+        })
     }
 
     /// `openat(folder, name, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)`.
@@ -237,23 +242,26 @@ impl Folder {
 
     fn renameat2(&self, from: &Name, to: &Name, flags: libc::c_uint) -> io::Result<()> {
         let fd = self.fd.as_raw_fd();
-        // The system call itself: not every C library has the function. A negative answer is the only failure.
-        // SAFETY: both names end with NUL and live through the call; the folder is open, `self` owns it.
-        let answer = unsafe {
-            libc::syscall(
-                libc::SYS_renameat2,
-                fd,
-                from.as_c().as_ptr(),
-                fd,
-                to.as_c().as_ptr(),
-                flags,
-            )
-        };
-        if answer == -1 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        let (from, to) = (from.as_c(), to.as_c());
+        kernel(fd, Call::Rename { from, to, flags }, |_| {
+            // The system call itself: not every C library has the function. A negative answer is the only failure.
+            // SAFETY: both names end with NUL and live through the call; the folder is open, `self` owns it.
+            let answer = unsafe {
+                libc::syscall(
+                    libc::SYS_renameat2,
+                    fd,
+                    from.as_ptr(),
+                    fd,
+                    to.as_ptr(),
+                    flags,
+                )
+            };
+            if answer == -1 {
+                Err(io::Error::last_os_error())
+            } else {
+                Ok(())
+            }
+        })
     }
 
     /// `linkat(folder, existing, folder, new, 0)`.
@@ -264,8 +272,11 @@ impl Folder {
     /// [linkat(2)](https://man7.org/linux/man-pages/man2/linkat.2.html)
     pub fn link(&self, existing: &Name, new: &Name) -> io::Result<()> {
         let fd = self.fd.as_raw_fd();
-        // SAFETY: both names end with NUL and live through the call; the folder is open, `self` owns it.
-        check(unsafe { libc::linkat(fd, existing.as_c().as_ptr(), fd, new.as_c().as_ptr(), 0) })?;
+        let (from, to) = (existing.as_c(), new.as_c());
+        kernel(fd, Call::Link { from, to }, |_| {
+            // SAFETY: both names end with NUL and live through the call; the folder is open, `self` owns it.
+            check(unsafe { libc::linkat(fd, from.as_ptr(), fd, to.as_ptr(), 0) })
+        })?;
         Ok(())
     }
 
@@ -276,8 +287,11 @@ impl Folder {
     /// # References
     /// [unlinkat(2)](https://man7.org/linux/man-pages/man2/unlinkat.2.html)
     pub fn unlink(&self, name: &Name) -> io::Result<()> {
-        // SAFETY: the name ends with NUL and lives through the call; the folder is open, `self` owns it.
-        check(unsafe { libc::unlinkat(self.fd.as_raw_fd(), name.as_c().as_ptr(), 0) })?;
+        let (fd, name) = (self.fd.as_raw_fd(), name.as_c());
+        kernel(fd, Call::Unlink { name }, |_| {
+            // SAFETY: the name ends with NUL and lives through the call; the folder is open, `self` owns it.
+            check(unsafe { libc::unlinkat(fd, name.as_ptr(), 0) })
+        })?;
         Ok(())
     }
 

@@ -25,7 +25,10 @@ pub mod buffer;
 pub mod device;
 pub mod durable;
 pub mod extent;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod folder;
+pub(crate) mod kernel;
 pub mod lock;
 pub mod process;
 pub mod signals;

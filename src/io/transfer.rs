@@ -4,6 +4,7 @@
 //! most) and may be interrupted before any of it. Both loops live in `repeat`, which is tested with scripted
 //! answers, so that no caller ever sees a short transfer that is not the end of the file.
 
+use super::kernel::{Call, kernel};
 use super::{check_long, offset};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -24,9 +25,18 @@ pub fn pread_full(fd: impl AsFd, buffer: &mut [u8], at: u64) -> io::Result<usize
             .checked_add_unsigned(done as u64)
             .ok_or_else(overflow)?;
         let rest = &mut buffer[done..];
-        // SAFETY: `rest` is a live, exclusively borrowed slice; the kernel writes at most `rest.len()` bytes
-        // into it, and any bytes are valid `u8`s. `fd` is open for the whole call: it was borrowed.
-        check_long(unsafe { libc::pread64(fd, rest.as_mut_ptr().cast(), rest.len(), place) } as i64)
+        let call = Call::Read {
+            at: place,
+            bytes: rest.len(),
+        };
+        kernel(fd, call, |bytes| {
+            let rest = &mut rest[..bytes];
+            // SAFETY: `rest` is a live, exclusively borrowed slice; the kernel writes at most `rest.len()` bytes
+            // into it, and any bytes are valid `u8`s. `fd` is open for the whole call: it was borrowed.
+            check_long(
+                unsafe { libc::pread64(fd, rest.as_mut_ptr().cast(), rest.len(), place) } as i64,
+            )
+        })
     })
 }
 
@@ -45,9 +55,18 @@ pub fn pwrite_all(fd: impl AsFd, buffer: &[u8], at: u64) -> io::Result<()> {
             .checked_add_unsigned(done as u64)
             .ok_or_else(overflow)?;
         let rest = &buffer[done..];
-        // SAFETY: `rest` is a live slice of `rest.len()` readable bytes, which the kernel only reads. `fd` is
-        // open for the whole call: it was borrowed.
-        check_long(unsafe { libc::pwrite64(fd, rest.as_ptr().cast(), rest.len(), place) } as i64)
+        let call = Call::Write {
+            at: place,
+            bytes: rest.len(),
+        };
+        kernel(fd, call, |bytes| {
+            let rest = &rest[..bytes];
+            // SAFETY: `rest` is a live slice of `rest.len()` readable bytes, which the kernel only reads. `fd` is
+            // open for the whole call: it was borrowed.
+            check_long(
+                unsafe { libc::pwrite64(fd, rest.as_ptr().cast(), rest.len(), place) } as i64,
+            )
+        })
     })?;
     if written == buffer.len() {
         Ok(())

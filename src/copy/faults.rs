@@ -1,0 +1,383 @@
+//! What a copy makes of a kernel that fails it.
+//!
+//! Goal: whatever one call of a copy answers, and whatever several do, the copy ends, and what it says of the targets
+//! is true: new ones are the sources, whole, and would survive a power cut; old ones are what they were; a group is one
+//! or the other; and nothing lies beside them that the account does not name.
+//! Method: a [`Disk`] stands between the copy and the kernel ([`faulty`](crate::io::faulty)). It counts calls, makes the chosen ones fall
+//! short, fail or lie, and keeps the books of a page cache: what was written and not synced since, what a failed sync
+//! has lost. First every call of a plain run is failed in every way that suits it, one at a time; then many at once, at
+//! random.
+
+use super::{CopyJob, CopyOptions, CopyPlan, Durability, Pair, Sparse};
+use crate::engine::{JobOptions, Manager, ManagerConfig};
+use crate::io::faulty::{InForce, Script, install};
+use disk::{Disk, Fault, Kind, Seen};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::sync::{Arc, Mutex};
+use verdict::{Must, Outcome, judge};
+
+mod disk;
+mod verdict;
+
+/// The ways in which a call can go wrong, and what is to become of the copy then.
+fn faults_of(seen: &Seen, running: bool) -> Vec<(Fault, Must)> {
+    use Fault::{Back, Fails, FailsFromNow, Grows, Half, Nothing, Shrinks, Stays};
+    use Must::{Fail, Succeed, Tell};
+    let eio = [(Fails(libc::EIO), Fail), (FailsFromNow(libc::EIO), Fail)];
+    let full = (FailsFromNow(libc::ENOSPC), Fail);
+    let again = (Fails(libc::EINTR), Succeed);
+    let mut all = match seen.kind {
+        // The last look of all reads beyond the end.
+        Kind::Read => vec![
+            again,
+            (Half, Succeed),
+            (Nothing, if running { Fail } else { Tell }),
+        ],
+        Kind::Write => vec![again, (Half, Succeed), (Nothing, Fail), full],
+        Kind::SeekData | Kind::SeekHole => {
+            let cannot = (Fails(libc::EINVAL), Succeed);
+            vec![cannot, (Stays, Succeed), (Back, Succeed)]
+        }
+        Kind::Resize => vec![again, full],
+        Kind::Punch => vec![again, full, (FailsFromNow(libc::EOPNOTSUPP), Succeed)],
+        Kind::Sync => vec![again],
+        // There is a way around what a file system cannot do.
+        Kind::RenameNew | Kind::Exchange => vec![(Fails(libc::EINVAL), Succeed), full],
+        Kind::Create | Kind::Rename => vec![full],
+        Kind::Attribute | Kind::Link | Kind::Unlink => vec![],
+    };
+    if seen.kind == Kind::Unlink {
+        all.extend([(Fails(libc::EIO), Tell), (FailsFromNow(libc::EIO), Tell)]);
+    } else {
+        all.extend(eio);
+    }
+    let reads = matches!(seen.kind, Kind::Read | Kind::SeekData | Kind::SeekHole);
+    if running && seen.source && reads {
+        all.extend([(Shrinks, Fail), (Grows, Fail)]);
+    }
+    all.retain(|(fault, _)| *fault != Half || seen.bytes > 1);
+    all
+}
+
+/// A run of data, of stored zeros or of hole, so many bytes long.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Data(usize),
+    Zeros(usize),
+    Hole(usize),
+}
+
+/// One source, and the bytes its target has before, if it exists.
+#[derive(Debug, Clone)]
+struct Shape {
+    source: Vec<Part>,
+    target: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+struct Scenario {
+    name: &'static str,
+    shapes: Vec<Shape>,
+    options: CopyOptions,
+    /// What the file system has not, and how it says so.
+    cannot: &'static [(Kind, i32)],
+}
+
+/// Bytes from 1 to 251; neighbouring pieces differ.
+fn pattern(bytes: usize, seed: usize) -> Vec<u8> {
+    (0..bytes)
+        .map(|at| 1 + ((at + seed * 13 + at / 251) % 251) as u8)
+        .collect()
+}
+
+fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let (mut pairs, mut sizes, mut olds) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, shape) in scenario.shapes.iter().enumerate() {
+        let pair = Pair::new(
+            root.join(format!("source{index}")),
+            root.join(format!("target{index}")),
+        );
+        let file = File::create(&pair.source).unwrap();
+        let mut at = 0;
+        for part in &shape.source {
+            at += match *part {
+                Part::Data(bytes) => {
+                    file.write_all_at(&pattern(bytes, at), at as u64).unwrap();
+                    bytes
+                }
+                Part::Zeros(bytes) => {
+                    file.write_all_at(&vec![0; bytes], at as u64).unwrap();
+                    bytes
+                }
+                Part::Hole(bytes) => bytes,
+            };
+        }
+        file.set_len(at as u64).unwrap();
+        file.set_permissions(std::fs::Permissions::from_mode(0o640))
+            .unwrap();
+        let old = shape.target.map(|bytes| pattern(bytes, 77));
+        if let Some(old) = &old {
+            std::fs::write(&pair.target, old).unwrap();
+        }
+        pairs.push(pair);
+        sizes.push(at);
+        olds.push(old);
+    }
+    let disk = Arc::new(Mutex::new(Disk {
+        faults,
+        calls_max,
+        from_now: scenario.cannot.to_vec(),
+        sources: pairs.iter().map(|pair| pair.source.clone()).collect(),
+        careless: scenario.options.durability == Durability::None,
+        ..Disk::default()
+    }));
+    let shared: Arc<Mutex<dyn Script>> = Arc::<Mutex<Disk>>::clone(&disk);
+    let force = install(&root, shared);
+    let mut planned = 0;
+    let jobs = start(&pairs, &scenario.options, &disk, &mut planned);
+    drop::<InForce>(force);
+    Outcome {
+        jobs,
+        disk,
+        planned,
+        pairs,
+        sizes,
+        olds,
+        folder,
+    }
+}
+
+fn start(
+    pairs: &[Pair],
+    options: &CopyOptions,
+    disk: &Mutex<Disk>,
+    planned: &mut usize,
+) -> Result<Vec<CopyJob>, String> {
+    let plan = CopyPlan::check(pairs, options).map_err(|error| error.to_string())?;
+    *planned = disk.lock().unwrap().calls.len();
+    // One member after the other, so that calls keep their numbers.
+    let (manager, mut main_loop) = Manager::new(ManagerConfig::default().bodies_max(1));
+    let jobs = plan
+        .start(&manager, |index| JobOptions::new(format!("copy{index}")))
+        .map_err(|error| error.to_string())?;
+    main_loop.run_until_idle();
+    // Drivers go with their jobs, and with them what they still hold.
+    drop((manager, main_loop));
+    Ok(jobs)
+}
+
+const CHUNK: usize = 8192;
+
+fn scenarios() -> Vec<Scenario> {
+    use Part::{Data, Hole, Zeros};
+    let options = CopyOptions::new().chunk_bytes(CHUNK).workers(1);
+    let shape = |source: &[Part], target| Shape {
+        source: source.to_vec(),
+        target,
+    };
+    let holey = [
+        Data(CHUNK + 100),
+        Hole(5 * CHUNK),
+        Data(300),
+        Hole(3 * CHUNK + 7),
+    ];
+    let dense = [Data(2 * CHUNK + 4095)];
+    let zeros = [Zeros(4096), Data(4096), Zeros(CHUNK), Data(17)];
+    let one = |name, source: &[Part], target, options: &CopyOptions| Scenario {
+        name,
+        shapes: vec![shape(source, target)],
+        options: options.clone(),
+        cannot: &[],
+    };
+    let group = |name, cannot| Scenario {
+        name,
+        shapes: vec![
+            shape(&dense, Some(3000)),
+            shape(&zeros, None),
+            shape(&holey, Some(20)),
+        ],
+        options: options.clone(),
+        cannot,
+    };
+    let in_place = options.clone().in_place(true);
+    let whole: usize = 10 * CHUNK + 407;
+    vec![
+        one("a new file", &holey, None, &options),
+        one(
+            "a new file, two workers",
+            &holey,
+            None,
+            &options.clone().workers(2),
+        ),
+        one("nothing", &[], None, &options),
+        one("only a hole", &[Hole(CHUNK + 1)], None, &options),
+        one("an old file", &dense, Some(3000), &options),
+        one("in place", &holey, Some(whole), &in_place),
+        one(
+            "in place, zeros",
+            &zeros,
+            Some(whole),
+            &in_place.clone().sparse(Sparse::Always),
+        ),
+        one(
+            "zeros",
+            &zeros,
+            None,
+            &options.clone().sparse(Sparse::Always),
+        ),
+        one(
+            "never sparse",
+            &holey,
+            Some(1),
+            &options.clone().sparse(Sparse::Never),
+        ),
+        group("a group", &[]),
+        group(
+            "a group without exchange",
+            &[
+                (Kind::Exchange, libc::EINVAL),
+                (Kind::RenameNew, libc::EINVAL),
+            ],
+        ),
+        Scenario {
+            cannot: &[
+                (Kind::Exchange, libc::EINVAL),
+                (Kind::RenameNew, libc::EINVAL),
+                (Kind::Link, libc::EPERM),
+            ],
+            ..one("a new file without links", &dense, None, &options)
+        },
+        Scenario {
+            cannot: &[(Kind::Exchange, libc::EINVAL), (Kind::Link, libc::EPERM)],
+            ..one("an old file without links", &dense, Some(3000), &options)
+        },
+        Scenario {
+            cannot: &[
+                (Kind::SeekData, libc::EINVAL),
+                (Kind::SeekHole, libc::EINVAL),
+                (Kind::Punch, libc::EOPNOTSUPP),
+            ],
+            ..one("in place without holes", &holey, Some(whole), &in_place)
+        },
+    ]
+}
+
+/// A run without faults: how many calls it makes, and which.
+fn plain(scenario: &Scenario) -> (usize, Vec<Seen>) {
+    let outcome = run(scenario, BTreeMap::new(), 10_000);
+    judge(&outcome, Must::Succeed).unwrap_or_else(|wrong| panic!("{}: {wrong}", scenario.name));
+    let calls = outcome.disk().calls.clone();
+    (outcome.planned, calls)
+}
+
+fn calls_max(plain: usize) -> usize {
+    4 * plain + 64
+}
+
+fn one_fault_at_every_call(scenario: &Scenario) {
+    let (planned, calls) = plain(scenario);
+    let mut runs = 0;
+    for (number, seen) in calls.iter().enumerate() {
+        // These fail already.
+        if scenario.cannot.iter().any(|(kind, _)| *kind == seen.kind) {
+            continue;
+        }
+        for (fault, must) in faults_of(seen, number >= planned) {
+            let faults = BTreeMap::from([(number, fault)]);
+            let outcome = run(scenario, faults, calls_max(calls.len()));
+            // With two workers the call of this number may be another, which bears the fault in its own way.
+            let must = if scenario.options.workers > 1 {
+                Must::Tell
+            } else {
+                must
+            };
+            if let Err(wrong) = judge(&outcome, must) {
+                panic!(
+                    "{}: {fault:?} at call {number} of {}, {}{}: {wrong}",
+                    scenario.name,
+                    calls.len(),
+                    seen.what,
+                    if seen.folder { ", a folder" } else { "" },
+                );
+            }
+            runs += 1;
+        }
+    }
+    eprintln!("{}: {} calls, {runs} runs", scenario.name, calls.len());
+    assert!(runs >= calls.len(), "every call fails at least once");
+}
+
+macro_rules! sweeps {
+    ($($test:ident: $name:literal,)+) => {
+        $(#[test]
+        fn $test() {
+            let all = scenarios();
+            one_fault_at_every_call(all.iter().find(|scenario| scenario.name == $name).unwrap());
+        })+
+
+        #[test]
+        fn every_scenario_is_swept() {
+            let names: Vec<_> = scenarios().iter().map(|scenario| scenario.name).collect();
+            assert_eq!(names, [$($name),+]);
+        }
+    };
+}
+
+sweeps! {
+    one_fault_anywhere_in_a_new_file: "a new file",
+    one_fault_anywhere_with_two_workers: "a new file, two workers",
+    one_fault_anywhere_in_an_empty_file: "nothing",
+    one_fault_anywhere_in_a_hole: "only a hole",
+    one_fault_anywhere_over_an_old_file: "an old file",
+    one_fault_anywhere_in_place: "in place",
+    one_fault_anywhere_in_place_with_zeros: "in place, zeros",
+    one_fault_anywhere_in_zeros: "zeros",
+    one_fault_anywhere_without_holes: "never sparse",
+    one_fault_anywhere_in_a_group: "a group",
+    one_fault_anywhere_where_names_cannot_be_exchanged: "a group without exchange",
+    one_fault_anywhere_in_a_new_file_without_links: "a new file without links",
+    one_fault_anywhere_over_an_old_file_without_links: "an old file without links",
+    one_fault_anywhere_where_holes_cannot_be_made: "in place without holes",
+}
+
+fn any_fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        Just(Fault::Half),
+        Just(Fault::Nothing),
+        Just(Fault::Stays),
+        Just(Fault::Back),
+        prop::sample::select(vec![
+            libc::EIO,
+            libc::EINTR,
+            libc::ENOSPC,
+            libc::EINVAL,
+            libc::EOPNOTSUPP,
+            libc::EPERM,
+        ])
+        .prop_map(Fault::Fails),
+        prop::sample::select(vec![libc::EIO, libc::ENOSPC, libc::EINVAL])
+            .prop_map(Fault::FailsFromNow),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Several faults at once: undoing fails too, and so does the way around what a file system cannot do.
+    #[test]
+    fn many_faults_at_random(
+        scenario in prop::sample::select(scenarios()),
+        faults in prop::collection::btree_map(0_usize..60, any_fault(), 1..6),
+    ) {
+        let outcome = run(&scenario, faults, 1000);
+        if let Err(wrong) = judge(&outcome, Must::Tell) {
+            let happened = outcome.disk().happened.join("\n");
+            prop_assert!(false, "{}: {wrong}\n{happened}", scenario.name);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The door to the kernel: calls on contents, sizes and names pass it, so that this crate's own tests can say what
+//! the kernel answers ([`faulty`](super::faulty)). In a build for use there is nothing behind it but the call.
+
+use std::ffi::CStr;
+use std::os::fd::RawFd;
+
+/// What is asked of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(not(test), allow(dead_code))] // Only a test looks at what passes.
+pub(crate) enum Call<'a> {
+    /// `pread` of so many bytes at `at`.
+    Read { at: i64, bytes: usize },
+    /// `pwrite` of so many bytes at `at`.
+    Write { at: i64, bytes: usize },
+    /// `lseek` for the next data, or the next hole.
+    Seek { from: i64, hole: bool },
+    /// `ftruncate`.
+    Resize { to: i64 },
+    /// `fallocate` with a hole.
+    Punch { at: i64, bytes: i64 },
+    /// `fsync`, or `fdatasync`.
+    Sync { data_only: bool },
+    /// `fchmod`, `fchown`.
+    Attribute,
+    /// `openat` of a new file in a folder.
+    Create { name: &'a CStr },
+    /// `renameat2` within a folder.
+    Rename {
+        from: &'a CStr,
+        to: &'a CStr,
+        flags: u32,
+    },
+    /// `linkat` within a folder.
+    Link { from: &'a CStr, to: &'a CStr },
+    /// `unlinkat` within a folder.
+    Unlink { name: &'a CStr },
+}
+
+impl Call<'_> {
+    /// Bytes that are to be moved.
+    fn bytes(self) -> usize {
+        match self {
+            Self::Read { bytes, .. } | Self::Write { bytes, .. } => bytes,
+            _ => 0,
+        }
+    }
+}
+
+/// Makes the call on `fd` by `raw`, which is told how many bytes to move: those of the call, never more.
+#[cfg(not(test))]
+#[inline]
+pub(super) fn kernel<T>(
+    _fd: RawFd,
+    call: Call<'_>,
+    raw: impl FnOnce(usize) -> std::io::Result<T>,
+) -> std::io::Result<T> {
+    raw(call.bytes())
+}
+
+/// Makes the call on `fd` by `raw`, unless a test has an answer of its own.
+#[cfg(test)]
+pub(super) fn kernel<T: super::faulty::Answer>(
+    fd: RawFd,
+    call: Call<'_>,
+    raw: impl FnOnce(usize) -> std::io::Result<T>,
+) -> std::io::Result<T> {
+    super::faulty::kernel(fd, call, call.bytes(), raw)
+}
