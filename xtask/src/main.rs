@@ -1,7 +1,8 @@
 //! Chores of the project, one file each: `cargo xtask test`, `cargo xtask prove`, `cargo xtask
-//! results`, `cargo xtask bench`.
+//! museum`, `cargo xtask results`, `cargo xtask bench`.
 
 mod bench;
+mod museum;
 mod prove;
 mod results;
 mod steps;
@@ -31,6 +32,9 @@ enum Chore {
     /// The harnesses in proofs/ under loom and shuttle, each execution judged by the
     /// specification.
     Prove(prove::Options),
+    /// Puts the real bugs of proofs/museum into the code, one at a time; the check that each names
+    /// must fail.
+    Museum(museum::Options),
     /// Searches the specification, runs every harness, and writes proofs/RESULTS.md. Minutes.
     Results,
     /// The benchmarks in benches/: ratios beside an empty loop and beside other tools. Never
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Test => test::run(),
         Chore::Prove(options) => prove::run(&options),
+        Chore::Museum(options) => museum::run(&options),
         Chore::Results => results::run(),
         Chore::Bench { name } => bench::run(name.as_deref()),
     }

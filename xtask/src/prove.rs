@@ -46,7 +46,8 @@ pub struct Options {
     pin: bool,
 }
 
-fn shard(text: &str) -> Result<(usize, usize), String> {
+/// `I/N` with 1 <= I <= N.
+pub(crate) fn shard(text: &str) -> Result<(usize, usize), String> {
     let parts = text.split_once('/').and_then(|(part, parts)| {
         let (part, parts) = (part.parse().ok()?, parts.parse().ok()?);
         (1 <= part && part <= parts).then_some((part, parts))
@@ -55,12 +56,12 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
 }
 
 /// One of the two builds.
-struct Build {
-    tool: &'static str,
+pub(crate) struct Build {
+    pub(crate) tool: &'static str,
     cfg: &'static str,
 }
 
-const BUILDS: [Build; 2] = [
+pub(crate) const BUILDS: [Build; 2] = [
     Build {
         tool: "loom",
         cfg: "blockjob_loom",
@@ -178,11 +179,20 @@ impl Build {
     /// Builds the proofs for the tool; the path of the binary.
     fn make(&self) -> Result<PathBuf, String> {
         let folder = target().join(format!("prove-{}", self.tool));
+        match self.command(&folder).status() {
+            Ok(status) if status.success() => Ok(Build::binary(&folder)),
+            Ok(status) => Err(format!("the build for {} failed: {status}", self.tool)),
+            Err(error) => Err(format!("cannot start cargo: {error}")),
+        }
+    }
+
+    /// What builds the proofs for the tool into the target folder `folder`.
+    pub(crate) fn command(&self, folder: &Path) -> Command {
         let flags = match env::var("RUSTFLAGS") {
             Ok(flags) if !flags.is_empty() => format!("{flags} --cfg {}", self.cfg),
             _ => format!("--cfg {}", self.cfg),
         };
-        let status = cargo(&[
+        let mut command = cargo(&[
             "build",
             "--locked",
             "--quiet",
@@ -190,27 +200,29 @@ impl Build {
             "prove",
             "--package",
             "blockjob-proofs",
-        ])
-        .env("CARGO_TARGET_DIR", &folder)
-        .env("RUSTFLAGS", flags)
-        // It would take the place of RUSTFLAGS.
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .status();
-        match status {
-            Ok(status) if status.success() => Ok(folder.join("prove/blockjob-proofs")),
-            Ok(status) => Err(format!("the build for {} failed: {status}", self.tool)),
-            Err(error) => Err(format!("cannot start cargo: {error}")),
-        }
+        ]);
+        command
+            .env("CARGO_TARGET_DIR", folder)
+            .env("RUSTFLAGS", flags)
+            // It would take the place of RUSTFLAGS.
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        command
+    }
+
+    /// What was built into that folder.
+    pub(crate) fn binary(folder: &Path) -> PathBuf {
+        folder.join("prove/blockjob-proofs")
     }
 }
 
 /// The workspace's target folder.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root().join("target"), |folder| root().join(folder))
 }
 
-fn list(binary: &Path, full: bool) -> Result<Vec<String>, String> {
+/// The harnesses of a binary; with `full` the long ones too.
+pub(crate) fn list(binary: &Path, full: bool) -> Result<Vec<String>, String> {
     let mut command = Command::new(binary);
     command.arg("--list");
     if full {
