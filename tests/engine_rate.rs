@@ -122,6 +122,47 @@ proptest! {
         }
     }
 
+    /// Whatever happens to the speed meanwhile, nothing that was done is forgotten: what is granted is
+    /// never more than the fastest of the speeds would.
+    #[test]
+    fn changing_the_speed_forgives_nothing(
+        changes in proptest::collection::vec((speed(), piece(1_000_000)), 1..100),
+    ) {
+        let mut limit = RateLimit::new(1);
+        let fastest = changes.iter().map(|(speed, _)| quota(*speed)).max().unwrap();
+        let (mut now, mut granted, mut largest) = (Duration::from_secs(1), 0_u128, 0_u64);
+        let start = now;
+        for (count, (speed, Piece { idle, bytes })) in (1_u128..).zip(changes) {
+            limit.set_speed(speed);
+            now += idle;
+            granted += u128::from(bytes);
+            largest = largest.max(bytes);
+            now += limit.charge(now, bytes);
+            let short = count * (u128::from(fastest) / SLICE.as_nanos() + 1);
+            let elapsed = now.saturating_sub(start).as_nanos();
+            let whole = u128::from(fastest) * (elapsed + SLICE.as_nanos()) / SLICE.as_nanos();
+            prop_assert!(
+                granted <= whole + u128::from(largest) + short,
+                "{granted} bytes in {elapsed} ns"
+            );
+        }
+    }
+
+    /// Who has waited as long as he was told may go on: a look at the limit asks for no further wait.
+    #[test]
+    fn a_wait_is_over_when_it_was_waited_for(
+        speed in speed(),
+        pieces in proptest::collection::vec(piece(50_000_000), 1..50),
+    ) {
+        let mut limit = RateLimit::new(speed);
+        let mut now = Duration::from_secs(1);
+        for Piece { idle, bytes } in pieces {
+            now += idle;
+            now += limit.charge(now, bytes);
+            prop_assert_eq!(limit.charge(now, 0), Duration::ZERO);
+        }
+    }
+
     #[test]
     fn progress_never_goes_backwards(
         steps in proptest::collection::vec((0..3_u8, any::<u64>()), 0..50),
