@@ -86,6 +86,7 @@ fn holes_stay_holes_by_default() {
         );
     }
     assert_eq!(layout(&source), layout(&target));
+    assert!(stored(&target) < MIB, "{} bytes stored", stored(&target));
     assert!(
         summary.hole_bytes > 60 * MIB && summary.copied_bytes < MIB,
         "{summary:?}"

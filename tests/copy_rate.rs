@@ -90,9 +90,15 @@ fn took(bytes: usize, workers: usize, speed: u64, disturbances: Vec<Disturbance>
     let created = manager.create(options, driver).unwrap();
     sink.job.set(created.handle()).unwrap();
     let job = created.start();
+    let mut turns = 0;
     let held = || job.status() == Status::Paused && job.info().user_paused;
     while job.outcome().is_none() {
-        main_loop.run_until(|| job.outcome().is_some() || held());
+        main_loop.run_until(|| {
+            turns += 1;
+            // A few at each piece.
+            assert!(turns < 100_000, "it comes to no end");
+            job.outcome().is_some() || held()
+        });
         if held() {
             job.resume().unwrap();
         }
@@ -154,5 +160,19 @@ fn one_disturbance_at_every_piece_lets_no_byte_through() {
                 "{disturbance:?}, {workers} workers: {took:?}, not {worth:?}"
             );
         }
+    }
+}
+
+#[test]
+fn a_limit_below_one_piece_is_kept_and_reached() {
+    // Ten bytes a second is the least: a slice has a byte.
+    for speed in [10, 1000, 40_000] {
+        let bytes = 3 * 4096 + 1;
+        let took = took(bytes, 1, speed, Vec::new());
+        let worth = worth(bytes as u64, speed);
+        assert!(
+            worth.abs_diff(took) <= SLICE,
+            "{took:?}, not {worth:?}, at {speed}"
+        );
     }
 }

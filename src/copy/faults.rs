@@ -13,7 +13,7 @@ use crate::engine::{JobOptions, Manager, ManagerConfig};
 use crate::io::faulty::{InForce, Script, install};
 use disk::{Disk, Fault, Kind, Seen};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ mod verdict;
 
 /// The ways in which a call can go wrong, and what is to become of the copy then.
 fn faults_of(seen: &Seen, running: bool) -> Vec<(Fault, Must)> {
-    use Fault::{Back, Fails, FailsFromNow, Grows, Half, Nothing, Shrinks, Stays};
+    use Fault::{Back, Fails, FailsFromNow, Grows, Half, Nothing, Shrinks, Stays, StaysFromNow};
     use Must::{Fail, Succeed, Tell};
     let eio = [(Fails(libc::EIO), Fail), (FailsFromNow(libc::EIO), Fail)];
     let full = (FailsFromNow(libc::ENOSPC), Fail);
@@ -39,7 +39,9 @@ fn faults_of(seen: &Seen, running: bool) -> Vec<(Fault, Must)> {
         Kind::Write => vec![again, (Half, Succeed), (Nothing, Fail), full],
         Kind::SeekData | Kind::SeekHole => {
             let cannot = (Fails(libc::EINVAL), Succeed);
-            vec![cannot, (Stays, Succeed), (Back, Succeed)]
+            let lies = [Stays, StaysFromNow, Back];
+            let lies = lies.map(|lie| (lie, Succeed));
+            [[cannot].as_slice(), &lies].concat()
         }
         Kind::Resize => vec![again, full],
         Kind::Punch => vec![again, full, (FailsFromNow(libc::EOPNOTSUPP), Succeed)],
@@ -83,7 +85,9 @@ struct Scenario {
     shapes: Vec<Shape>,
     options: CopyOptions,
     /// What the file system has not, and how it says so.
-    cannot: &'static [(Kind, i32)],
+    cannot: &'static [(Kind, Fault)],
+    /// Holes begin and end at any byte, as they may where blocks are small.
+    fine: bool,
 }
 
 /// Bytes from 1 to 251; neighbouring pieces differ.
@@ -97,13 +101,14 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let (mut pairs, mut sizes, mut olds) = (Vec::new(), Vec::new(), Vec::new());
+    let mut layouts = HashMap::new();
     for (index, shape) in scenario.shapes.iter().enumerate() {
         let pair = Pair::new(
             root.join(format!("source{index}")),
             root.join(format!("target{index}")),
         );
         let file = File::create(&pair.source).unwrap();
-        let mut at = 0;
+        let (mut at, mut layout) = (0, Vec::new());
         for part in &shape.source {
             at += match *part {
                 Part::Data(bytes) => {
@@ -116,6 +121,12 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
                 }
                 Part::Hole(bytes) => bytes,
             };
+            if let Part::Data(bytes) | Part::Zeros(bytes) = *part {
+                layout.push((at - bytes) as i64..at as i64);
+            }
+        }
+        if scenario.fine {
+            layouts.insert(pair.source.clone(), layout);
         }
         file.set_len(at as u64).unwrap();
         file.set_permissions(std::fs::Permissions::from_mode(0o640))
@@ -131,6 +142,7 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
     let disk = Arc::new(Mutex::new(Disk {
         faults,
         calls_max,
+        layouts,
         from_now: scenario.cannot.to_vec(),
         sources: pairs.iter().map(|pair| pair.source.clone()).collect(),
         careless: scenario.options.durability == Durability::None,
@@ -186,6 +198,14 @@ fn scenarios() -> Vec<Scenario> {
         Data(300),
         Hole(3 * CHUNK + 7),
     ];
+    let fine = [
+        Hole(100),
+        Data(50),
+        Hole(CHUNK),
+        Data(CHUNK + 1),
+        Hole(1),
+        Data(9),
+    ];
     let dense = [Data(2 * CHUNK + 4095)];
     let zeros = [Zeros(4096), Data(4096), Zeros(CHUNK), Data(17)];
     let one = |name, source: &[Part], target, options: &CopyOptions| Scenario {
@@ -193,6 +213,7 @@ fn scenarios() -> Vec<Scenario> {
         shapes: vec![shape(source, target)],
         options: options.clone(),
         cannot: &[],
+        fine: false,
     };
     let group = |name, cannot| Scenario {
         name,
@@ -203,6 +224,7 @@ fn scenarios() -> Vec<Scenario> {
         ],
         options: options.clone(),
         cannot,
+        fine: false,
     };
     let in_place = options.clone().in_place(true);
     let whole: usize = 10 * CHUNK + 407;
@@ -240,29 +262,40 @@ fn scenarios() -> Vec<Scenario> {
         group(
             "a group without exchange",
             &[
-                (Kind::Exchange, libc::EINVAL),
-                (Kind::RenameNew, libc::EINVAL),
+                (Kind::Exchange, Fault::Fails(libc::EINVAL)),
+                (Kind::RenameNew, Fault::Fails(libc::EINVAL)),
             ],
         ),
         Scenario {
             cannot: &[
-                (Kind::Exchange, libc::EINVAL),
-                (Kind::RenameNew, libc::EINVAL),
-                (Kind::Link, libc::EPERM),
+                (Kind::Exchange, Fault::Fails(libc::EINVAL)),
+                (Kind::RenameNew, Fault::Fails(libc::EINVAL)),
+                (Kind::Link, Fault::Fails(libc::EPERM)),
             ],
             ..one("a new file without links", &dense, None, &options)
         },
         Scenario {
-            cannot: &[(Kind::Exchange, libc::EINVAL), (Kind::Link, libc::EPERM)],
+            cannot: &[
+                (Kind::Exchange, Fault::Fails(libc::EINVAL)),
+                (Kind::Link, Fault::Fails(libc::EPERM)),
+            ],
             ..one("an old file without links", &dense, Some(3000), &options)
         },
         Scenario {
             cannot: &[
-                (Kind::SeekData, libc::EINVAL),
-                (Kind::SeekHole, libc::EINVAL),
-                (Kind::Punch, libc::EOPNOTSUPP),
+                (Kind::SeekData, Fault::Fails(libc::EINVAL)),
+                (Kind::SeekHole, Fault::Fails(libc::EINVAL)),
+                (Kind::Punch, Fault::Fails(libc::EOPNOTSUPP)),
             ],
             ..one("in place without holes", &holey, Some(whole), &in_place)
+        },
+        Scenario {
+            fine: true,
+            ..one("in place, fine holes", &fine, Some(whole), &in_place)
+        },
+        Scenario {
+            fine: true,
+            ..one("a new file, fine holes", &fine, None, &options)
         },
     ]
 }
@@ -343,6 +376,8 @@ sweeps! {
     one_fault_anywhere_in_a_new_file_without_links: "a new file without links",
     one_fault_anywhere_over_an_old_file_without_links: "an old file without links",
     one_fault_anywhere_where_holes_cannot_be_made: "in place without holes",
+    one_fault_anywhere_between_fine_holes_in_place: "in place, fine holes",
+    one_fault_anywhere_between_fine_holes: "a new file, fine holes",
 }
 
 fn any_fault() -> impl Strategy<Value = Fault> {
@@ -351,6 +386,7 @@ fn any_fault() -> impl Strategy<Value = Fault> {
         Just(Fault::Nothing),
         Just(Fault::Stays),
         Just(Fault::Back),
+        Just(Fault::StaysFromNow),
         prop::sample::select(vec![
             libc::EIO,
             libc::EINTR,

@@ -6,6 +6,7 @@ use crate::io::stat::{Identity, stat_link};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub(super) enum Fault {
     Stays,
     /// `lseek` answers with a place before where it began.
     Back,
+    /// `lseek` answers where it began, whenever it looks for this.
+    StaysFromNow,
     /// An error.
     Fails(i32),
     /// An error, for this call and for all like it from now on.
@@ -80,6 +83,18 @@ pub(super) fn kind(call: Call<'_>) -> Kind {
     }
 }
 
+/// What `lseek` answers for a file that has data at these ranges, and ends with the last of them.
+fn sought(layout: &[Range<i64>], from: i64, hole: bool) -> Ruling {
+    let here = layout.iter().find(|data| data.end > from);
+    let place = match here {
+        None => return Ruling::Fail(libc::ENXIO),
+        Some(data) if hole && data.contains(&from) => data.end,
+        Some(_) if hole => from,
+        Some(data) => data.start.max(from),
+    };
+    Ruling::Say(place.unsigned_abs())
+}
+
 /// What the page cache holds of a file that the disk does not.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pages {
@@ -96,11 +111,13 @@ pub(super) struct Disk {
     /// More would be without end.
     pub(super) calls_max: usize,
     pub(super) faults: BTreeMap<usize, Fault>,
-    pub(super) from_now: Vec<(Kind, i32)>,
+    pub(super) from_now: Vec<(Kind, Fault)>,
     /// What really happened of them.
     pub(super) happened: Vec<String>,
     pub(super) unlink_failed: bool,
     pub(super) sources: BTreeSet<PathBuf>,
+    /// Where sources have data, to the byte, on a file system that keeps and tells it so. Else the real one tells.
+    pub(super) layouts: HashMap<PathBuf, Vec<Range<i64>>>,
     /// No durability is promised, so none is asked for.
     pub(super) careless: bool,
     pub(super) pages: HashMap<Identity, Pages>,
@@ -122,8 +139,11 @@ impl Disk {
                 Call::Read { .. } | Call::Write { .. } => Ruling::Say(0),
                 _ => Ruling::Pass,
             },
-            Fault::Stays | Fault::Back => match call {
+            Fault::Stays | Fault::StaysFromNow | Fault::Back => match call {
                 Call::Seek { from, .. } => {
+                    if fault == Fault::StaysFromNow {
+                        self.from_now.push((kind(call), Fault::Stays));
+                    }
                     let back = i64::from(fault == Fault::Back).min(from);
                     Ruling::Say((from - back).unsigned_abs())
                 }
@@ -131,7 +151,7 @@ impl Disk {
             },
             Fault::Fails(errno) => Ruling::Fail(errno),
             Fault::FailsFromNow(errno) => {
-                self.from_now.push((kind(call), errno));
+                self.from_now.push((kind(call), Fault::Fails(errno)));
                 Ruling::Fail(errno)
             }
             Fault::Shrinks | Fault::Grows => {
@@ -182,7 +202,7 @@ impl Script for Disk {
         }
         let lasting = self.from_now.iter().find(|(of, _)| *of == kind(call));
         let ruling = match (lasting, self.faults.get(&number).copied()) {
-            (Some((_, errno)), _) => Ruling::Fail(*errno),
+            (Some((_, fault)), _) => self.ruling(*fault, subject, call),
             (None, Some(fault)) => {
                 self.happened.push(format!(
                     "call {number}, {call:?} on {}: {fault:?}",
@@ -199,6 +219,11 @@ impl Script for Disk {
                 }
                 // The books say what it would have done; waiting for the real disk would say no more.
                 Call::Sync { .. } => return Ruling::Say(0),
+                Call::Seek { from, hole } => {
+                    if let Some(layout) = self.layouts.get(&subject.path) {
+                        return sought(layout, from, hole);
+                    }
+                }
                 _ => {}
             }
         }
