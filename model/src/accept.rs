@@ -583,6 +583,24 @@ impl Acceptor {
         }
     }
 
+    /// Everything that may be seen next, in words: what jobs may do, and what calls under way may be
+    /// answered.
+    pub fn allowed(&self) -> Vec<String> {
+        let mut allowed = Vec::new();
+        for track in self.groups.values() {
+            let ids = self.ids(track.key);
+            let visible = self.pool.visible(track.belief);
+            allowed.extend(explain::next(
+                self.pool.worlds(track.belief),
+                &visible,
+                &ids,
+            ));
+        }
+        allowed.sort_unstable();
+        allowed.dedup();
+        allowed
+    }
+
     /// The statuses a job may have now; empty for a job that is gone.
     pub fn statuses(&self, job: JobKey) -> Vec<Status> {
         let Some((group, member)) = self.place(job) else {

@@ -1,11 +1,15 @@
 //! Runs one harness under the tool of this build.
 
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::harness::{Case, Harness, Method};
 use crate::judge::{Cast, Judge};
 use crate::record::Recorder;
 use crate::scenario::Scenario;
+use crate::story::Origin;
+use crate::story::teller::{self, Scene};
+use crate::tool;
 
 /// What came of a harness: it ended, so every execution was allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,84 +27,112 @@ pub struct Count {
 struct Stage {
     recorder: Arc<Recorder>,
     judge: Arc<Mutex<Judge>>,
+    /// Executions that have begun.
+    begun: Arc<AtomicU64>,
+    judged: bool,
 }
 
 impl Stage {
-    fn new() -> Stage {
-        let recorder = Recorder::new();
-        tell_on_panic(&recorder);
-        Stage {
-            recorder,
+    /// For executions of one case; or of many, with [`teller::set_case`].
+    fn new(origin: Origin, case: &Case, judged: bool) -> Stage {
+        let stage = Stage {
+            recorder: Recorder::new(),
             judge: Arc::default(),
+            begun: Arc::default(),
+            judged,
+        };
+        teller::set(Scene {
+            origin,
+            case: case.clone(),
+            recorder: Arc::clone(&stage.recorder),
+            executions: Arc::clone(&stage.begun),
+        });
+        if tool::TOOL != Some("shuttle") {
+            teller::install();
         }
+        stage
     }
 
     fn play(&self, case: &Case, cast: &Cast) {
+        // After shuttle's own hook, which is there by now; not more than a look if it was before.
+        teller::install();
+        self.begun.fetch_add(1, Ordering::Relaxed);
         match case {
             Case::Scenario(scenario) => scenario.play(&self.recorder),
             Case::LockFree(case) => case.play(&self.recorder),
         }
+        if !self.judged {
+            return;
+        }
         let mut judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
-        self.recorder.read(|entries| judge.judge(cast, entries));
+        let verdict = self.recorder.read(|entries| judge.judge(cast, entries));
+        if let Err(fault) = verdict {
+            drop(judge);
+            teller::fail(*fault);
+        }
     }
 
     fn count(&self) -> Count {
         let judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
         Count {
-            executions: judge.executions(),
+            executions: if self.judged {
+                judge.executions()
+            } else {
+                self.begun.load(Ordering::Relaxed)
+            },
             distinct: judge.distinct(),
             widened: judge.widened(),
         }
     }
 }
 
-impl Case {
-    fn cast(&self) -> Cast {
-        match self {
-            Case::Scenario(scenario) => scenario.cast(),
-            Case::LockFree(case) => case.cast(),
+/// How a harness is run.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// Tells of every case on stderr.
+    pub tell: bool,
+    /// Only this case, counted from 1.
+    pub only: Option<usize>,
+    /// Without, every execution is played and recorded, and nobody looks at it: that proves
+    /// nothing, and shows what judging costs.
+    pub judged: bool,
+}
+
+impl Default for How {
+    fn default() -> How {
+        How {
+            tell: false,
+            only: None,
+            judged: true,
         }
     }
 }
 
-/// The record of the execution that runs now, for whoever has to tell of its panic.
-static TOLD: Mutex<Option<Arc<Recorder>>> = Mutex::new(None);
-
-/// Prints the story of the execution that panics: who did what until then.
-///
-/// Installed once and before the tool's own hook: loom's threads end by a panic that its hook
-/// keeps from ours.
-fn tell_on_panic(recorder: &Arc<Recorder>) {
-    static INSTALLED: Once = Once::new();
-    *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(recorder));
-    INSTALLED.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            // Whoever panics while it holds one of these is not kept waiting for itself.
-            if let Ok(told) = TOLD.try_lock()
-                && let Some(story) = told.as_ref().and_then(|recorder| recorder.try_story())
-            {
-                eprintln!("the execution until then:\n{story}");
-            }
-            before(panic);
-        }));
-    });
-}
-
-/// Runs the harness to its end; `tell`s of every case on stderr if so asked.
+/// Runs the harness to its end.
 ///
 /// # Panics
 ///
 /// At the first execution that the specification does not allow, that leaves a thread blocked, or
 /// whose own assertions fail; and where this build's tool is not the harness's.
-pub fn run(harness: &Harness, tell: bool) -> Count {
+pub fn run(harness: &Harness, how: How) -> Count {
     match harness.method {
         Method::Loom { preemptions, cases } => {
             let mut total = Count::default();
-            for case in cases() {
-                let about = tell.then(|| format!("{case:?}"));
+            let cases = cases();
+            let number = cases.len();
+            for (place, case) in cases.into_iter().enumerate() {
+                if how.only.is_some_and(|only| only != place + 1) {
+                    continue;
+                }
+                let origin = Origin {
+                    harness: harness.name.to_owned(),
+                    tool: tool::TOOL,
+                    case: Some((place + 1, number)),
+                    ..Origin::default()
+                };
+                let about = how.tell.then(|| format!("{case:?}"));
                 let begun = std::time::Instant::now();
-                let count = under_loom(case, preemptions);
+                let count = under_loom(origin, case, preemptions, how.judged);
                 if let Some(about) = about {
                     let seconds = begun.elapsed().as_secs_f64();
                     eprintln!(
@@ -119,13 +151,13 @@ pub fn run(harness: &Harness, tell: bool) -> Count {
             }
             total
         }
-        Method::Random { .. } | Method::Pct { .. } => under_shuttle(harness),
+        Method::Random { .. } | Method::Pct { .. } => under_shuttle(harness, how.judged),
     }
 }
 
 #[cfg(blockjob_loom)]
-fn under_loom(case: Case, preemptions: Option<usize>) -> Count {
-    let stage = Stage::new();
+fn under_loom(origin: Origin, case: Case, preemptions: Option<usize>, judged: bool) -> Count {
+    let stage = Stage::new(origin, &case, judged);
     let cast = case.cast();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
@@ -136,27 +168,38 @@ fn under_loom(case: Case, preemptions: Option<usize>) -> Count {
 }
 
 #[cfg(not(blockjob_loom))]
-fn under_loom(_: Case, _: Option<usize>) -> Count {
+fn under_loom(_: Origin, _: Case, _: Option<usize>, _: bool) -> Count {
     panic!(
         "this build is not for loom: build it with --cfg blockjob_loom, or run cargo xtask prove"
     )
 }
 
 #[cfg(blockjob_shuttle)]
-fn under_shuttle(harness: &Harness) -> Count {
+fn under_shuttle(harness: &Harness, judged: bool) -> Count {
     use shuttle::rand::Rng;
     use shuttle::scheduler::{PctScheduler, RandomScheduler};
 
-    let stage = Stage::new();
+    let origin = Origin {
+        harness: harness.name.to_owned(),
+        tool: tool::TOOL,
+        seed: harness.seed(),
+        ..Origin::default()
+    };
+    let stage = Stage::new(origin, &Case::Scenario(Scenario::default()), judged);
     let inside = stage.clone();
     let world = move || {
         let mut random = shuttle::rand::thread_rng();
         let scenario = crate::generate::world(|below| random.gen_range(0..below));
         let case = Case::Scenario(scenario);
         let cast = case.cast();
+        teller::set_case(&case);
         inside.play(&case, &cast);
     };
-    let config = shuttle::Config::default();
+    let mut config = shuttle::Config::default();
+    // The story says how to see it again.
+    config.failure_persistence = shuttle::FailurePersistence::None;
+    // proofs/README.md says what shuttle leaves out; here it would stand before every story.
+    config.silence_warnings = true;
     match harness.method {
         Method::Random { seed, executions } => {
             let scheduler = RandomScheduler::new_from_seed(seed, executions);
@@ -176,7 +219,7 @@ fn under_shuttle(harness: &Harness) -> Count {
 }
 
 #[cfg(not(blockjob_shuttle))]
-fn under_shuttle(_: &Harness) -> Count {
+fn under_shuttle(_: &Harness, _: bool) -> Count {
     panic!(
         "this build is not for shuttle: build it with --cfg blockjob_shuttle, or run cargo xtask prove"
     )
@@ -188,7 +231,7 @@ fn under_shuttle(_: &Harness) -> Count {
 ///
 /// As [`run`].
 pub fn once(case: &Case) {
-    let stage = Stage::new();
+    let stage = Stage::new(Origin::default(), case, true);
     stage.play(case, &case.cast());
     assert_eq!(stage.count().executions, 1);
 }

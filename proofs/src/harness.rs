@@ -1,6 +1,7 @@
 //! The list of harnesses: what is explored, under which tool, with which bound.
 
 use crate::actor::{Act, Role};
+use crate::judge::Cast;
 use crate::lockfree::LockFree;
 use crate::scenario::{Ask, Controller, Scenario};
 
@@ -11,6 +12,16 @@ pub enum Case {
     Scenario(Scenario),
     /// What happens without the lock.
     LockFree(LockFree),
+}
+
+impl Case {
+    /// What the judge has to know.
+    pub fn cast(&self) -> Cast {
+        match self {
+            Case::Scenario(scenario) => scenario.cast(),
+            Case::LockFree(case) => case.cast(),
+        }
+    }
 }
 
 /// How a harness chooses its executions.
@@ -58,6 +69,14 @@ impl Harness {
         match self.method {
             Method::Loom { .. } => "loom",
             Method::Random { .. } | Method::Pct { .. } => "shuttle",
+        }
+    }
+
+    /// Where its random numbers begin, if it draws any.
+    pub fn seed(&self) -> Option<u64> {
+        match self.method {
+            Method::Loom { .. } => None,
+            Method::Random { seed, .. } | Method::Pct { seed, .. } => Some(seed),
         }
     }
 

@@ -6,12 +6,13 @@
 
 use std::collections::HashSet;
 
-use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Rejection};
+use blockjob_model::accept::{Acceptor, GroupKey, JobKey};
 use blockjob_model::profile::REFERENCE;
 use blockjob_model::state::{Group, JobSpec};
 use blockjob_model::step::View;
 
 use crate::record::{self, Entry, Target};
+use crate::story::Fault;
 use crate::tool;
 
 /// What the judge must know of a scenario: its groups and their members, oldest first.
@@ -68,32 +69,37 @@ impl Judge {
 
     /// Judges the record of one whole execution.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// When the specification does not allow it, with the story so far and what was allowed.
-    pub fn judge(&mut self, cast: &Cast, entries: &[Entry]) {
+    /// The specification does not allow it.
+    pub fn judge(&mut self, cast: &Cast, entries: &[Entry]) -> Result<(), Box<Fault>> {
         self.executions += 1;
         assert!(!entries.is_empty(), "an execution that recorded nothing");
-        if !self.known.insert(record::digest(&(cast, entries))) {
-            return;
+        let digest = record::digest(&(cast, entries));
+        if self.known.contains(&digest) {
+            return Ok(());
         }
-        if let Err((place, rejection)) = self.verdict(cast, entries) {
-            let story = record::story(&entries[..entries.len().min(place + 1)]);
-            let mut allowed = rejection.allowed.clone();
-            allowed.sort_unstable();
-            allowed.dedup();
-            panic!(
-                "the specification does not allow this execution\n{story}rule: {} (SEMANTICS {})\n{}\nallowed: {}",
-                rejection.rule,
-                rejection.section,
-                rejection.message,
-                allowed.join(" | "),
-            );
-        }
+        self.follow(cast, entries)?;
+        self.acceptor
+            .finish()
+            .map_err(|rejection| Fault::of(entries.len(), rejection))?;
         self.widened += u64::from(self.acceptor.widened() > 0);
+        // Only what is allowed is remembered: whoever asks again about another is told again.
+        self.known.insert(digest);
+        Ok(())
     }
 
-    fn verdict(&mut self, cast: &Cast, entries: &[Entry]) -> Result<(), (usize, Rejection)> {
+    /// Judges an execution that is not over; what may come next.
+    ///
+    /// # Errors
+    ///
+    /// The specification does not allow what came so far.
+    pub fn so_far(&mut self, cast: &Cast, entries: &[Entry]) -> Result<Vec<String>, Box<Fault>> {
+        self.follow(cast, entries)?;
+        Ok(self.acceptor.allowed())
+    }
+
+    fn follow(&mut self, cast: &Cast, entries: &[Entry]) -> Result<(), Box<Fault>> {
         let acceptor = &mut self.acceptor;
         acceptor.restart();
         let mut groups: Vec<GroupKey> = Vec::new();
@@ -105,32 +111,29 @@ impl Judge {
             jobs.push(acceptor.job(groups[usize::from(group)], &[spec], &format!("j{place}")));
         }
         for (place, entry) in entries.iter().enumerate() {
-            match *entry {
+            let verdict = match *entry {
                 Entry::Call {
                     thread,
                     target,
                     request,
-                } => match target {
-                    Target::Job(job) => {
-                        acceptor.call(thread.into(), Some(jobs[usize::from(job)]), request, false);
+                } => {
+                    match target {
+                        Target::Job(job) => {
+                            let job = jobs[usize::from(job)];
+                            acceptor.call(thread.into(), Some(job), request, false);
+                        }
+                        Target::Group(group) => {
+                            acceptor.call_group(thread.into(), groups[usize::from(group)], request);
+                        }
+                        Target::All => acceptor.call(thread.into(), None, request, false),
                     }
-                    Target::Group(group) => {
-                        acceptor.call_group(thread.into(), groups[usize::from(group)], request);
-                    }
-                    Target::All => {
-                        acceptor.call(thread.into(), None, request, false);
-                    }
-                },
-                Entry::Answer { thread, reply } => acceptor
-                    .answer(thread.into(), reply)
-                    .map_err(|rejection| (place, rejection))?,
-                Entry::Seen { job, seen } => acceptor
-                    .observe(jobs[usize::from(job)], seen)
-                    .map_err(|rejection| (place, rejection))?,
-            }
+                    Ok(())
+                }
+                Entry::Answer { thread, reply } => acceptor.answer(thread.into(), reply),
+                Entry::Seen { job, seen } => acceptor.observe(jobs[usize::from(job)], seen),
+            };
+            verdict.map_err(|rejection| Fault::of(place, rejection))?;
         }
-        acceptor
-            .finish()
-            .map_err(|rejection| (entries.len(), rejection))
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@
 //! | [`generate`] | worlds at random, for shuttle |
 //! | [`judge`] | the acceptor, one record after the other |
 //! | [`harness`] | the list: names, bounds, claims |
+//! | [`story`] | the one execution that failed, for people: a table, a page, how to see it again |
 //! | [`explore`] | running one harness under the tool of this build |
 //!
 //! What is claimed, and what the tools leave out, stands in `proofs/README.md`. `cargo xtask prove`
@@ -26,4 +27,5 @@ pub mod judge;
 pub mod lockfree;
 pub mod record;
 pub mod scenario;
+pub mod story;
 pub mod tool;

@@ -1,15 +1,20 @@
 //! One harness under the tool this binary was built for; `cargo xtask prove` calls it.
 //!
 //! - `--list [--full]`: the harnesses for this build's tool, one name a line.
-//! - `--harness NAME [--cases]`: runs it and prints one line of JSON; and one for each case on stderr.
+//! - `--harness NAME`: runs it and prints one line of JSON. With `--cases` it says on stderr what each
+//!   case took, with `--case N` it runs that case only.
+//! - `--harness NAME --without-judge`: plays and records every execution and judges none. That proves
+//!   nothing; `cargo xtask prove --overhead` compares it with the whole.
 //!
-//! Exit 0: every execution was allowed. 101: one was not; the story is on stderr. 2: usage, or a
-//! build without a tool, which checks nothing.
+//! Exit 0: every execution was allowed. 101: one was not; its story is on stderr and as a page in
+//! `target/proofs`. 2: usage, or a build without a tool, which checks nothing.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
+use blockjob_proofs::explore::How;
 use blockjob_proofs::harness::HARNESSES;
+use blockjob_proofs::story::teller;
 use blockjob_proofs::{explore, tool};
 
 fn main() -> ExitCode {
@@ -31,16 +36,44 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        ["--harness", name] => run(tool, name, false),
-        ["--harness", name, "--cases"] => run(tool, name, true),
-        _ => {
-            eprintln!("usage: blockjob-proofs --list [--full] | --harness NAME [--cases]");
-            ExitCode::from(2)
-        }
+        ["--harness", name, rest @ ..] => match how(rest) {
+            Some(how) => run(tool, name, how),
+            None => usage(),
+        },
+        _ => usage(),
     }
 }
 
-fn run(tool: &str, name: &str, tell: bool) -> ExitCode {
+fn usage() -> ExitCode {
+    eprintln!(
+        "usage: blockjob-proofs --list [--full] | --harness NAME [--cases] [--case N] [--without-judge]"
+    );
+    ExitCode::from(2)
+}
+
+fn how(mut words: &[&str]) -> Option<How> {
+    let mut how = How::default();
+    loop {
+        words = match words {
+            [] => return Some(how),
+            ["--cases", rest @ ..] => {
+                how.tell = true;
+                rest
+            }
+            ["--without-judge", rest @ ..] => {
+                how.judged = false;
+                rest
+            }
+            ["--case", number, rest @ ..] => {
+                how.only = Some(number.parse().ok()?);
+                rest
+            }
+            _ => return None,
+        };
+    }
+}
+
+fn run(tool: &str, name: &str, how: How) -> ExitCode {
     let Some(harness) = HARNESSES
         .iter()
         .find(|harness| harness.name == name && harness.tool() == tool)
@@ -48,8 +81,12 @@ fn run(tool: &str, name: &str, tell: bool) -> ExitCode {
         eprintln!("no harness of {tool} is called '{name}'; --list names them");
         return ExitCode::from(2);
     };
+    teller::end_after_the_story();
+    if !how.judged {
+        eprintln!("WITHOUT THE JUDGE: nothing that runs now is checked against the specification");
+    }
     let begun = Instant::now();
-    let count = explore::run(harness, tell);
+    let count = explore::run(harness, how);
     assert!(count.executions > 0, "{name} ran nothing");
     let bound = harness
         .bound()

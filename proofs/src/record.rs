@@ -6,7 +6,6 @@
 //! hide a race. The engine's own word is taken for statuses and events alone, which it reports
 //! inside the sections that make them true; everything else is what callers and drivers saw.
 
-use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +13,8 @@ use blockjob::engine::EngineError;
 use blockjob::trace::{TraceEntry, TraceSink, TraceStep};
 use blockjob_model::accept::Seen;
 use blockjob_model::{Reply, Request, Status};
+
+use crate::tool;
 
 /// Whom a call concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,10 +55,20 @@ pub enum Entry {
     },
 }
 
+/// What happened, and which thread of the tool wrote it down.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// What happened, in that order.
+    pub entries: Vec<Entry>,
+    /// Who wrote each entry; empty for a record made by hand. Only a story needs it: the judge
+    /// takes nobody's word for who did what.
+    pub threads: Vec<tool::ThreadId>,
+}
+
 /// The record of the execution that runs now.
 #[derive(Default)]
 pub struct Recorder {
-    entries: Mutex<Vec<Entry>>,
+    record: Mutex<Record>,
 }
 
 impl Recorder {
@@ -66,13 +77,17 @@ impl Recorder {
         Arc::new(Recorder::default())
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Vec<Entry>) -> T) -> T {
-        change(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, change: impl FnOnce(&mut Record) -> T) -> T {
+        change(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Writes one entry.
     pub fn note(&self, entry: Entry) {
-        self.with(|entries| entries.push(entry));
+        let thread = tool::current_id();
+        self.with(|record| {
+            record.entries.push(entry);
+            record.threads.push(thread);
+        });
     }
 
     /// Writes that something was seen of a job.
@@ -110,8 +125,8 @@ impl Recorder {
 
     /// The last status seen of a job.
     pub fn status(&self, number: u8) -> Status {
-        let last = |entries: &mut Vec<Entry>| {
-            entries.iter().rev().find_map(|entry| match entry {
+        let last = |record: &mut Record| {
+            record.entries.iter().rev().find_map(|entry| match entry {
                 Entry::Seen {
                     job,
                     seen: Seen::Status(status),
@@ -124,18 +139,20 @@ impl Recorder {
 
     /// Begins another execution.
     pub fn clear(&self) {
-        self.with(Vec::clear);
+        self.with(|record| {
+            record.entries.clear();
+            record.threads.clear();
+        });
     }
 
     /// Gives the entries so far to `read`.
     pub fn read<T>(&self, read: impl FnOnce(&[Entry]) -> T) -> T {
-        self.with(|entries| read(entries))
+        self.with(|record| read(&record.entries))
     }
 
-    /// The entries as a table of who did what, one line each; `None` while somebody has them in
-    /// hand.
-    pub fn try_story(&self) -> Option<String> {
-        self.entries.try_lock().ok().map(|entries| story(&entries))
+    /// A copy of the record so far; `None` while somebody has it in hand.
+    pub fn try_copy(&self) -> Option<Record> {
+        self.record.try_lock().ok().map(|record| record.clone())
     }
 }
 
@@ -165,7 +182,11 @@ impl TraceSink for Recorder {
     }
 
     fn record_together(&self, steps: &[TraceEntry<'_>]) {
-        self.with(|entries| entries.extend(steps.iter().map(entry)));
+        let thread = tool::current_id();
+        self.with(|record| {
+            record.entries.extend(steps.iter().map(entry));
+            record.threads.resize(record.entries.len(), thread);
+        });
     }
 }
 
@@ -174,59 +195,4 @@ pub fn digest(record: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     record.hash(&mut hasher);
     hasher.finish()
-}
-
-/// A record as people read it.
-pub fn story(entries: &[Entry]) -> String {
-    let mut text = String::new();
-    for (place, entry) in entries.iter().enumerate() {
-        let line = match entry {
-            Entry::Call {
-                thread,
-                target,
-                request,
-            } => {
-                let whom = match target {
-                    Target::Job(job) => format!("j{job}"),
-                    Target::Group(group) => format!("group {group}"),
-                    Target::All => "all".to_owned(),
-                };
-                format!("{:<12} asks {request} of {whom}", who(*thread))
-            }
-            Entry::Answer { thread, reply } => match reply {
-                Ok(()) => format!("{:<12} is answered: done", who(*thread)),
-                Err(refusal) => format!(
-                    "{:<12} is refused: {}",
-                    who(*thread),
-                    refusal.text("it", false)
-                ),
-            },
-            Entry::Seen { job, seen } => format!("{:<12} {}", format!("j{job}"), words(*seen)),
-        };
-        let _ = writeln!(text, "{place:>4}  {line}");
-    }
-    text
-}
-
-fn who(thread: u8) -> String {
-    if thread == 0 {
-        "main loop".to_owned()
-    } else {
-        format!("controller {thread}")
-    }
-}
-
-fn words(seen: Seen) -> String {
-    match seen {
-        Seen::Status(status) => format!("is {status}"),
-        Seen::Event(event) => event.to_string(),
-        Seen::Begin(callback) => format!("{callback} begins"),
-        Seen::End(callback, well) => {
-            format!("{callback} ends{}", if well { "" } else { " (false)" })
-        }
-        Seen::PointBegin => "comes to a pause point".to_owned(),
-        Seen::PointEnd => "leaves the pause point".to_owned(),
-        Seen::IoBegin => "I/O begins".to_owned(),
-        Seen::IoEnd => "I/O ends".to_owned(),
-    }
 }

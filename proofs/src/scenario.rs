@@ -60,7 +60,8 @@ impl Ask {
         Ask::SetSpeed,
     ];
 
-    fn request(self) -> Option<Request> {
+    /// What the specification calls it.
+    pub fn request(self) -> Option<Request> {
         Some(match self {
             Ask::Pause => Request::Pause,
             Ask::Resume => Request::Resume,

@@ -5,6 +5,9 @@
 //! each harness with its tool, its bound, how many executions were explored and judged, and how
 //! long that took.
 //!
+//! Of a harness that fails, the story of the failing execution is printed, and written as a page to
+//! `target/proofs/HARNESS.html`.
+//!
 //! The executions are pinned in `proofs/executions.txt`: loom's number is a property of the code,
 //! so another number means that something else was explored. That may be right (the engine or a
 //! scenario changed) and then is a visible change of the file (`--pin`), but it never goes
@@ -41,6 +44,9 @@ pub struct Options {
     /// Only this harness; may be given again.
     #[arg(long, value_name = "NAME")]
     harness: Vec<String>,
+    /// Only this case of the harness, counted from 1: what a story names.
+    #[arg(long, value_name = "N", requires = "harness", conflicts_with = "pin")]
+    case: Option<usize>,
     /// Writes the executions to proofs/executions.txt instead of comparing them.
     #[arg(long)]
     pin: bool,
@@ -92,6 +98,7 @@ struct Job {
     binary: PathBuf,
     tool: &'static str,
     name: String,
+    case: Option<usize>,
 }
 
 /// Builds, runs, compares.
@@ -102,7 +109,7 @@ pub fn run(options: &Options) -> ExitCode {
             let pins = root().join("proofs/executions.txt");
             if options.pin {
                 faults.extend(pin(&pins, &proved).err());
-            } else {
+            } else if options.case.is_none() {
                 faults.extend(compare(&pins, &proved));
             }
             let executions: u64 = proved.iter().map(|proved| proved.executions).sum();
@@ -151,6 +158,7 @@ fn prove(options: &Options) -> Result<(Vec<Proved>, Vec<String>), String> {
                     binary: binary.clone(),
                     tool: build.tool,
                     name,
+                    case: options.case,
                 });
             }
         }
@@ -284,11 +292,13 @@ fn run_all(jobs: Vec<Job>, json: bool) -> (Vec<Proved>, Vec<String>) {
 impl Job {
     fn run(&self) -> Result<Proved, String> {
         let fault = |why: &str| format!("{} under {}: {why}", self.name, self.tool);
-        // The schedule of a failing execution is saved beside the binary, not in the project.
-        let folder = self.binary.parent().unwrap_or(Path::new("."));
-        let output = Command::new(&self.binary)
-            .args(["--harness", &self.name])
-            .current_dir(folder)
+        let mut command = Command::new(&self.binary);
+        command.args(["--harness", &self.name]);
+        if let Some(case) = self.case {
+            command.args(["--case", &case.to_string()]);
+        }
+        let output = command
+            .env("BLOCKJOB_PROOFS_PAGES", target().join("proofs"))
             .stdin(Stdio::null())
             .output()
             .map_err(|error| fault(&error.to_string()))?;

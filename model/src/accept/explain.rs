@@ -137,6 +137,29 @@ pub(super) fn seen(
     }
 }
 
+/// What may come next in one transaction.
+pub(super) fn next(worlds: &[World], visible: &[Output], ids: &[&str]) -> Vec<String> {
+    let mut next: Vec<String> = visible
+        .iter()
+        .map(|output| format!("job '{}': {output}", name(ids, output.member())))
+        .collect();
+    for call in worlds.iter().flat_map(|world| &world.calls) {
+        let id = call.member.map_or("?", |member| name(ids, member.into()));
+        let of = match call.member {
+            Some(_) => format!("{} of job '{id}'", call.request),
+            None => call.request.to_string(),
+        };
+        match &call.state {
+            CallState::Answered(Ok(())) => next.push(format!("{of} succeeds")),
+            CallState::Answered(Err(refusal)) => {
+                next.push(format!("{of} is refused: {}", refusal.text(id, false)));
+            }
+            _ => {}
+        }
+    }
+    next
+}
+
 type Reason = (&'static str, &'static str, String);
 
 fn status_rule(worlds: &[World], now: &[Status], member: usize, to: Status) -> Reason {

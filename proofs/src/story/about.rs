@@ -1,0 +1,127 @@
+//! A case in words: what its jobs do, and what its controllers ask.
+
+use crate::actor::{Act, Role};
+use crate::harness::Case;
+use crate::lockfree::LockFree;
+use crate::scenario::{Ask, Scenario};
+
+/// One line for each job and each thread.
+pub fn case(case: &Case) -> Vec<String> {
+    match case {
+        Case::Scenario(world) => scenario(world),
+        Case::LockFree(case) => vec![lock_free(*case).to_owned()],
+    }
+}
+
+fn lock_free(case: LockFree) -> &'static str {
+    match case {
+        LockFree::PauseIsSeen => "a pause that happens before a pause point is not missed (P23)",
+        LockFree::CancelIsSeen => "who sees a cancel sees what was written before it",
+        LockFree::GateQuiesces => {
+            "while the job is paused no lane is in flight, and what lanes wrote is there (P18, P19)"
+        }
+        LockFree::GateLetsGo => "a lane at a closed gate leaves when the job is cancelled",
+    }
+}
+
+fn scenario(world: &Scenario) -> Vec<String> {
+    let several = world.members.iter().any(|member| member.group > 0);
+    let mut lines: Vec<String> = world
+        .members
+        .iter()
+        .enumerate()
+        .map(|(job, member)| {
+            let group = if several {
+                format!(" in group {}", member.group)
+            } else {
+                String::new()
+            };
+            format!("j{job}{group}: {}", role(&member.role))
+        })
+        .collect();
+    if !world.before_start.is_empty() {
+        lines.push(format!(
+            "the main loop, before the start, asks {}",
+            asks(&world.before_start)
+        ));
+    }
+    if !world.before_loop.is_empty() {
+        lines.push(format!(
+            "the main loop, after the start, asks {}",
+            asks(&world.before_loop)
+        ));
+    }
+    for (place, controller) in world.controllers.iter().enumerate() {
+        let early = if world.early {
+            ", before the start,"
+        } else {
+            ""
+        };
+        lines.push(format!(
+            "controller {}{early} asks {}",
+            place + 1,
+            asks(&controller.0)
+        ));
+    }
+    lines
+}
+
+fn role(role: &Role) -> String {
+    let mut parts = vec![acts(role.acts)];
+    if let Some(ready) = role.ready {
+        parts.push("converges".to_owned());
+        if !ready.is_empty() {
+            parts.push(acts(ready));
+        }
+        parts.push("waits to be told how to finish".to_owned());
+    }
+    for (is, words) in [
+        (role.prepare_fails, "its prepare fails"),
+        (role.reports_cancel, "it reports a cancel as its error"),
+        (!role.auto_finalize, "its user finalizes"),
+        (!role.auto_dismiss, "its user dismisses"),
+    ] {
+        if is {
+            parts.push(words.to_owned());
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    if parts.is_empty() {
+        "does nothing".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+fn acts(acts: &[Act]) -> String {
+    let words: Vec<String> = acts
+        .iter()
+        .map(|act| match act {
+            Act::Io => "I/O".to_owned(),
+            Act::Point => "pause point".to_owned(),
+            Act::Sleep => "sleep".to_owned(),
+            Act::Fail => "failure".to_owned(),
+        })
+        .collect();
+    words.join(", ")
+}
+
+fn asks(asks: &[(u8, Ask)]) -> String {
+    if asks.is_empty() {
+        return "nothing".to_owned();
+    }
+    let words: Vec<String> = asks
+        .iter()
+        .map(|(job, ask)| match ask {
+            Ask::HoldAll => "pause-all".to_owned(),
+            Ask::ReleaseAll => "resume-all".to_owned(),
+            Ask::AwaitReady => format!("nothing until j{job} is ready"),
+            Ask::Enter => format!("enter of j{job}"),
+            ask => ask.request().map_or_else(
+                || format!("{ask:?}"),
+                |request| format!("{request} of j{job}"),
+            ),
+        })
+        .collect();
+    words.join(", ")
+}
