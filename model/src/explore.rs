@@ -27,9 +27,11 @@ use crate::status::Status;
 use crate::step::{Next, Output};
 use crate::verb::Verb;
 
+mod collapse;
 mod environment;
 pub mod liveness;
 mod memory;
+mod met;
 mod pack;
 mod pair;
 mod search;
@@ -473,7 +475,6 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
                 "plain jobs, the oldest decided by hand",
                 specs,
                 Bounds {
-                    tokens_max: 0,
                     set_speed: false,
                     points: false,
                     io_errors: false,

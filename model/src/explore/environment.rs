@@ -216,8 +216,12 @@ pub(super) fn shared_moves(
         return;
     }
     let mut callers = Callers::new(world, profile, bounds, visit);
-    for member in 0..world.jobs.len() {
-        callers.ask_member(member, false);
+    let busy = world.main_is_busy();
+    for (member, job) in world.jobs.iter().enumerate() {
+        // Whatever else is asked of a job that was started, or that is gone, waits for the main loop.
+        if !busy || matches!(job.status, Status::Undefined | Status::Created) {
+            callers.ask_member(member, false);
+        }
     }
     callers.ask_all();
     callers.settle_drains();

@@ -265,23 +265,29 @@ pub(super) fn unpack(
     history: &mut Vec<History>,
 ) {
     world.jobs.clear();
-    world.calls.clear();
     history.clear();
     for (&word, &spec) in words[1..].iter().zip(specs) {
         let (job, past) = unpack_job(word, spec);
         world.jobs.push(job);
         history.push(past);
     }
-    let mut from = Reader { word: words[0] };
-    world.group = Group::CLOSED;
-    group_fields(&mut from, &mut world.group);
-    let mut calls = 0;
-    from.number(&mut calls, 2);
-    for thread in 0..u16::from(calls) {
+    (world.group, world.calls) = unpack_group(words[0]);
+}
+
+/// The transaction and the calls that [`pack_group`] wrote.
+pub(super) fn unpack_group(word: u64) -> (Group, Vec<Call>) {
+    let mut from = Reader { word };
+    let mut group = Group::CLOSED;
+    group_fields(&mut from, &mut group);
+    let mut number = 0;
+    from.number(&mut number, 2);
+    let mut calls = Vec::with_capacity(number.into());
+    for thread in 0..u16::from(number) {
         let mut call = Call { thread, ..BLANK };
         call_fields(&mut from, &mut call);
-        world.calls.push(call);
+        calls.push(call);
     }
+    (group, calls)
 }
 
 #[cfg(test)]

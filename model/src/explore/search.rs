@@ -2,12 +2,10 @@
 
 use core::ops::Range;
 
+use super::collapse::{Collapsed, Parts};
 use super::environment::{self, Move};
-use super::memory::Memory;
-use super::pack;
-use super::seen::Seen;
+use super::met::Met;
 use super::{Coverage, Options, Progress, Relation, Scenario};
-use crate::hash::FastSet;
 use crate::lifecycle::Lifecycle;
 use crate::profile::Profile;
 use crate::property::{self, Check, Edge, History, Place, Property};
@@ -31,9 +29,11 @@ pub(super) struct Search<'a> {
     /// Another than the specification's.
     relation: Option<&'a Relation<'a>>,
     states_max: usize,
-    /// What members do by themselves, in the specification's relation.
-    memory: Memory<Own>,
-    seen: Seen,
+    /// The states met of each part of a world.
+    parts: Parts,
+    /// What members do by themselves in the specification's relation, for each of their states.
+    own: Vec<Own>,
+    met: Met,
     /// From which world each was first reached; the first points to itself.
     parents: Vec<u32>,
     pub(super) transitions: u64,
@@ -42,8 +42,6 @@ pub(super) struct Search<'a> {
     /// [`super::LIFECYCLE`].
     pub(super) found: Vec<Option<Vec<String>>>,
     coverage: &'a mut Coverage,
-    /// On which states of which member the verbs were tried; the last bit: main loop busy.
-    probed: Vec<[FastSet<u64>; 2]>,
 }
 
 /// The verbs tried on every state of every member, for the coverage of the verb table.
@@ -71,14 +69,14 @@ struct Here {
 /// Successors on their way into the set of worlds met.
 #[derive(Default)]
 struct Batch {
-    words: Vec<u64>,
+    worlds: Vec<Collapsed>,
     parents: Vec<u32>,
 }
 
 /// What was found of a move that a member makes by itself.
 struct Own {
-    /// The member after it, and what has happened to it.
-    word: u64,
+    /// The number of the member's state after it.
+    number: u32,
     /// Somebody asked for it.
     asked: bool,
     /// A change of its status.
@@ -103,7 +101,6 @@ impl<'a> Search<'a> {
         relation: Option<&'a Relation<'a>>,
         coverage: &'a mut Coverage,
     ) -> Search<'a> {
-        let members = scenario.specs.len();
         Search {
             profile: options.profile,
             properties: &options.properties,
@@ -111,29 +108,28 @@ impl<'a> Search<'a> {
             scenario,
             relation,
             states_max: options.states_max,
-            memory: Memory::new(members),
-            seen: Seen::new(pack::stride(members)),
+            parts: Parts::new(&scenario.specs),
+            own: Vec::new(),
+            met: Met::new(),
             parents: Vec::new(),
             transitions: 0,
             depth: 0,
             found: vec![None; options.properties.len() + 2],
             coverage,
-            probed: (0..members).map(|_| Default::default()).collect(),
         }
     }
 
     /// Worlds met.
     pub(super) fn states(&self) -> u64 {
-        self.seen.len() as u64
+        self.met.len() as u64
     }
 
     /// Explores; whether it came to the end.
     pub(super) fn run(&mut self, before: u64, progress: &mut dyn FnMut(Progress)) -> bool {
         let world = World::new(Group::CLOSED, self.scenario.specs.iter().copied());
         let history = vec![History::default(); world.jobs.len()];
-        let mut words = vec![0; pack::stride(world.jobs.len())];
-        pack::pack(&world, &history, &mut words);
-        self.seen.insert(&words);
+        let first = self.parts.collapse(&world, &history);
+        self.met.insert(first);
         self.parents.push(0);
         let mut here = Here {
             number: 0,
@@ -151,28 +147,27 @@ impl<'a> Search<'a> {
                 here.number += 1;
             }
             let parents = &mut self.parents;
-            self.seen.insert_all(&batch.words, |place, _, new| {
-                if new {
-                    parents.push(batch.parents[place]);
-                }
-            });
-            batch.words.clear();
+            self.met
+                .insert_all(&batch.worlds, |place| parents.push(batch.parents[place]));
+            batch.worlds.clear();
             batch.parents.clear();
-            if here.number == self.seen.len() {
+            if here.number == self.met.len() {
+                self.count_own();
                 return true;
             }
-            if self.seen.len() >= self.states_max {
+            if self.met.len() >= self.states_max {
+                self.count_own();
                 return false;
             }
             if here.number == level_end {
                 self.depth += 1;
-                level_end = self.seen.len();
+                level_end = self.met.len();
             }
             if here.number >= told {
                 told = here.number + 8192;
                 progress(Progress {
-                    states: before + self.seen.len() as u64,
-                    open: (self.seen.len() - here.number) as u64,
+                    states: before + self.met.len() as u64,
+                    open: (self.met.len() - here.number) as u64,
                     depth: self.depth,
                 });
             }
@@ -188,8 +183,9 @@ impl<'a> Search<'a> {
             after,
         } = here;
         let number = *number;
-        pack::unpack(self.seen.get(number), &self.scenario.specs, world, history);
-        after.clone_from(history);
+        let collapsed = self.met.get(number);
+        self.parts.expand(collapsed, world, history);
+        after.copy_from_slice(history);
         let (world, history) = (&*world, &*history);
         self.check_world(
             number,
@@ -199,26 +195,23 @@ impl<'a> Search<'a> {
                 profile: self.profile,
             },
         );
-        self.probe(number, world);
+        self.probe(collapsed, world);
         let (mut steps, mut requests) = (0, 0);
         if self.relation.is_none() && environment::members_go_on(world) {
             for member in 0..world.jobs.len() {
-                let place = pack::place(member);
-                let word = self.seen.get(number)[place];
-                let known = self.memory.get(member, word);
-                let known = known.unwrap_or_else(|| self.remember(number, world, history, member));
-                self.transitions += known.len() as u64;
-                for at in known {
-                    let own = self.memory.at(at);
+                let local = self.parts.local(collapsed, member);
+                local.uses += 1;
+                let known = match &local.own {
+                    Some(known) => known.start as usize..known.end as usize,
+                    None => self.remember(number, collapsed, world, history, member),
+                };
+                for own in &self.own[known] {
                     steps += u32::from(!own.asked);
                     requests += u32::from(own.asked);
-                    if let Some((from, to)) = own.status {
-                        self.coverage.transitions[from as usize][to as usize] += 1;
-                    }
-                    if let Some((from, to)) = own.stage {
-                        self.coverage.lifecycle[from as usize][to as usize] += 1;
-                    }
-                    batch.begin(number, self.seen.get(number))[place] = own.word;
+                    batch.add(
+                        number,
+                        self.parts.with_member(collapsed, member, own.number),
+                    );
                 }
             }
         }
@@ -258,7 +251,13 @@ impl<'a> Search<'a> {
                     self.coverage.lifecycle[from as usize][to as usize] += 1;
                 }
             }
-            batch.push(number, self.seen.get(number), &next, after, output);
+            let to = reached(&mut self.parts, collapsed, world, &next, after, output);
+            // In every eighth world; a mistake shows in thousands.
+            if cfg!(debug_assertions) && number.is_multiple_of(8) {
+                let whole = self.parts.collapse(&next, after);
+                assert_eq!(to, whole, "what is said to have changed is all that has");
+            }
+            batch.add(number, to);
             if let Some(output) = output {
                 after[output.member()] = history[output.member()];
             }
@@ -279,13 +278,14 @@ impl<'a> Search<'a> {
     fn remember(
         &mut self,
         number: usize,
+        collapsed: Collapsed,
         world: &World,
         history: &[History],
         member: usize,
     ) -> Range<usize> {
         let profile = self.profile;
         let mut after = history.to_vec();
-        let mut found = Vec::new();
+        let start = self.own.len();
         environment::own_moves(
             world,
             member,
@@ -316,8 +316,9 @@ impl<'a> Search<'a> {
                     },
                 );
                 let (before, job) = (&world.jobs[member], &next.jobs[member]);
-                found.push(Own {
-                    word: pack::pack_job(job, after[member]),
+                let number = self.parts.number_of_member(member, job, after[member]);
+                self.own.push(Own {
+                    number,
                     asked: matches!(made, Move::Ask(..)),
                     status: (before.status != job.status).then_some((before.status, job.status)),
                     stage: stage(before, job),
@@ -325,16 +326,35 @@ impl<'a> Search<'a> {
                 after[member] = history[member];
             },
         );
-        let word = self.seen.get(number)[pack::place(member)];
-        self.memory.add(member, word, found)
+        let end = self.own.len();
+        self.parts.local(collapsed, member).own = Some(start as u32..end as u32);
+        start..end
+    }
+
+    /// Counts what was taken out of [`Search::own`]: the same moves, once for each world with the
+    /// member in that state.
+    fn count_own(&mut self) {
+        for local in self.parts.locals() {
+            let Some(own) = &local.own else { continue };
+            let own = &self.own[own.start as usize..own.end as usize];
+            self.transitions += local.uses * own.len() as u64;
+            for own in own {
+                if let Some((from, to)) = own.status {
+                    self.coverage.transitions[from as usize][to as usize] += local.uses;
+                }
+                if let Some((from, to)) = own.stage {
+                    self.coverage.lifecycle[from as usize][to as usize] += local.uses;
+                }
+            }
+        }
     }
 
     /// Tries every verb on every member, for the coverage; once for each state of a member.
-    fn probe(&mut self, number: usize, world: &World) {
+    fn probe(&mut self, collapsed: Collapsed, world: &World) {
         let busy = world.main_is_busy();
-        let words = self.seen.get(number);
         for (member, job) in world.jobs.iter().enumerate() {
-            if !self.probed[member][usize::from(busy)].insert(words[pack::place(member)]) {
+            let probed = &mut self.parts.local(collapsed, member).probed[usize::from(busy)];
+            if core::mem::replace(probed, true) {
                 continue;
             }
             for (verb, request) in PROBES {
@@ -406,12 +426,13 @@ impl<'a> Search<'a> {
     }
 
     /// The move that led from one world met to another.
-    fn name_of_step(&self, from: usize, to: usize) -> String {
+    fn name_of_step(&mut self, from: usize, to: usize) -> String {
         let specs = &self.scenario.specs;
         let mut world = World::new(Group::CLOSED, specs.iter().copied());
-        let mut past = Vec::new();
-        pack::unpack(self.seen.get(from), specs, &mut world, &mut past);
-        let mut words = vec![0; pack::stride(specs.len())];
+        let mut past = vec![History::default(); specs.len()];
+        self.parts.expand(self.met.get(from), &mut world, &mut past);
+        let to = self.met.get(to);
+        let parts = &mut self.parts;
         let mut name = String::new();
         self.relation.unwrap_or(&super::moves)(
             &world,
@@ -422,8 +443,7 @@ impl<'a> Search<'a> {
                 if let Some(output) = output {
                     history[output.member()].note(output);
                 }
-                pack::pack(&next, &history, &mut words);
-                if name.is_empty() && words == self.seen.get(to) {
+                if name.is_empty() && parts.collapse(&next, &history) == to {
                     name = made.describe(output);
                 }
             },
@@ -432,51 +452,51 @@ impl<'a> Search<'a> {
     }
 }
 
-impl Batch {
-    /// A successor of `parent`, so far like the world `before` it.
-    fn begin(&mut self, parent: usize, before: &[u64]) -> &mut [u64] {
-        let at = self.words.len();
-        // So few words that a call to copy them would cost more.
-        for &word in before {
-            self.words.push(word);
+/// The world a step leads to; what it did not change keeps the numbers it had in the world before.
+fn reached(
+    parts: &mut Parts,
+    from: Collapsed,
+    before: &World,
+    next: &Next<'_>,
+    history: &[History],
+    output: Option<Output>,
+) -> Collapsed {
+    let seen = output.map(Output::member);
+    let mut to = from;
+    let mut member_changed = |parts: &mut Parts, member: usize| {
+        let number = parts.number_of_member(member, &next.jobs[member], history[member]);
+        to = parts.with_member(to, member, number);
+    };
+    match next.changed() {
+        Changed::Member(member) => {
+            member_changed(parts, member);
+            if let Some(seen) = seen.filter(|&seen| seen != member) {
+                member_changed(parts, seen);
+            }
         }
-        self.parents.push(parent as u32);
-        &mut self.words[at..]
-    }
-
-    /// Packs a successor; what did not change keeps the words of the world before.
-    fn push(
-        &mut self,
-        parent: usize,
-        before: &[u64],
-        next: &Next<'_>,
-        history: &[History],
-        output: Option<Output>,
-    ) {
-        let words = self.begin(parent, before);
-        match next.changed() {
-            Changed::Member(member) => {
-                words[pack::place(member)] = pack::pack_job(&next.jobs[member], history[member]);
-                if let Some(seen) = output.map(Output::member)
-                    && seen != member
-                {
-                    words[pack::place(seen)] = pack::pack_job(&next.jobs[seen], history[seen]);
+        Changed::Calls => {
+            if let Some(seen) = seen {
+                member_changed(parts, seen);
+            }
+            to = parts.with_shared(to, next);
+        }
+        Changed::Anything => {
+            for (member, (job, before)) in next.jobs.iter().zip(&before.jobs).enumerate() {
+                if seen == Some(member) || job != before {
+                    member_changed(parts, member);
                 }
             }
-            Changed::Calls => words[0] = pack::pack_group(next),
-            Changed::Anything => pack::pack(next, history, words),
+            to = parts.with_shared(to, next);
         }
-        if let (Changed::Calls, Some(output)) = (next.changed(), output) {
-            let seen = output.member();
-            words[pack::place(seen)] = pack::pack_job(&next.jobs[seen], history[seen]);
-        }
-        let words = &*words;
-        // In every eighth step; a mistake shows in thousands.
-        if cfg!(debug_assertions) && parent.is_multiple_of(8) {
-            let mut whole = vec![0; words.len()];
-            pack::pack(next, history, &mut whole);
-            assert_eq!(words, whole, "what is said to have changed is all that has");
-        }
+    }
+    to
+}
+
+impl Batch {
+    /// A successor of `parent`.
+    fn add(&mut self, parent: usize, world: Collapsed) {
+        self.worlds.push(world);
+        self.parents.push(parent as u32);
     }
 }
 
