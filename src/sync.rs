@@ -18,6 +18,9 @@
 //! 6. Whoever notifies holds the lock that the waiters use: under loom this is asserted.
 //! 7. Other people's code is called with no lock of this module held (P28): with debug assertions
 //!    each thread counts what it holds, and [`assert_unlocked`] asks.
+//! 8. A thread holds at most two locks: the monitor's, and after it one other. With debug assertions
+//!    a lock that breaks the order is refused before it is waited for, so one run of each path shows
+//!    what would take two threads to hang.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -81,6 +84,8 @@ pub(crate) struct Mutex<T> {
     /// Who holds it, for the rule that notifying takes the lock (rule 6).
     #[cfg(blockjob_loom)]
     holder: Arc<std::sync::Mutex<Option<thread::ThreadId>>>,
+    #[cfg(debug_assertions)]
+    rank: held::Rank,
 }
 
 /// A held [`Mutex`].
@@ -95,11 +100,23 @@ pub(crate) struct MutexGuard<'a, T> {
 }
 
 impl<T> Mutex<T> {
+    /// A lock that may be taken with the monitor's held, and no other (rule 8).
     pub(crate) fn new(value: T) -> Mutex<T> {
         Mutex {
             inner: backend::Mutex::new(value),
             #[cfg(blockjob_loom)]
             holder: Arc::default(),
+            #[cfg(debug_assertions)]
+            rank: held::Rank::Last,
+        }
+    }
+
+    /// The lock that is taken before every other (rule 8).
+    pub(crate) fn first(value: T) -> Mutex<T> {
+        Mutex {
+            #[cfg(debug_assertions)]
+            rank: held::Rank::First,
+            ..Mutex::new(value)
         }
     }
 
@@ -110,6 +127,9 @@ impl<T> Mutex<T> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        // Before the wait: who breaks the order is told, and does not hang.
+        #[cfg(debug_assertions)]
+        let counted = held::Counted::new(self.rank);
         let inner = self
             .inner
             .lock()
@@ -119,7 +139,7 @@ impl<T> Mutex<T> {
         MutexGuard {
             inner,
             #[cfg(debug_assertions)]
-            counted: held::Counted::new(),
+            counted,
             #[cfg(blockjob_loom)]
             mutex: self,
         }
@@ -140,8 +160,9 @@ pub(crate) fn assert_unlocked() {
 // loom's macro takes no block of `const`.
 #[allow(clippy::missing_const_for_thread_local)]
 mod held {
-    //! How many locks of this module each thread holds (rule 7).
+    //! Which locks of this module each thread holds (rules 7 and 8).
 
+    use super::OUR_MISTAKE;
     use std::cell::Cell;
 
     #[cfg(blockjob_loom)]
@@ -151,28 +172,50 @@ mod held {
     #[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
     use std::thread_local;
 
+    /// A lock's place in the order.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) enum Rank {
+        First,
+        Last,
+    }
+
     thread_local! {
-        static LOCKS: Cell<u32> = Cell::new(0);
+        static FIRST: Cell<bool> = Cell::new(false);
+        static LAST: Cell<bool> = Cell::new(false);
     }
 
     pub(super) fn count() -> u32 {
-        LOCKS.with(Cell::get)
+        u32::from(FIRST.with(Cell::get)) + u32::from(LAST.with(Cell::get))
     }
 
-    /// One lock of those that this thread holds.
+    /// A lock that this thread holds, or is about to.
     #[derive(Debug)]
-    pub(super) struct Counted(());
+    pub(super) struct Counted(Rank);
 
     impl Counted {
-        pub(super) fn new() -> Counted {
-            LOCKS.with(|locks| locks.set(locks.get() + 1));
-            Counted(())
+        pub(super) fn new(rank: Rank) -> Counted {
+            let in_order = match rank {
+                Rank::First => count() == 0,
+                Rank::Last => !LAST.with(Cell::get),
+            };
+            assert!(
+                in_order,
+                "{OUR_MISTAKE}a lock is taken out of order, or a second time"
+            );
+            match rank {
+                Rank::First => FIRST.with(|held| held.set(true)),
+                Rank::Last => LAST.with(|held| held.set(true)),
+            }
+            Counted(rank)
         }
     }
 
     impl Drop for Counted {
         fn drop(&mut self) {
-            LOCKS.with(|locks| locks.set(locks.get() - 1));
+            match self.0 {
+                Rank::First => FIRST.with(|held| held.set(false)),
+                Rank::Last => LAST.with(|held| held.set(false)),
+            }
         }
     }
 }

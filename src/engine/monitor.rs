@@ -624,7 +624,7 @@ impl Monitor {
         trace: Option<Arc<dyn TraceSink>>,
     ) -> Monitor {
         Monitor {
-            state: Mutex::new(State::new(sharing)),
+            state: Mutex::first(State::new(sharing)),
             main_wake: Condvar::new(),
             watch: Condvar::new(),
             main_thread: thread::current_id(),
