@@ -422,3 +422,42 @@ fn a_sleeping_limited_copy_obeys_pause_and_cancel_at_once() {
     );
     assert_eq!(scratch.names(), ["source"]);
 }
+
+#[test]
+fn nothing_begins_after_a_worker_has_failed() {
+    let scratch = Scratch::new();
+    let driver = only_driver(&scratch, &options().workers(2));
+    let handle = Arc::new(OnceLock::<JobHandle>::new());
+    // One piece for each worker, and the body stays in its own until it has a pause to come to.
+    let (both, goes_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let mut sink = AtPiece::new();
+    for piece in 0..2 {
+        let (both, goes_on) = (Arc::clone(&both), Arc::clone(&goes_on));
+        sink = sink.on(piece, move || {
+            both.wait();
+            if !std::thread::current().name().unwrap().contains("-lane") {
+                goes_on.wait();
+            }
+        });
+    }
+    let (tell, cut) = mpsc::channel();
+    let source = scratch.path("source");
+    sink = sink.on(2, move || {
+        let source = std::fs::File::options().write(true).open(&source).unwrap();
+        source.set_len(2 * PIECE as u64).unwrap();
+        tell.send(()).unwrap();
+    });
+    let sink = Arc::new(sink);
+    let options = JobOptions::new("copy");
+    let job = controlled(driver, &sink, &handle, options, move |job| {
+        cut.recv().unwrap();
+        job.pause().unwrap();
+        goes_on.wait();
+        // Paused means that the lane's piece is over, its failure included.
+        let status = job.wait_for(&[Status::Paused, Status::Null]).unwrap();
+        assert_eq!(status, Status::Paused);
+        job.resume().unwrap();
+    });
+    assert!(job.outcome().unwrap().is_err());
+    assert_eq!(sink.pieces(), 3);
+}

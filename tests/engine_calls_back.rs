@@ -242,6 +242,15 @@ fn who_waits_for_the_decision_learns_it_before_it_is_carried_out() {
     }
 }
 
+/// Ends the main loop when it is dropped: a test that fails ends too.
+struct ShutsDown(Manager);
+
+impl Drop for ShutsDown {
+    fn drop(&mut self) {
+        self.0.shutdown();
+    }
+}
+
 #[test]
 fn synchronous_calls_wait_until_the_job_is_concluded() {
     let (manager, mut main_loop) = virtual_time();
@@ -256,8 +265,9 @@ fn synchronous_calls_wait_until_the_job_is_concluded() {
     let [completes, cancels, finishes] = ["completes", "cancels", "finishes"].map(start);
     let jobs = [&completes, &cancels, &finishes];
     assert!(main_loop.run_until(|| jobs.iter().all(|job| job.status() == Status::Ready)));
-    let manager = manager.clone();
+    let shuts_down = ShutsDown(manager.clone());
     let waiter = spawn(move || {
+        let _however_it_ends = shuts_down;
         assert_eq!(completes.complete_sync(), Ok(Ok(())));
         assert_eq!(
             cancels.cancel_sync(CancelMode::Force),
@@ -273,7 +283,6 @@ fn synchronous_calls_wait_until_the_job_is_concluded() {
         for job in [completes, cancels, finishes] {
             assert_eq!(job.status(), Status::Concluded);
         }
-        manager.shutdown();
     });
     main_loop.run();
     waiter.join().unwrap();

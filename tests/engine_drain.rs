@@ -310,6 +310,18 @@ fn without_its_main_loop_nobody_waits_for_a_section() {
     puppet.order(Step::Point);
 }
 
+#[test]
+fn a_section_that_could_not_begin_holds_nobody() {
+    let bench = Bench::new();
+    let (created, _puppet) = bench.created(JobOptions::new("j0"));
+    let job = created.handle();
+    drop(bench.main_loop);
+    let begin = job.clone();
+    let answer = spawn(move || begin.drained_begin()).join().unwrap();
+    assert_eq!(answer.unwrap_err(), EngineError::MainLoopGone);
+    assert!(!job.info().pause_requested);
+}
+
 /// Says a number of times that more is to come.
 struct Slow {
     more: AtomicU32,

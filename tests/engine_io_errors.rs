@@ -49,18 +49,29 @@ impl TraceSink for Errors {
     }
 }
 
+/// The rows of SEMANTICS.md §8: for want of space, and for any other error.
+fn row(policy: ErrorPolicy) -> [ErrorAction; 2] {
+    use ErrorAction::{Ignore, Report, Stop};
+    match policy {
+        ErrorPolicy::Report => [Report, Report],
+        ErrorPolicy::Ignore => [Ignore, Ignore],
+        ErrorPolicy::Enospc | ErrorPolicy::Auto => [Stop, Report],
+        ErrorPolicy::Stop => [Stop, Stop],
+    }
+}
+
 #[test]
 fn every_policy_does_what_its_row_says_and_announces_it() {
     for policy in ErrorPolicy::ALL {
-        for (errno, remembered) in [
-            (Errno::NO_SPACE, IoStatus::NoSpace),
-            (Errno::IO, IoStatus::Failed),
+        let [no_space, other] = row(policy);
+        for (errno, expected, remembered) in [
+            (Errno::NO_SPACE, no_space, IoStatus::NoSpace),
+            (Errno::IO, other, IoStatus::Failed),
         ] {
             for side in [IoSide::Read, IoSide::Write] {
                 let errors = Errors::default();
                 let config = ManagerConfig::default().trace(Arc::new(errors.clone()));
                 let (manager, mut main_loop) = blockjob::engine::Manager::new(config);
-                let expected = policy.action(errno == Errno::NO_SPACE);
                 let driver = work(move |mut context| {
                     let action = context.error_action(policy, side, errno);
                     assert_eq!(action, expected);
@@ -396,4 +407,29 @@ fn a_cancel_ends_the_wait_before_a_retry() {
         job.reset_io_status(),
         Err(EngineError::Refused { .. })
     ));
+}
+
+#[test]
+fn who_is_cancelled_tries_no_more() {
+    for policy in [ErrorPolicy::Ignore, ErrorPolicy::Stop] {
+        for delay in [Duration::ZERO, Duration::from_secs(1)] {
+            let mut bench = Bench::new();
+            let job = start(&bench, move |mut context| {
+                while context.wait() == Flow::Continue {}
+                // It need not have looked: what it is told of its error is enough.
+                let mut retries = Retries::new(u32::MAX, delay);
+                let error = JobError::new(Errno::IO);
+                let after = context.after_error(policy, IoSide::Write, error, &mut retries);
+                assert_eq!(after, AfterError::Cancelled);
+                Ok(())
+            });
+            job.cancel(CancelMode::Force).unwrap();
+            bench.until(&job, Status::Concluded);
+            assert_eq!(
+                job.outcome(),
+                Some(Err(JobError::canceled())),
+                "{policy}, {delay:?}"
+            );
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::io::{ErrorKind, Read as _};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
-use blockjob::driver::{Driver, JobError, RunContext};
+use blockjob::driver::{Driver, Flow, JobError, RunContext};
 use blockjob::engine::{
     CancelMode, CreatedJob, EngineError, JobOptions, MainLoop, Manager, ManagerConfig, Resource,
 };
@@ -144,6 +144,7 @@ fn queries_show_what_a_job_holds_until_it_is_clean() {
 struct Looks {
     peer: Mutex<UnixStream>,
     open_in_clean: Arc<Mutex<Option<bool>>>,
+    ends: Ends,
 }
 
 fn is_open(mut peer: &UnixStream) -> bool {
@@ -154,13 +155,36 @@ fn is_open(mut peer: &UnixStream) -> bool {
     }
 }
 
+/// The ways in which a job that was started ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Well,
+    InItsRun,
+    InPrepare,
+    Cancelled,
+}
+
 impl Driver for Looks {
     fn job_type(&self) -> &'static str {
         "looks"
     }
 
-    fn run(&self, _context: RunContext<'_>) -> Result<(), JobError> {
-        Ok(())
+    fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
+        match self.ends {
+            Ends::Well | Ends::InPrepare => Ok(()),
+            Ends::InItsRun => Err(engine_support::io_error()),
+            Ends::Cancelled => {
+                while context.wait() == Flow::Continue {}
+                Ok(())
+            }
+        }
+    }
+
+    fn prepare(&self) -> Result<(), JobError> {
+        match self.ends {
+            Ends::InPrepare => Err(engine_support::io_error()),
+            _ => Ok(()),
+        }
     }
 
     fn clean(&self) {
@@ -176,32 +200,39 @@ fn descriptor() -> (UnixStream, Resource) {
 
 #[test]
 fn a_descriptor_is_open_in_clean_and_closed_before_the_completion_function() {
-    let (manager, mut main_loop, _log) = manager(Sharing::ByClaim);
-    let (peer, resource) = descriptor();
-    let open_in_clean = Arc::new(Mutex::new(None));
-    let driver = Looks {
-        peer: Mutex::new(peer.try_clone().unwrap()),
-        open_in_clean: Arc::clone(&open_in_clean),
-    };
-    let successor = Arc::new(Mutex::new(None));
-    let (made, maker) = (Arc::clone(&successor), manager.clone());
-    let options = JobOptions::new("j0")
-        .manual_dismiss(true)
-        .resource(resource)
-        .on_completion(move |_| {
-            let next = JobOptions::new("j1").resource(Resource::write("disk"));
-            let next: Result<CreatedJob, _> = maker.create(next, idle("next"));
-            *made.lock().unwrap() = Some((is_open(&peer), next));
-        });
-    let job = manager.create(options, driver).unwrap().start();
-    assert!(main_loop.run_until(|| job.status() == Status::Concluded));
-    assert_eq!(*open_in_clean.lock().unwrap(), Some(true));
-    let (open_after_clean, next) = successor.lock().unwrap().take().unwrap();
-    assert!(!open_after_clean);
-    let holders = manager.holders("disk");
-    assert_eq!(holders.len(), 1);
-    assert_eq!(holders[0].id(), "j1");
-    drop(next.unwrap());
+    for ends in [Ends::Well, Ends::InItsRun, Ends::InPrepare, Ends::Cancelled] {
+        let (manager, mut main_loop, _log) = manager(Sharing::ByClaim);
+        let (peer, resource) = descriptor();
+        let open_in_clean = Arc::new(Mutex::new(None));
+        let driver = Looks {
+            peer: Mutex::new(peer.try_clone().unwrap()),
+            open_in_clean: Arc::clone(&open_in_clean),
+            ends,
+        };
+        let successor = Arc::new(Mutex::new(None));
+        let (made, maker) = (Arc::clone(&successor), manager.clone());
+        let options = JobOptions::new("j0")
+            .manual_dismiss(true)
+            .resource(resource)
+            .on_completion(move |_| {
+                let next = JobOptions::new("j1").resource(Resource::write("disk"));
+                let next: Result<CreatedJob, _> = maker.create(next, idle("next"));
+                *made.lock().unwrap() = Some((is_open(&peer), next));
+            });
+        let job = manager.create(options, driver).unwrap().start();
+        if ends == Ends::Cancelled {
+            job.cancel(CancelMode::Force).unwrap();
+        }
+        assert!(main_loop.run_until(|| job.status() == Status::Concluded));
+        assert_eq!(job.outcome().unwrap().is_ok(), ends == Ends::Well);
+        assert_eq!(*open_in_clean.lock().unwrap(), Some(true));
+        let (open_after_clean, next) = successor.lock().unwrap().take().unwrap();
+        assert!(!open_after_clean, "{ends:?}");
+        let holders = manager.holders("disk");
+        assert_eq!(holders.len(), 1);
+        assert_eq!(holders[0].id(), "j1");
+        drop(next.unwrap());
+    }
 }
 
 #[test]

@@ -79,6 +79,8 @@ pub struct Script {
     steps: Mutex<Receiver<Step>>,
     done: Sender<()>,
     pub can_complete: bool,
+    /// It answers every cancel as a soft one.
+    pub takes_softly: bool,
     pub prepare: Result<(), JobError>,
     /// Whether its `free` is logged: it comes after everything, and most tests are over by then.
     pub says_free: bool,
@@ -126,6 +128,7 @@ impl Script {
             steps: Mutex::new(orders),
             done,
             can_complete: false,
+            takes_softly: false,
             prepare: Ok(()),
             says_free: false,
         };
@@ -230,7 +233,7 @@ impl Driver for Script {
         } else {
             "cancel softly"
         });
-        forced
+        forced && !self.takes_softly
     }
     fn set_speed(&self, speed: u64) {
         self.say(&format!("set_speed {speed}"));
@@ -270,6 +273,8 @@ pub struct Bench {
     pub manager: Manager,
     pub main_loop: MainLoop,
     pub log: Log,
+    /// What all its scripts are given.
+    pub adapt: fn(&mut Script),
 }
 
 impl Bench {
@@ -283,6 +288,7 @@ impl Bench {
             manager,
             main_loop,
             log,
+            adapt: |_| (),
         }
     }
 
@@ -297,6 +303,7 @@ impl Bench {
         adapt: impl FnOnce(&mut Script),
     ) -> (CreatedJob, Puppet) {
         let (mut script, puppet) = Script::new(options.id().unwrap_or("?"), &self.log);
+        (self.adapt)(&mut script);
         adapt(&mut script);
         let options = logged(options, &self.log);
         (self.manager.create(options, script).unwrap(), puppet)
@@ -327,6 +334,7 @@ impl Bench {
         adapt: impl FnOnce(&mut Script),
     ) -> (JobHandle, Puppet) {
         let (mut script, puppet) = Script::new(options.id().unwrap_or("?"), &self.log);
+        (self.adapt)(&mut script);
         adapt(&mut script);
         let options = logged(options, &self.log);
         (transaction.create(options, script).unwrap(), puppet)
