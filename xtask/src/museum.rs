@@ -50,8 +50,14 @@ pub struct Options {
     json: bool,
 }
 
-/// Beside this a check may take five times as long as it does without a patch.
-const LIMIT_LEAST: Duration = Duration::from_secs(120);
+/// How long a check may take beside ten times what it takes without a patch …
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// … and where its rule is that it hangs.
+const LIMIT_OF_HANGS: Duration = Duration::from_secs(30);
+
+/// How long a check may take of which nothing is known yet.
+const LIMIT_UNKNOWN: Duration = Duration::from_secs(1200);
 
 /// Lines of a story that a card keeps.
 const STORY_LINES_MAX: usize = 40;
@@ -228,7 +234,7 @@ fn in_lanes<T: Sync>(
 
 /// A check without a patch has to pass; how long it takes.
 fn control(lane: &Lane, check: &Check) -> Result<f64, String> {
-    match lane.check(check, LIMIT_LEAST * 10)? {
+    match lane.check(check, LIMIT_UNKNOWN)? {
         Outcome::Ran(ran) if ran.succeeded() => Ok(ran.seconds),
         Outcome::Ran(ran) => Err(format!(
             "{check} does not pass without a patch:\n{}",
@@ -273,7 +279,8 @@ fn try_out(
         Fate::Killed { check, rule, .. } => {
             report.check = Some(check.to_string());
             let usual = passed.get(check).copied().unwrap_or(0.0);
-            let limit = LIMIT_LEAST + Duration::from_secs_f64(usual * 5.0);
+            let least = if hangs(rule) { LIMIT_OF_HANGS } else { LIMIT };
+            let limit = least + Duration::from_secs_f64(usual * 10.0);
             match lane.check(check, limit) {
                 Ok(Outcome::Unbuilt(words)) => {
                     report.note = format!("does not compile:\n{}", end_of(&words));
@@ -282,9 +289,9 @@ fn try_out(
                     report.seconds = ran.seconds;
                     let (fate, mut note) = judge(&ran, rule);
                     report.fate = fate;
-                    report.story = end_of(&ran.output);
+                    report.story = story(check, &ran.output, rule);
                     if fate == "survived" {
-                        let found = match lane.quick_checks(limit)? {
+                        let found = match lane.quick_checks(LIMIT_UNKNOWN)? {
                             Some(name) => format!("found by {name}"),
                             None => "no quick check finds it".to_owned(),
                         };
@@ -302,9 +309,8 @@ fn try_out(
 
 /// The fate of a mutant whose check ran, and why it survived.
 fn judge(ran: &child::Ran, rule: &str) -> (&'static str, String) {
-    let hangs = rule.split_whitespace().any(|word| word == "hang");
     match ran.status {
-        None if hangs => ("killed", String::new()),
+        None if hangs(rule) => ("killed", String::new()),
         None => ("survived", "its check hung".to_owned()),
         Some(status) if status.success() => ("survived", "its check passed".to_owned()),
         Some(_) if ran.output.contains(rule) => ("killed", String::new()),
@@ -316,6 +322,25 @@ fn judge(ran: &child::Ran, rule: &str) -> (&'static str, String) {
             ),
         ),
     }
+}
+
+/// The rule is that the check does not end.
+fn hangs(rule: &str) -> bool {
+    rule.split_whitespace().any(|word| word == "hang")
+}
+
+/// What a card keeps of a failing check. A harness may fail once more while it unwinds; its story ends
+/// before that, once the rule is named.
+fn story(check: &Check, output: &str, rule: &str) -> String {
+    let mut end = output.len();
+    if matches!(check, Check::Prove(_))
+        && let Some(rule) = output.find(rule)
+    {
+        let unwinds = ["\nthread '", "\nstack backtrace", "\nnote: "];
+        let ends = unwinds.iter().filter_map(|word| output[rule..].find(word));
+        end = ends.min().map_or(end, |place| rule + place);
+    }
+    end_of(&output[..end])
 }
 
 fn say(report: &Report, json: bool) {
@@ -466,6 +491,15 @@ mod tests {
         assert_eq!(fate(&ran(None, "P18 is broken"), "P18"), "survived");
         assert_eq!(fate(&ran(None, ""), "hang"), "killed");
         assert_eq!(fate(&ran(Some(0), "hang"), "hang"), "survived");
+    }
+
+    #[test]
+    fn a_harness_is_told_up_to_its_rule() {
+        let output = "a\nrule: P18\nallowed: b\nnote: c\nthread 'x' panicked: P18 again\n";
+        let prove = Check::Prove("gate".to_owned());
+        assert_eq!(story(&prove, output, "P18"), "a\nrule: P18\nallowed: b");
+        let explore = Check::Explore(Vec::new());
+        assert_eq!(story(&explore, output, "P18"), output.trim_end());
     }
 
     #[test]

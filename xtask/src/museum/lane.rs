@@ -166,7 +166,7 @@ impl Lane {
             }
         }
         let tests = ["test", "--locked", "--workspace", "--no-fail-fast"];
-        if let Outcome::Ran(ran) = self.test(&tests, None, limit * 10)?
+        if let Outcome::Ran(ran) = self.test(&tests, None, limit)?
             && !ran.succeeded()
         {
             let failed = ran
