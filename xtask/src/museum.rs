@@ -333,10 +333,12 @@ fn hangs(rule: &str) -> bool {
 /// before that, once the rule is named.
 fn story(check: &Check, output: &str, rule: &str) -> String {
     let mut end = output.len();
-    if matches!(check, Check::Prove(_))
-        && let Some(rule) = output.find(rule)
-    {
-        let unwinds = ["\nthread '", "\nstack backtrace", "\nnote: "];
+    if let Some(rule) = output.find(rule) {
+        // Of a test the other threads that fail belong to the story.
+        let unwinds = match check {
+            Check::Prove(_) => &["\nstack backtrace", "\nthread '", "\nnote: "][..],
+            Check::Test { .. } | Check::Explore(_) => &["\nstack backtrace"],
+        };
         let ends = unwinds.iter().filter_map(|word| output[rule..].find(word));
         end = ends.min().map_or(end, |place| rule + place);
     }
@@ -396,11 +398,18 @@ fn record(
 fn end_of(output: &str) -> String {
     let lines: Vec<String> = output
         .lines()
-        .filter(|line| !line.trim().is_empty() && !line.contains("`RUST_BACKTRACE="))
+        .filter(|line| !line.trim().is_empty() && !of_this_run(line))
         .map(anywhere)
         .collect();
     let first = lines.len().saturating_sub(STORY_LINES_MAX);
     lines[first..].join("\n")
+}
+
+/// A line that says nothing of the failure, but where files of this run are and how to run it.
+fn of_this_run(line: &str) -> bool {
+    line.contains("`RUST_BACKTRACE=")
+        || line.contains("process didn't exit successfully: `")
+        || line.starts_with("the same as a page: ")
 }
 
 /// A line without what is of this machine and this process alone: where the registry's crates are,
@@ -500,6 +509,10 @@ mod tests {
         assert_eq!(story(&prove, output, "P18"), "a\nrule: P18\nallowed: b");
         let explore = Check::Explore(Vec::new());
         assert_eq!(story(&explore, output, "P18"), output.trim_end());
+        let aborts = "P18\nother\nstack backtrace:\n  0: 0x7f00\nthe same as a page: /x";
+        assert_eq!(story(&explore, aborts, "P18"), "P18\nother");
+        let prove_s_end = "P18\nthe same as a page: /x\n";
+        assert_eq!(story(&prove, prove_s_end, "P18"), "P18");
     }
 
     #[test]
