@@ -414,7 +414,10 @@ fn who_is_cancelled_tries_no_more() {
     for policy in [ErrorPolicy::Ignore, ErrorPolicy::Stop] {
         for delay in [Duration::ZERO, Duration::from_secs(1)] {
             let mut bench = Bench::new();
+            let (begin, begun) = channel();
+            let begin = Mutex::new(begin);
             let job = start(&bench, move |mut context| {
+                begin.lock().unwrap().send(()).unwrap();
                 while context.wait() == Flow::Continue {}
                 // It need not have looked: what it is told of its error is enough.
                 let mut retries = Retries::new(u32::MAX, delay);
@@ -423,6 +426,8 @@ fn who_is_cancelled_tries_no_more() {
                 assert_eq!(after, AfterError::Cancelled);
                 Ok(())
             });
+            // Not before: who is cancelled before his first step takes none.
+            begun.recv().unwrap();
             job.cancel(CancelMode::Force).unwrap();
             bench.until(&job, Status::Concluded);
             assert_eq!(

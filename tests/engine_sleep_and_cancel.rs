@@ -263,6 +263,10 @@ fn take(status: Status, mode: CancelMode, adapt: fn(&mut Script)) -> Option<Take
         others.for_each(|other| other.order(Step::Point));
         return Some(Taken::Refused(error.to_string()));
     }
+    if status == Status::Created {
+        let outcome = held.job.outcome();
+        assert!(outcome.is_some(), "{mode:?} in {status}: over at once");
+    }
     if status == Status::Standby && mode == CancelMode::Soft {
         // It finishes where it stands, once nothing holds it; a forced cancel needs no such thing.
         assert_eq!(held.job.status(), Status::Standby);
