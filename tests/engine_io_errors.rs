@@ -111,6 +111,7 @@ fn the_first_of_several_errors_is_remembered_and_one_resume_releases_all() {
     job.resume().unwrap();
     remembers_only_while_paused(&job.info());
     assert_eq!(job.info().io_status, IoStatus::Ok);
+    assert!(!job.info().pause_requested, "one resume releases all");
     bench.until(&job, Status::Concluded);
     assert_eq!(job.outcome(), Some(Ok(())));
 }

@@ -86,6 +86,8 @@ struct Scenario {
     options: CopyOptions,
     /// What the file system has not, and how it says so.
     cannot: &'static [(Kind, Fault)],
+    /// That, without which no copy succeeds: the fault is one of its giving up.
+    fails: bool,
     /// Holes begin and end at any byte, as they may where blocks are small.
     fine: bool,
 }
@@ -213,6 +215,7 @@ fn scenarios() -> Vec<Scenario> {
         shapes: vec![shape(source, target)],
         options: options.clone(),
         cannot: &[],
+        fails: false,
         fine: false,
     };
     let group = |name, cannot| Scenario {
@@ -224,6 +227,7 @@ fn scenarios() -> Vec<Scenario> {
         ],
         options: options.clone(),
         cannot,
+        fails: false,
         fine: false,
     };
     let in_place = options.clone().in_place(true);
@@ -290,6 +294,30 @@ fn scenarios() -> Vec<Scenario> {
             ..one("in place without holes", &holey, Some(whole), &in_place)
         },
         Scenario {
+            fails: true,
+            ..group(
+                "a group that cannot be written",
+                &[(Kind::Write, Fault::Fails(libc::EIO))],
+            )
+        },
+        Scenario {
+            fails: true,
+            shapes: vec![
+                shape(&zeros, None),
+                shape(&dense, Some(3000)),
+                shape(&fine, None),
+            ],
+            ..group(
+                "a group of which one cannot take its name",
+                &[(Kind::Exchange, Fault::Fails(libc::EIO))],
+            )
+        },
+        Scenario {
+            fails: true,
+            cannot: &[(Kind::Sync, Fault::Fails(libc::EIO))],
+            ..one("in place, not synced", &holey, Some(whole), &in_place)
+        },
+        Scenario {
             fine: true,
             ..one("in place, fine holes", &fine, Some(whole), &in_place)
         },
@@ -303,7 +331,12 @@ fn scenarios() -> Vec<Scenario> {
 /// A run without faults: how many calls it makes, and which.
 fn plain(scenario: &Scenario) -> (usize, Vec<Seen>) {
     let outcome = run(scenario, BTreeMap::new(), 10_000);
-    judge(&outcome, Must::Succeed).unwrap_or_else(|wrong| panic!("{}: {wrong}", scenario.name));
+    let must = if scenario.fails {
+        Must::Fail
+    } else {
+        Must::Succeed
+    };
+    judge(&outcome, must).unwrap_or_else(|wrong| panic!("{}: {wrong}", scenario.name));
     let calls = outcome.disk().calls.clone();
     (outcome.planned, calls)
 }
@@ -323,11 +356,11 @@ fn one_fault_at_every_call(scenario: &Scenario) {
         for (fault, must) in faults_of(seen, number >= planned) {
             let faults = BTreeMap::from([(number, fault)]);
             let outcome = run(scenario, faults, calls_max(calls.len()));
-            // With two workers the call of this number may be another, which bears the fault in its own way.
-            let must = if scenario.options.workers > 1 {
-                Must::Tell
-            } else {
-                must
+            let must = match must {
+                _ if scenario.fails => Must::Fail,
+                // With two workers the call of this number may be another, which bears the fault in its own way.
+                _ if scenario.options.workers > 1 => Must::Tell,
+                must => must,
             };
             if let Err(wrong) = judge(&outcome, must) {
                 panic!(
@@ -376,6 +409,9 @@ sweeps! {
     one_fault_anywhere_in_a_new_file_without_links: "a new file without links",
     one_fault_anywhere_over_an_old_file_without_links: "an old file without links",
     one_fault_anywhere_where_holes_cannot_be_made: "in place without holes",
+    one_fault_more_in_a_group_that_cannot_be_written: "a group that cannot be written",
+    one_fault_more_when_one_cannot_take_its_name: "a group of which one cannot take its name",
+    one_fault_more_in_place_that_is_not_synced: "in place, not synced",
     one_fault_anywhere_between_fine_holes_in_place: "in place, fine holes",
     one_fault_anywhere_between_fine_holes: "a new file, fine holes",
 }
