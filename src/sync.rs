@@ -383,43 +383,14 @@ impl<T> Deref for CachePadded<T> {
     }
 }
 
-/// A number that is reported and decides nothing (rule 5).
-#[derive(Debug, Default)]
-pub(crate) struct Statistic(std::sync::atomic::AtomicU64);
-
-impl Statistic {
-    /// Adds, and stays at the top rather than wrap: what is counted never becomes less (P46).
-    pub(crate) fn add(&self, amount: u64) {
-        use std::sync::atomic::Ordering::Relaxed;
-        let add = |value: u64| Some(value.saturating_add(amount));
-        // Never fails: `add` always has an answer.
-        let _ = self.0.fetch_update(Relaxed, Relaxed, add);
-    }
-
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    pub(crate) fn raise_to(&self, value: u64) {
-        self.0
-            .fetch_max(value, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
-    /// Sets the bits of `mask` and says what was there before.
-    pub(crate) fn mark(&self, mask: u64) -> u64 {
-        self.0.fetch_or(mask, std::sync::atomic::Ordering::Relaxed)
-    }
-
-    /// Clears the bits of `mask`.
-    pub(crate) fn unmark(&self, mask: u64) {
-        self.0
-            .fetch_and(!mask, std::sync::atomic::Ordering::Relaxed);
-    }
+/// What [`Statistic`] counts with: std's in every build (rule 5).
+mod counter {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
+
+mod statistic;
+
+pub(crate) use statistic::Statistic;
 
 /// A number that this process has not had before, to tell things apart (rule 5: it orders nothing).
 pub(crate) fn fresh_number() -> u64 {

@@ -4,15 +4,17 @@
 //! sleep, wait for finish), and of every piece of I/O. It keeps the obligations of a driver
 //! (SEMANTICS.md §10.2), and holds the engine to what the acceptor cannot see: which thread calls.
 
+use std::sync::atomic::AtomicBool as Unseen;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use blockjob::driver::{Driver, Errno, Finish, Flow, JobError, RunContext};
-use blockjob::engine::Context;
-use blockjob_model::Callback;
+use blockjob::engine::{Context, IoSide};
 use blockjob_model::accept::Seen;
 use blockjob_model::state::JobSpec;
+use blockjob_model::{Callback, ErrorPolicy};
 
+use crate::ask::{Ask, Asker, Company};
 use crate::record::Recorder;
 use crate::tool;
 
@@ -25,8 +27,21 @@ pub enum Act {
     Point,
     /// A sleep, which time, a pause, a cancel or a higher speed ends.
     Sleep,
+    /// An I/O error that stops it: it takes its user's pause, and parks at the next point.
+    Stop,
     /// A failure of its own.
     Fail,
+}
+
+/// What a driver does inside one of its callbacks, the first time that it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Inside {
+    /// Which; [`Callback::Run`] is the beginning of its run.
+    pub callback: Callback,
+    /// Of whom it asks something.
+    pub job: u8,
+    /// What; after a pause also a resume, and what it holds it lets go of.
+    pub ask: Ask,
 }
 
 /// What one job is and does.
@@ -45,6 +60,10 @@ pub struct Role {
     pub auto_finalize: bool,
     /// It dismisses itself.
     pub auto_dismiss: bool,
+    /// It calls back in.
+    pub inside: Option<Inside>,
+    /// The first time that a drained section asks, more is to come.
+    pub lingers: bool,
 }
 
 impl Role {
@@ -57,6 +76,8 @@ impl Role {
             reports_cancel: false,
             auto_finalize: true,
             auto_dismiss: true,
+            inside: None,
+            lingers: false,
         }
     }
 
@@ -104,6 +125,29 @@ impl Role {
         }
     }
 
+    /// The same, calling back in.
+    #[must_use]
+    pub const fn asking(self, callback: Callback, job: u8, ask: Ask) -> Role {
+        Role {
+            inside: Some(Inside { callback, job, ask }),
+            ..self
+        }
+    }
+
+    /// The same, with more to come when a drained section asks.
+    #[must_use]
+    pub const fn lingering(self) -> Role {
+        Role {
+            lingers: true,
+            ..self
+        }
+    }
+
+    /// It stops at an I/O error of its own, so that somebody has to resume it.
+    pub fn stops(self) -> bool {
+        self.acts.contains(&Act::Stop)
+    }
+
     /// What the specification has to know of it.
     pub const fn spec(self) -> JobSpec {
         JobSpec {
@@ -123,8 +167,27 @@ pub struct Actor {
     job: u8,
     role: Role,
     recorder: Arc<Recorder>,
+    company: Arc<Company>,
     main_thread: tool::ThreadId,
     body_thread: OnceLock<tool::ThreadId>,
+    asked: Unseen,
+    lingered: Unseen,
+}
+
+const UNSEEN: std::sync::atomic::Ordering = std::sync::atomic::Ordering::SeqCst;
+
+/// Asks what a callback of a job asks.
+pub(crate) fn ask_inside(
+    job: u8,
+    inside: Inside,
+    recorder: &Arc<Recorder>,
+    company: &Arc<Company>,
+) {
+    let mut program = vec![(inside.job, inside.ask)];
+    if inside.ask == Ask::Pause {
+        program.push((inside.job, Ask::Resume));
+    }
+    Asker::callback(job, inside.callback, recorder, company).ask_all(&program);
 }
 
 /// The run is to end now: it was cancelled, or failed.
@@ -132,13 +195,28 @@ struct Stop(Result<(), JobError>);
 
 impl Actor {
     /// To be made on the thread of the main loop.
-    pub fn new(job: u8, role: Role, recorder: Arc<Recorder>) -> Actor {
+    pub fn new(job: u8, role: Role, recorder: Arc<Recorder>, company: Arc<Company>) -> Actor {
         Actor {
             job,
             role,
             recorder,
+            company,
             main_thread: tool::current_id(),
             body_thread: OnceLock::new(),
+            asked: Unseen::new(false),
+            lingered: Unseen::new(false),
+        }
+    }
+
+    /// Calls back in, if it does so in this callback and has not done so before.
+    fn ask_inside(&self, callback: Callback) {
+        if let Some(inside) = self
+            .role
+            .inside
+            .filter(|inside| inside.callback == callback)
+            && !self.asked.swap(true, UNSEEN)
+        {
+            ask_inside(self.job, inside, &self.recorder, &self.company);
         }
     }
 
@@ -156,6 +234,7 @@ impl Actor {
             self.job
         );
         self.see(Seen::Begin(callback));
+        self.ask_inside(callback);
         self.see(Seen::End(callback, true));
     }
 
@@ -166,6 +245,7 @@ impl Actor {
             self.job
         );
         self.see(Seen::Begin(callback));
+        self.ask_inside(callback);
         self.see(Seen::End(callback, well));
     }
 
@@ -196,6 +276,11 @@ impl Actor {
                     Flow::Continue => Ok(()),
                     Flow::Cancelled => Err(self.cancelled()),
                 }
+            }
+            Act::Stop => {
+                let policy = ErrorPolicy::Stop;
+                let _ = context.error_action(policy, IoSide::Read, Errno::IO);
+                Ok(())
             }
             Act::Fail => Err(Stop(Err(JobError::new(Errno::NO_SPACE)))),
         }
@@ -236,6 +321,7 @@ impl Driver for Actor {
         let body = *self.body_thread.get_or_init(|| here);
         assert!(here == body && here != self.main_thread);
         self.see(Seen::Begin(Callback::Run));
+        self.ask_inside(Callback::Run);
         let result = match self.play(context) {
             Ok(()) => Ok(()),
             Err(Stop(result)) => result,
@@ -261,9 +347,10 @@ impl Driver for Actor {
     }
 
     fn drained_poll(&self) -> bool {
+        let more = self.role.lingers && !self.lingered.swap(true, UNSEEN);
         // Well means that nothing more is to come.
-        self.on_main(Callback::DrainedPoll, true);
-        false
+        self.on_main(Callback::DrainedPoll, !more);
+        more
     }
 
     fn attached_context(&self, _: &Context) {

@@ -1,5 +1,10 @@
 //! The list of harnesses: what is explored, under which tool, with which bound.
 
+mod arrival;
+mod calls_back;
+mod drain;
+mod waiter;
+
 use crate::actor::{Act, Role};
 use crate::judge::Cast;
 use crate::lockfree::LockFree;
@@ -12,6 +17,8 @@ pub enum Case {
     Scenario(Scenario),
     /// What happens without the lock.
     LockFree(LockFree),
+    /// What counts and decides nothing.
+    Counters,
 }
 
 impl Case {
@@ -20,6 +27,7 @@ impl Case {
         match self {
             Case::Scenario(scenario) => scenario.cast(),
             Case::LockFree(case) => case.cast(),
+            Case::Counters => Cast::default(),
         }
     }
 }
@@ -185,6 +193,48 @@ pub const HARNESSES: &[Harness] = &[
     long(bounded("two-controllers-mirror-two", || {
         two_controllers(Role::mirror(&[], &[]))
     })),
+    unbounded("progress", || vec![Case::Counters]),
+    within("gate-two-lanes", 1, || {
+        vec![Case::LockFree(LockFree::TwoLanes)]
+    }),
+    long(bounded("gate-two-lanes-two", || {
+        vec![Case::LockFree(LockFree::TwoLanes)]
+    })),
+    bounded("gate-lane-calls-in", || {
+        vec![Case::LockFree(LockFree::LaneCallsIn)]
+    }),
+    bounded("gate-lane-stays", || {
+        vec![Case::LockFree(LockFree::LaneStays)]
+    }),
+    within("soft-cancel-and-finalize", 1, soft_cancel_and_finalize),
+    long(bounded(
+        "soft-cancel-and-finalize-two",
+        soft_cancel_and_finalize,
+    )),
+    bounded("timer", timer),
+    bounded("stop-error", stop_error),
+    within("drain", 3, drain::alone),
+    bounded("drain-within", drain::within),
+    bounded("drain-another", drain::and_another),
+    within("drain-mirror", 1, drain::of_one_that_waits),
+    long(bounded("drain-mirror-two", drain::of_one_that_waits)),
+    within("moved", 1, drain::moved),
+    long(bounded("moved-two", drain::moved)),
+    within("waiter", 3, waiter::alone),
+    bounded("waiter-another", waiter::and_another),
+    within("waiter-mirror", 1, waiter::of_one_that_waits),
+    long(bounded("waiter-mirror-two", waiter::of_one_that_waits)),
+    bounded("cancel-all", waiter::cancel_all),
+    unbounded("calls-back", calls_back::of_itself),
+    within("calls-back-when-asked", 1, calls_back::when_asked),
+    long(bounded("calls-back-when-asked-two", calls_back::when_asked)),
+    bounded("calls-back-peer", calls_back::of_a_peer),
+    bounded("calls-back-controller", calls_back::beside_a_controller),
+    bounded("creation", arrival::creation),
+    bounded("transaction-start", arrival::start),
+    bounded("looked-at", arrival::looked_at),
+    unbounded("members-end", arrival::members_end),
+    bounded("three-members-end", arrival::three_members_end),
     Harness {
         name: "worlds-random",
         method: Method::Random {
@@ -216,6 +266,11 @@ const NO_POINT: &[Act] = &[Act::Io];
 const ONE_POINT: &[Act] = &[Act::Io, Act::Point, Act::Io];
 const TWO_POINTS: &[Act] = &[Act::Io, Act::Point, Act::Io, Act::Point, Act::Io];
 const FAILURE: &[Act] = &[Act::Point, Act::Fail];
+
+/// One job and these controllers.
+fn single(role: Role, controllers: Vec<Vec<Ask>>) -> Case {
+    Case::Scenario(Scenario::single(role, controllers))
+}
 
 /// One controller, every pair of verbs.
 fn pairs(role: Role) -> Vec<Case> {
@@ -373,5 +428,38 @@ fn transaction_controller() -> Vec<Case> {
             }
         }
     }
+    cases
+}
+
+/// A soft cancel of a run about to end, against its end and against finalize (K4).
+fn soft_cancel_and_finalize() -> Vec<Case> {
+    let role = Role::mirror(&[], &[]).manual_finalize().manual_dismiss();
+    let soft = vec![Ask::AwaitReady, Ask::CancelSoft];
+    [Ask::Finalize, Ask::Complete, Ask::CancelSoft]
+        .into_iter()
+        .map(|other| single(role, vec![soft.clone(), vec![other]]))
+        .collect()
+}
+
+/// The timer of a sleep as a thread of its own: the main loop's comes when nothing else is due.
+fn timer() -> Vec<Case> {
+    Ask::VERBS
+        .into_iter()
+        .map(|ask| {
+            single(
+                Role::plain(&[Act::Sleep]),
+                vec![vec![ask], vec![Ask::Enter]],
+            )
+        })
+        .collect()
+}
+
+/// An I/O error that stops the job, against its user (SEMANTICS.md §8, decisions 38, 39).
+fn stop_error() -> Vec<Case> {
+    let role = Role::plain(&[Act::Stop, Act::Point, Act::Io]);
+    let mut cases: Vec<Case> = verbs(role);
+    cases.push(single(role, vec![vec![Ask::AwaitPaused, Ask::Resume]]));
+    cases.push(single(role, vec![vec![Ask::Pause, Ask::Resume]]));
+    cases.push(single(role, vec![vec![Ask::Look, Ask::Look]]));
     cases
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use blockjob_model::accept::{Acceptor, GroupKey, JobKey};
+use blockjob_model::accept::{Acceptor, GroupKey, JobKey, SightPattern};
 use blockjob_model::profile::REFERENCE;
 use blockjob_model::state::{Group, JobSpec};
 use blockjob_model::step::View;
@@ -89,6 +89,11 @@ impl Judge {
         Ok(())
     }
 
+    /// Counts an execution of which nothing is recorded: what it has to say it asserts.
+    pub fn pass(&mut self) {
+        self.executions += 1;
+    }
+
     /// Judges an execution that is not over; what may come next.
     ///
     /// # Errors
@@ -104,6 +109,8 @@ impl Judge {
         acceptor.restart();
         let mut groups: Vec<GroupKey> = Vec::new();
         let mut jobs: Vec<JobKey> = Vec::new();
+        // What a query has listed so far.
+        let mut sights: Vec<(u8, JobKey, SightPattern)> = Vec::new();
         for (place, &(group, spec)) in cast.jobs.iter().enumerate() {
             while groups.len() <= usize::from(group) {
                 groups.push(acceptor.group(Group::CLOSED));
@@ -130,6 +137,18 @@ impl Judge {
                     Ok(())
                 }
                 Entry::Answer { thread, reply } => acceptor.answer(thread.into(), reply),
+                Entry::Posted { thread } => acceptor.posted(thread.into()),
+                Entry::Listed { thread, job, sight } => {
+                    sights.push((thread, jobs[usize::from(job)], sight));
+                    Ok(())
+                }
+                Entry::Looked { thread } => {
+                    let listed: Vec<_> = sights
+                        .extract_if(.., |(by, ..)| *by == thread)
+                        .map(|(_, job, sight)| (job, sight))
+                        .collect();
+                    acceptor.looked(thread.into(), &listed)
+                }
                 Entry::Seen { job, seen } => acceptor.observe(jobs[usize::from(job)], seen),
             };
             verdict.map_err(|rejection| Fault::of(place, rejection))?;

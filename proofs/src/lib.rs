@@ -6,8 +6,10 @@
 //! | [`tool`] | plain threads, loom or shuttle |
 //! | [`record`] | what one execution did, written down outside the tools' sight |
 //! | [`actor`] | the driver that follows a script and records what it sees |
+//! | [`ask`] | what threads and callbacks ask of jobs, and how that is made and recorded |
 //! | [`scenario`] | jobs, groups, controllers, and how they are played |
 //! | [`lockfree`] | the same for what the engine does without its lock |
+//! | [`counters`] | the counters of progress, whose text is the engine's |
 //! | [`generate`] | worlds at random, for shuttle |
 //! | [`judge`] | the acceptor, one record after the other |
 //! | [`harness`] | the list: names, bounds, claims |
@@ -20,6 +22,8 @@
 //! the one that happens, and its binary refuses to call that a check.
 
 pub mod actor;
+pub mod ask;
+pub mod counters;
 pub mod explore;
 pub mod generate;
 pub mod harness;
@@ -29,3 +33,5 @@ pub mod record;
 pub mod scenario;
 pub mod story;
 pub mod tool;
+
+use counters::sync;

@@ -5,8 +5,8 @@
 //! an execution in which the data is not there yet, and an assertion says so. Only loom has such a
 //! model; elsewhere these cases run and can fail for other reasons only.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool as Unseen;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use blockjob::driver::{Driver, Flow, JobError, RunContext};
 use blockjob::engine::{CancelMode, JobOptions, LaneGate, Manager};
@@ -31,6 +31,13 @@ pub enum LockFree {
     GateQuiesces,
     /// A lane that waits at a closed gate leaves when the job is cancelled.
     GateLetsGo,
+    /// As [`GateQuiesces`](LockFree::GateQuiesces), with two lanes: the last one to leave wakes the body.
+    TwoLanes,
+    /// A lane enters the body in the middle of its I/O, for which it needs the lock that pauses, ends
+    /// and dismissals use: whoever waits for the lane must not have it (K10).
+    LaneCallsIn,
+    /// The run returns and leaves a lane behind: nothing is decided while it is inside (P27).
+    LaneStays,
 }
 
 impl LockFree {
@@ -55,7 +62,9 @@ impl LockFree {
             case: self,
             recorder: Arc::clone(recorder),
             shared: Arc::clone(&shared),
+            lanes: Arc::default(),
         };
+        let lanes = Arc::clone(&witness.lanes);
         let created = recorder.call(0, Target::Job(0), Request::Create, || {
             manager.create(JobOptions::new("j0"), witness)
         });
@@ -84,10 +93,10 @@ impl LockFree {
                         }
                     }
                 }
-                LockFree::CancelIsSeen => {
+                LockFree::CancelIsSeen | LockFree::LaneStays => {
                     cancel();
                 }
-                LockFree::GateQuiesces => {
+                LockFree::GateQuiesces | LockFree::TwoLanes | LockFree::LaneCallsIn => {
                     pause();
                     resume();
                 }
@@ -99,6 +108,10 @@ impl LockFree {
         });
         main_loop.run_until_idle();
         controller.join().expect("the controller panicked");
+        let left = std::mem::take(&mut *lanes.lock().unwrap_or_else(PoisonError::into_inner));
+        for lane in left {
+            lane.join().expect("the lane panicked");
+        }
     }
 }
 
@@ -109,13 +122,13 @@ struct Shared {
     told: AtomicBool,
     /// Written before a cancel is set down.
     reason: AtomicU32,
-    /// What a lane writes: 1 in the middle of its I/O, 2 when it is done.
-    written: AtomicU32,
+    /// What each lane writes: 1 in the middle of its I/O, 2 when it is done.
+    written: [AtomicU32; 2],
     /// Written during a pause.
     paused_write: AtomicU32,
     // Known to the harness alone, invisible to the tool.
     pauses: Unseen,
-    lane_done: Unseen,
+    lane_done: [Unseen; 2],
     resumed: Unseen,
 }
 
@@ -125,6 +138,8 @@ struct Witness {
     case: LockFree,
     recorder: Arc<Recorder>,
     shared: Arc<Shared>,
+    /// Those that the run leaves behind.
+    lanes: Arc<Mutex<Vec<tool::JoinHandle<()>>>>,
 }
 
 impl Witness {
@@ -163,19 +178,54 @@ impl Witness {
                     );
                 }
             }
-            LockFree::GateQuiesces | LockFree::GateLetsGo => {
-                let gate = context.gate();
-                let (recorder, shared) = (Arc::clone(&self.recorder), Arc::clone(&self.shared));
-                let lane = tool::spawn(move || lane(&gate, &recorder, &shared));
+            LockFree::GateQuiesces
+            | LockFree::GateLetsGo
+            | LockFree::TwoLanes
+            | LockFree::LaneCallsIn => {
+                let lanes = if self.case == LockFree::TwoLanes {
+                    2
+                } else {
+                    1
+                };
+                let lanes: Vec<_> = (0..lanes)
+                    .map(|number| self.lane(number, &mut context))
+                    .collect();
                 let _ = self.point(&mut context);
-                lane.join().expect("the lane panicked");
+                for lane in lanes {
+                    lane.join().expect("the lane panicked");
+                }
             }
+            LockFree::LaneStays => {
+                let lane = self.lane(0, &mut context);
+                let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+                lanes.push(lane);
+            }
+        }
+    }
+
+    fn lane(&self, number: usize, context: &mut RunContext<'_>) -> tool::JoinHandle<()> {
+        let (case, gate) = (self.case, context.gate());
+        let (recorder, shared) = (Arc::clone(&self.recorder), Arc::clone(&self.shared));
+        tool::spawn(move || lane(case, number, &gate, &recorder, &shared))
+    }
+
+    /// No lane is in the middle of its I/O, and what those wrote that are done is there.
+    fn no_lane_inside(&self, rule: &str) {
+        let shared = &self.shared;
+        for (written, done) in shared.written.iter().zip(&shared.lane_done) {
+            let done = done.load(UNSEEN);
+            let written = written.load(Ordering::Relaxed);
+            assert_eq!(
+                written,
+                if done { 2 } else { 0 },
+                "{rule}: a lane's I/O is not over, or not visible"
+            );
         }
     }
 }
 
 /// Another worker of the job: one piece of I/O.
-fn lane(gate: &LaneGate, recorder: &Recorder, shared: &Shared) {
+fn lane(case: LockFree, number: usize, gate: &LaneGate, recorder: &Recorder, shared: &Shared) {
     let Some(permit) = gate.enter() else {
         return;
     };
@@ -186,11 +236,20 @@ fn lane(gate: &LaneGate, recorder: &Recorder, shared: &Shared) {
             "the gate is open again, what was written during the pause is not there"
         );
     }
-    recorder.see(0, Seen::IoBegin);
-    shared.written.store(1, Ordering::Relaxed);
-    shared.written.store(2, Ordering::Relaxed);
-    shared.lane_done.store(true, UNSEEN);
-    recorder.see(0, Seen::IoEnd);
+    // Of a lane that stays the run says nothing, nor does the record.
+    let told = case != LockFree::LaneStays;
+    if told {
+        recorder.see(0, Seen::IoBegin);
+    }
+    shared.written[number].store(1, Ordering::Relaxed);
+    if case == LockFree::LaneCallsIn {
+        gate.wake_body();
+    }
+    shared.written[number].store(2, Ordering::Relaxed);
+    shared.lane_done[number].store(true, UNSEEN);
+    if told {
+        recorder.see(0, Seen::IoEnd);
+    }
     drop(permit);
 }
 
@@ -212,14 +271,8 @@ impl Driver for Witness {
     }
 
     fn resume(&self) {
-        if matches!(self.case, LockFree::GateQuiesces | LockFree::GateLetsGo) {
-            let done = self.shared.lane_done.load(UNSEEN);
-            let written = self.shared.written.load(Ordering::Relaxed);
-            assert_eq!(
-                written,
-                if done { 2 } else { 0 },
-                "P19: a lane's I/O is not over, or not visible, during a pause"
-            );
+        if !matches!(self.case, LockFree::PauseIsSeen | LockFree::CancelIsSeen) {
+            self.no_lane_inside("P19");
             self.shared.paused_write.store(1, Ordering::Relaxed);
             self.shared.resumed.store(true, UNSEEN);
         }
@@ -233,6 +286,7 @@ impl Driver for Witness {
     }
 
     fn prepare(&self) -> Result<(), JobError> {
+        self.no_lane_inside("P27");
         self.edges(Callback::Prepare);
         Ok(())
     }
@@ -242,6 +296,7 @@ impl Driver for Witness {
     }
 
     fn abort(&self) {
+        self.no_lane_inside("P27");
         self.edges(Callback::Abort);
     }
 

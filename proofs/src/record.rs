@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use blockjob::engine::EngineError;
 use blockjob::trace::{TraceEntry, TraceSink, TraceStep};
-use blockjob_model::accept::Seen;
+use blockjob_model::accept::{Seen, SightPattern};
 use blockjob_model::{Reply, Request, Status};
 
 use crate::tool;
@@ -32,7 +32,7 @@ pub enum Target {
 pub enum Entry {
     /// A thread of the scenario asks for something.
     Call {
-        /// Which thread; 0 is the one with the main loop.
+        /// Which thread, as [`caller`] reads it.
         thread: u8,
         /// Of whom.
         target: Target,
@@ -45,6 +45,25 @@ pub enum Entry {
         thread: u8,
         /// The answer.
         reply: Reply,
+    },
+    /// It asked inside a callback of the main loop, and is told that the main loop will see to it.
+    Posted {
+        /// Which thread.
+        thread: u8,
+    },
+    /// Its query lists this job …
+    Listed {
+        /// Which thread.
+        thread: u8,
+        /// Which job.
+        job: u8,
+        /// How it is shown.
+        sight: SightPattern,
+    },
+    /// … and no others than those.
+    Looked {
+        /// Which thread.
+        thread: u8,
     },
     /// Something was seen of a job.
     Seen {
@@ -63,6 +82,45 @@ pub struct Record {
     /// Who wrote each entry; empty for a record made by hand. Only a story needs it: the judge
     /// takes nobody's word for who did what.
     pub threads: Vec<tool::ThreadId>,
+}
+
+/// Who makes a call, by what stands for its thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A thread of the scenario; 0 is the one with the main loop.
+    Thread(u8),
+    /// A callback of this job, on the main loop.
+    Callback(u8),
+    /// The body of this job, in a callback.
+    Body(u8),
+    /// Somebody in the middle of another call, which nobody sees.
+    Unseen,
+}
+
+/// Who makes a call.
+pub const fn caller(thread: u8) -> Caller {
+    match thread {
+        ..0x40 => Caller::Thread(thread),
+        0x40..0x80 => Caller::Callback(thread - 0x40),
+        0x80..0xc0 => Caller::Body(thread - 0x80),
+        0xc0.. => Caller::Unseen,
+    }
+}
+
+/// What stands for a thread where a callback of this job asks that the main loop runs: it may do so in
+/// the middle of a call of the main loop's own thread.
+pub const fn in_callback(job: u8) -> u8 {
+    0x40 + job
+}
+
+/// The same where its body asks.
+pub const fn in_body(job: u8) -> u8 {
+    0x80 + job
+}
+
+/// The same for calls that are made inside another call, which are not seen.
+pub const fn unseen(number: u8) -> u8 {
+    0xc0 + number
 }
 
 /// The record of the execution that runs now.
@@ -113,14 +171,40 @@ impl Recorder {
             request,
         });
         let answer = make();
-        let reply = match &answer {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error
-                .refusal()
-                .unwrap_or_else(|| panic!("{request} answers what no specification has: {error}"))),
-        };
+        let reply = reply(request, &answer);
         self.note(Entry::Answer { thread, reply });
         answer.ok()
+    }
+
+    /// The same inside a callback of the main loop, of something that the main loop carries out.
+    ///
+    /// # Panics
+    ///
+    /// As [`call`](Self::call).
+    pub fn post(
+        &self,
+        thread: u8,
+        target: Target,
+        request: Request,
+        make: impl FnOnce() -> Result<(), EngineError>,
+    ) {
+        self.note(Entry::Call {
+            thread,
+            target,
+            request,
+        });
+        self.note(match reply(request, &make()) {
+            Ok(()) => Entry::Posted { thread },
+            refused => Entry::Answer {
+                thread,
+                reply: refused,
+            },
+        });
+    }
+
+    /// Whether this was seen of a job.
+    pub fn saw(&self, job: u8, seen: Seen) -> bool {
+        self.with(|record| record.entries.contains(&Entry::Seen { job, seen }))
     }
 
     /// The last status seen of a job.
@@ -156,8 +240,18 @@ impl Recorder {
     }
 }
 
+/// An answer as the specification calls it.
+fn reply<T>(request: Request, answer: &Result<T, EngineError>) -> Reply {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error
+            .refusal()
+            .unwrap_or_else(|| panic!("{request} answers what no specification has: {error}"))),
+    }
+}
+
 /// The number of the job called `j0`, `j1` … in a scenario.
-fn number(id: &str) -> u8 {
+pub(crate) fn number(id: &str) -> u8 {
     id.strip_prefix('j')
         .and_then(|digits| digits.parse().ok())
         .unwrap_or_else(|| panic!("no job of a scenario is called '{id}'"))

@@ -4,100 +4,32 @@
 //! and ends when every job is gone. Every controller's program is given an ending that lets this
 //! happen whatever it asked before.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use blockjob::engine::{
-    CancelMode, EngineError, JobHandle, JobOptions, MainLoop, Manager, ManagerConfig,
-    PauseAllToken, Transaction,
-};
+use blockjob::engine::{JobOptions, MainLoop, Manager, ManagerConfig, Transaction};
 use blockjob_model::accept::Seen;
 use blockjob_model::{Callback, Request, Status};
 
-use crate::actor::{Actor, Role};
+use crate::actor::{self, Actor, Role};
+use crate::ask::{Asker, Company};
 use crate::judge::Cast;
 use crate::record::{Recorder, Target};
 use crate::tool;
 
-/// What a controller asks of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ask {
-    /// `pause`.
-    Pause,
-    /// `resume`.
-    Resume,
-    /// A soft `cancel`.
-    CancelSoft,
-    /// A forced `cancel`.
-    CancelForce,
-    /// `complete`.
-    Complete,
-    /// `finalize`.
-    Finalize,
-    /// `dismiss`.
-    Dismiss,
-    /// `set_speed`: no limit, so that a sleeper wakes.
-    SetSpeed,
-    /// `pause_all`, of whatever job it is asked.
-    HoldAll,
-    /// `resume_all` of what this thread holds.
-    ReleaseAll,
-    /// `enter`, which the specification does not know: a wake without a cause.
-    Enter,
-    /// Waits until the job is ready; asks nothing.
-    AwaitReady,
-}
-
-impl Ask {
-    /// The verbs of one job.
-    pub const VERBS: [Ask; 8] = [
-        Ask::Pause,
-        Ask::Resume,
-        Ask::CancelSoft,
-        Ask::CancelForce,
-        Ask::Complete,
-        Ask::Finalize,
-        Ask::Dismiss,
-        Ask::SetSpeed,
-    ];
-
-    /// What the specification calls it.
-    pub fn request(self) -> Option<Request> {
-        Some(match self {
-            Ask::Pause => Request::Pause,
-            Ask::Resume => Request::Resume,
-            Ask::CancelSoft => Request::Cancel { force: false },
-            Ask::CancelForce => Request::Cancel { force: true },
-            Ask::Complete => Request::Complete,
-            Ask::Finalize => Request::Finalize,
-            Ask::Dismiss => Request::Dismiss,
-            Ask::SetSpeed => Request::SET_SPEED,
-            Ask::HoldAll | Ask::ReleaseAll | Ask::Enter | Ask::AwaitReady => return None,
-        })
-    }
-
-    fn make(self, job: &JobHandle) -> Result<(), EngineError> {
-        match self {
-            Ask::Pause => job.pause(),
-            Ask::Resume => job.resume(),
-            Ask::CancelSoft => job.cancel(CancelMode::Soft),
-            Ask::CancelForce => job.cancel(CancelMode::Force),
-            Ask::Complete => job.complete(),
-            Ask::Finalize => job.finalize(),
-            Ask::Dismiss => job.dismiss(),
-            Ask::SetSpeed => job.set_speed(0),
-            Ask::HoldAll | Ask::ReleaseAll => Ok(()),
-            Ask::Enter => {
-                job.enter();
-                Ok(())
-            }
-            Ask::AwaitReady => job.wait_for(&[Status::Ready, Status::Null]).map(drop),
-        }
-    }
-}
+pub use crate::ask::Ask;
 
 /// What one controller does: each step names a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Controller(pub Vec<(u8, Ask)>);
+
+impl Controller {
+    /// Where it asks one of these for the last time.
+    fn last_of_any(&self, asks: &[Ask]) -> Option<usize> {
+        self.0.iter().rposition(|(_, ask)| asks.contains(ask))
+    }
+}
 
 /// A member of the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,6 +53,8 @@ pub struct Scenario {
     pub controllers: Vec<Controller>,
     /// They begin before the jobs start, not after.
     pub early: bool,
+    /// The groups after the first one are created and started when the other threads are there.
+    pub late: bool,
 }
 
 impl Scenario {
@@ -162,89 +96,130 @@ impl Scenario {
     pub fn play(&self, recorder: &Arc<Recorder>) {
         recorder.clear();
         let (manager, mut main_loop) = Manager::new(config(recorder));
-        let (groups, jobs) = self.create(&manager, recorder);
+        let company = Company::new(&manager);
+        let late = |member: &Member| self.late && member.group > 0;
+        let first_late = self.members.iter().position(late);
+        let in_time = 0..first_late.unwrap_or(self.members.len());
+        let groups = self.create(&manager, &company, recorder, in_time.clone());
+        let mut main = Asker::thread(0, recorder, &company);
         for &(job, ask) in &self.before_start {
-            call(recorder, 0, &jobs, job, ask);
+            main.ask(job, ask);
         }
         let mut threads = Vec::new();
         if self.early {
-            threads = self.controllers(&manager, &jobs, recorder);
+            threads = self.controllers(&company, recorder);
         }
-        for (number, (first, transaction)) in groups.into_iter().enumerate() {
-            // Who was cancelled does not start; the handles say how it ended.
-            let cancelled = self.before_start.iter().any(|&(job, ask)| {
-                matches!(ask, Ask::CancelSoft | Ask::CancelForce)
-                    && self.members[usize::from(job)].group == self.members[first].group
-            });
-            if cancelled {
-                drop(transaction.start());
-            } else {
-                recorder.call(0, Target::Group(number as u8), Request::Start, || {
-                    Ok(transaction.start())
-                });
-            }
-        }
+        self.start(groups, recorder);
         for &(job, ask) in &self.before_loop {
-            call(recorder, 0, &jobs, job, ask);
+            main.ask(job, ask);
         }
         if !self.early {
-            threads = self.controllers(&manager, &jobs, recorder);
+            threads = self.controllers(&company, recorder);
         }
-        self.decide(&mut main_loop, &jobs, recorder);
+        if first_late.is_some() {
+            let late = in_time.end..self.members.len();
+            let groups = self.create(&manager, &company, recorder, late);
+            self.start(groups, recorder);
+        }
+        if self.needs_main_loop() {
+            main_loop.run();
+        }
+        self.decide(&mut main_loop, &mut main, recorder);
         for thread in threads {
             thread.join().expect("a controller panicked");
         }
-        Scenario::dismiss(&jobs, recorder);
+        for number in 0..self.members.len() as u8 {
+            // It waits for its user.
+            if recorder.status(number) == Status::Concluded {
+                main.ask(number, Ask::Dismiss);
+            }
+        }
+        // The last that drivers hear is still to come.
+        drop(main_loop);
+        company.part();
     }
 
     /// Makes the jobs, group by group; each group with the place of its first member.
     fn create(
         &self,
         manager: &Manager,
+        company: &Arc<Company>,
         recorder: &Arc<Recorder>,
-    ) -> (Vec<(usize, Transaction)>, Vec<JobHandle>) {
+        places: Range<usize>,
+    ) -> Vec<(usize, Transaction)> {
         let mut groups: Vec<(usize, Transaction)> = Vec::new();
-        let mut jobs: Vec<JobHandle> = Vec::new();
-        for (place, member) in self.members.iter().enumerate() {
-            if usize::from(member.group) >= groups.len() {
+        for place in places {
+            let member = &self.members[place];
+            let of_last = groups
+                .last()
+                .is_some_and(|&(first, _)| self.members[first].group == member.group);
+            if !of_last {
                 groups.push((place, manager.transaction()));
             }
             let number = place as u8;
-            let actor = Actor::new(number, member.role, Arc::clone(recorder));
-            let seer = Arc::clone(recorder);
-            let options = JobOptions::new(format!("j{number}"))
-                .manual_finalize(!member.role.auto_finalize)
-                .manual_dismiss(!member.role.auto_dismiss)
-                .on_completion(move |_| {
-                    seer.see(number, Seen::Begin(Callback::Completion));
-                    seer.see(number, Seen::End(Callback::Completion, true));
-                });
+            let actor = Actor::new(
+                number,
+                member.role,
+                Arc::clone(recorder),
+                Arc::clone(company),
+            );
             let (_, transaction) = groups.last_mut().expect("pushed above");
+            let options = options(number, member.role, recorder, company);
             let job = recorder.call(0, Target::Job(number), Request::Create, || {
                 transaction.create(options, actor)
             });
-            jobs.push(job.expect("a well-formed id that nobody else has"));
+            company.join(job.expect("a well-formed id that nobody else has"));
         }
-        (groups, jobs)
+        groups
+    }
+
+    fn start(&self, groups: Vec<(usize, Transaction)>, recorder: &Recorder) {
+        for (first, transaction) in groups {
+            let group = self.members[first].group;
+            // Who was cancelled does not start; the handles say how it ended.
+            let cancelled = self.before_start.iter().any(|&(job, ask)| {
+                matches!(ask, Ask::CancelSoft | Ask::CancelForce)
+                    && self.members[usize::from(job)].group == group
+            });
+            if cancelled {
+                drop(transaction.start());
+            } else {
+                recorder.call(0, Target::Group(group), Request::Start, || {
+                    Ok(transaction.start())
+                });
+            }
+        }
+    }
+
+    /// Somebody asks what nobody but the main loop can answer, also when every job is gone: then the main
+    /// loop runs until the last controller tells it to stop.
+    fn needs_main_loop(&self) -> bool {
+        let mut asks = self.controllers.iter().flat_map(|controller| &controller.0);
+        asks.any(|(_, ask)| ask.needs_main_loop())
     }
 
     /// Starts the other threads.
     fn controllers(
         &self,
-        manager: &Manager,
-        jobs: &[JobHandle],
+        company: &Arc<Company>,
         recorder: &Arc<Recorder>,
     ) -> Vec<tool::JoinHandle<()>> {
+        let stays = self.needs_main_loop();
+        let left = Arc::new(AtomicUsize::new(self.controllers.len()));
         self.controllers
             .iter()
             .enumerate()
             .map(|(place, controller)| {
                 let thread = place as u8 + 1;
                 let program = self.with_ending(place, controller);
-                let jobs = jobs.to_vec();
-                let manager = manager.clone();
-                let recorder = Arc::clone(recorder);
-                tool::spawn(move || perform(&recorder, thread, &manager, &jobs, &program))
+                let asker = Asker::thread(thread, recorder, company);
+                let (company, left) = (Arc::clone(company), Arc::clone(&left));
+                tool::spawn(move || {
+                    asker.ask_all(&program);
+                    if left.fetch_sub(1, Ordering::SeqCst) == 1 && stays {
+                        company.dissolve();
+                    }
+                })
             })
             .collect()
     }
@@ -255,6 +230,10 @@ impl Scenario {
         let mut program = controller.0.clone();
         let alone = self.controllers.len() == 1;
         let couple = self.controllers.len() == 2;
+        let begun = controller.last_of_any(&[Ask::DrainBegin, Ask::DrainAll]);
+        if begun > controller.last_of_any(&[Ask::DrainEnd]) {
+            program.push((0, Ask::DrainEnd));
+        }
         for (job, member) in self.members.iter().enumerate() {
             let job = job as u8;
             let last = |wanted: Ask| {
@@ -264,16 +243,26 @@ impl Scenario {
                     .rposition(|&(other, ask)| other == job && ask == wanted)
             };
             let pauses = last(Ask::Pause) > last(Ask::Resume);
-            let told = last(Ask::AwaitReady).is_some() && last(Ask::Complete).is_some();
+            let complete = last(Ask::Complete).max(last(Ask::CompleteSync));
+            let told = last(Ask::AwaitReady).is_some() && complete.is_some();
             if told && !pauses {
                 // Completed when it was ready: nothing else may have to wake it (P25).
                 continue;
             }
-            if last(Ask::CancelForce) > last(Ask::Pause) {
+            let forced = last(Ask::CancelForce)
+                .max(last(Ask::CancelSync))
+                .max(controller.last_of_any(&[Ask::CancelAll]));
+            if forced > last(Ask::Pause) {
                 // Nothing holds it and nothing makes it wait from there on, but for others' pauses.
                 continue;
             }
-            if member.role.ready.is_none() {
+            if member.role.stops() {
+                // Whoever waits for it to stop resumes it; else it may stop after any resume.
+                let resumed = last(Ask::Resume) > last(Ask::AwaitPaused);
+                let waited = last(Ask::AwaitPaused).is_some() && last(Ask::Pause).is_none();
+                let ends = place + 1 == self.controllers.len() && !(alone && waited && resumed);
+                program.extend(ends.then_some((job, Ask::CancelForce)));
+            } else if member.role.ready.is_none() {
                 program.extend(pauses.then_some((job, Ask::Resume)));
             } else if couple {
                 // One of the two ends it, whatever the other one still asks: fewest sections.
@@ -287,7 +276,7 @@ impl Scenario {
                 program.extend((!told).then_some((job, Ask::CancelSoft)));
             }
         }
-        let last = |wanted| controller.0.iter().rposition(|&(_, ask)| ask == wanted);
+        let last = |wanted| controller.last_of_any(&[wanted]);
         if last(Ask::HoldAll) > last(Ask::ReleaseAll) {
             program.push((0, Ask::ReleaseAll));
         }
@@ -296,7 +285,7 @@ impl Scenario {
 
     /// Is the main loop until every job is concluded; finalizes what waits for its user. Where a
     /// job stands it reads in the record: asking the engine would be one more thing to interleave.
-    fn decide(&self, main_loop: &mut MainLoop, jobs: &[JobHandle], recorder: &Recorder) {
+    fn decide(&self, main_loop: &mut MainLoop, main: &mut Asker, recorder: &Recorder) {
         for (number, member) in self.members.iter().enumerate() {
             if member.role.auto_finalize {
                 continue;
@@ -305,19 +294,10 @@ impl Scenario {
             let decidable = [Status::Pending, Status::Concluded, Status::Null];
             main_loop.run_until(|| decidable.contains(&recorder.status(number)));
             if recorder.status(number) == Status::Pending {
-                call(recorder, 0, jobs, number, Ask::Finalize);
+                main.ask(number, Ask::Finalize);
             }
         }
         main_loop.run_until_idle();
-    }
-
-    /// Dismisses what waits for its user.
-    fn dismiss(jobs: &[JobHandle], recorder: &Recorder) {
-        for number in 0..jobs.len() as u8 {
-            if recorder.status(number) == Status::Concluded {
-                call(recorder, 0, jobs, number, Ask::Dismiss);
-            }
-        }
     }
 }
 
@@ -328,44 +308,17 @@ pub(crate) fn config(recorder: &Arc<Recorder>) -> ManagerConfig {
         .trace(Arc::clone(recorder) as _)
 }
 
-fn call(recorder: &Recorder, thread: u8, jobs: &[JobHandle], job: u8, ask: Ask) {
-    let handle = &jobs[usize::from(job)];
-    match ask.request() {
-        Some(request) => {
-            recorder.call(thread, Target::Job(job), request, || ask.make(handle));
-        }
-        None => ask
-            .make(handle)
-            .expect("what the specification does not know is not refused"),
-    }
-}
-
-/// What a controller's thread does.
-fn perform(
-    recorder: &Recorder,
-    thread: u8,
-    manager: &Manager,
-    jobs: &[JobHandle],
-    program: &[(u8, Ask)],
-) {
-    let mut held: Option<PauseAllToken> = None;
-    for &(job, ask) in program {
-        match (ask, held.is_some()) {
-            (Ask::HoldAll, false) => {
-                let request = Request::Hold { token: thread };
-                held = recorder.call(thread, Target::All, request, || Ok(manager.pause_all()));
+fn options(number: u8, role: Role, recorder: &Arc<Recorder>, company: &Arc<Company>) -> JobOptions {
+    let (recorder, company) = (Arc::clone(recorder), Arc::clone(company));
+    JobOptions::new(format!("j{number}"))
+        .manual_finalize(!role.auto_finalize)
+        .manual_dismiss(!role.auto_dismiss)
+        .on_completion(move |_| {
+            recorder.see(number, Seen::Begin(Callback::Completion));
+            let inside = role.inside;
+            if let Some(inside) = inside.filter(|inside| inside.callback == Callback::Completion) {
+                actor::ask_inside(number, inside, &recorder, &company);
             }
-            (Ask::ReleaseAll, true) => {
-                let request = Request::Release { token: thread };
-                recorder.call(thread, Target::All, request, || {
-                    if let Some(token) = held.take() {
-                        manager.resume_all(token);
-                    }
-                    Ok(())
-                });
-            }
-            (Ask::HoldAll | Ask::ReleaseAll, _) => {}
-            _ => call(recorder, thread, jobs, job, ask),
-        }
-    }
+            recorder.see(number, Seen::End(Callback::Completion, true));
+        })
 }

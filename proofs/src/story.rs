@@ -12,12 +12,12 @@ pub mod teller;
 
 use std::fmt::Write as _;
 
-use blockjob_model::accept::{Rejection, Seen};
+use blockjob_model::accept::{Rejection, Seen, SightPattern};
 
 use blockjob_model::verb::Refusal;
 use blockjob_model::{Callback, Request};
 
-use crate::record::{Entry, Record, Target};
+use crate::record::{Caller, Entry, Record, Target, caller};
 
 /// The rule that somebody goes on until everybody is done.
 pub const DEADLOCK: &str = "deadlock";
@@ -264,7 +264,11 @@ fn doers(record: &Record) -> Vec<Who> {
                     (Some(_), Seen::IoBegin | Seen::IoEnd) => Who::Worker(job),
                     _ => Who::Body(job),
                 },
-                Entry::Call { thread, .. } | Entry::Answer { thread, .. } => Who::Thread(thread),
+                Entry::Call { thread, .. }
+                | Entry::Answer { thread, .. }
+                | Entry::Posted { thread }
+                | Entry::Listed { thread, .. }
+                | Entry::Looked { thread } => calls(thread).unwrap_or(last),
             });
             last = who;
             who
@@ -275,7 +279,11 @@ fn doers(record: &Record) -> Vec<Who> {
 /// Who an entry says that it was made by, if it does.
 fn says(entry: Entry) -> Option<Who> {
     match entry {
-        Entry::Call { thread, .. } | Entry::Answer { thread, .. } => Some(Who::Thread(thread)),
+        Entry::Call { thread, .. }
+        | Entry::Answer { thread, .. }
+        | Entry::Posted { thread }
+        | Entry::Listed { thread, .. }
+        | Entry::Looked { thread } => calls(thread),
         Entry::Seen { job, seen } => match seen {
             Seen::Begin(callback) | Seen::End(callback, _) => Some(if callback.on_main_loop() {
                 Who::Thread(0)
@@ -285,6 +293,16 @@ fn says(entry: Entry) -> Option<Who> {
             Seen::PointBegin | Seen::PointEnd => Some(Who::Body(job)),
             Seen::IoBegin | Seen::IoEnd | Seen::Status(_) | Seen::Event(_) => None,
         },
+    }
+}
+
+/// Who makes a call, if it is seen.
+fn calls(thread: u8) -> Option<Who> {
+    match caller(thread) {
+        Caller::Thread(thread) => Some(Who::Thread(thread)),
+        Caller::Callback(_) => Some(Who::Thread(0)),
+        Caller::Body(job) => Some(Who::Body(job)),
+        Caller::Unseen => None,
     }
 }
 
@@ -339,6 +357,26 @@ impl Layout {
                 };
                 self.end(place, lane, begun, broke, &text, &text);
                 // What follows an answer is not of that call.
+                self.last = None;
+            }
+            Entry::Posted { .. } => {
+                let what = self.close(lane);
+                let text = format!("{what}: later");
+                self.end(place, lane, begun, broke, &text, &text);
+                self.last = None;
+            }
+            Entry::Listed { job, sight, .. } => {
+                self.row(
+                    place,
+                    lane,
+                    broke,
+                    format!("is shown j{job} {}", shown(sight)),
+                );
+                self.last = Some((lane, false));
+            }
+            Entry::Looked { .. } => {
+                self.close(lane);
+                self.row(place, lane, broke, "is shown nobody else".to_owned());
                 self.last = None;
             }
             Entry::Seen { job, seen } => match seen {
@@ -480,6 +518,23 @@ impl Layout {
 
 fn inside(open: &[Open]) -> Inside {
     open.last().map_or(Inside::Nothing, |open| open.inside)
+}
+
+/// A line of a list in words.
+fn shown(sight: SightPattern) -> String {
+    let mut text = sight
+        .status
+        .map_or_else(String::new, |status| status.to_string());
+    for (is, words) in [
+        (sight.paused, ", pause requested"),
+        (sight.io_failed, ", with an I/O error"),
+        (sight.failed, ", failed"),
+    ] {
+        if is == Some(true) {
+            text.push_str(words);
+        }
+    }
+    text
 }
 
 /// A call in words.

@@ -23,7 +23,7 @@ use shuttle as backend;
 #[cfg(not(any(blockjob_loom, blockjob_shuttle)))]
 use std as backend;
 
-pub use backend::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+pub use backend::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 pub use backend::thread::{JoinHandle, ThreadId};
 
 /// Starts a thread of the scenario.

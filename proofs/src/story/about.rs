@@ -10,6 +10,7 @@ pub fn case(case: &Case) -> Vec<String> {
     match case {
         Case::Scenario(world) => scenario(world),
         Case::LockFree(case) => vec![lock_free(*case).to_owned()],
+        Case::Counters => vec!["two lanes count, and somebody looks (P46)".to_owned()],
     }
 }
 
@@ -19,6 +20,11 @@ fn lock_free(case: LockFree) -> &'static str {
         LockFree::CancelIsSeen => "who sees a cancel sees what was written before it",
         LockFree::GateQuiesces => {
             "while the job is paused no lane is in flight, and what lanes wrote is there (P18, P19)"
+        }
+        LockFree::TwoLanes => "the same with two lanes",
+        LockFree::LaneCallsIn => "a lane enters the body in the middle of its I/O",
+        LockFree::LaneStays => {
+            "the run leaves a lane behind, and nothing is decided before it is out (P27)"
         }
         LockFree::GateLetsGo => "a lane at a closed gate leaves when the job is cancelled",
     }
@@ -51,6 +57,9 @@ fn scenario(world: &Scenario) -> Vec<String> {
             asks(&world.before_loop)
         ));
     }
+    if world.late {
+        lines.push("the groups after the first come when the controllers are there".to_owned());
+    }
     for (place, controller) in world.controllers.iter().enumerate() {
         let early = if world.early {
             ", before the start,"
@@ -80,10 +89,15 @@ fn role(role: &Role) -> String {
         (role.reports_cancel, "it reports a cancel as its error"),
         (!role.auto_finalize, "its user finalizes"),
         (!role.auto_dismiss, "its user dismisses"),
+        (role.lingers, "more is to come when a drained section asks"),
     ] {
         if is {
             parts.push(words.to_owned());
         }
+    }
+    if let Some(inside) = role.inside {
+        let asked = asks(&[(inside.job, inside.ask)]);
+        parts.push(format!("inside its {} it asks {asked}", inside.callback));
     }
     parts.retain(|part| !part.is_empty());
     if parts.is_empty() {
@@ -100,6 +114,7 @@ fn acts(acts: &[Act]) -> String {
             Act::Io => "I/O".to_owned(),
             Act::Point => "pause point".to_owned(),
             Act::Sleep => "sleep".to_owned(),
+            Act::Stop => "I/O error that stops it".to_owned(),
             Act::Fail => "failure".to_owned(),
         })
         .collect();
@@ -116,7 +131,20 @@ fn asks(asks: &[(u8, Ask)]) -> String {
             Ask::HoldAll => "pause-all".to_owned(),
             Ask::ReleaseAll => "resume-all".to_owned(),
             Ask::AwaitReady => format!("nothing until j{job} is ready"),
+            Ask::AwaitPaused => format!("nothing until j{job} is paused"),
             Ask::Enter => format!("enter of j{job}"),
+            Ask::DrainBegin => format!("drained-begin of j{job}"),
+            Ask::DrainAll => "drained-begin".to_owned(),
+            Ask::DrainEnd => "drained-end".to_owned(),
+            Ask::Attach => format!("attach-context of j{job}"),
+            Ask::CancelAll => "cancel-sync-all".to_owned(),
+            Ask::WaitDecided => format!("wait-decided of j{job}"),
+            Ask::Look => "query".to_owned(),
+            Ask::CancelSync | Ask::CancelSoftSync | Ask::CompleteSync => {
+                ask.request().map_or_else(String::new, |request| {
+                    format!("{request} of j{job}, and waits")
+                })
+            }
             ask => ask.request().map_or_else(
                 || format!("{ask:?}"),
                 |request| format!("{request} of j{job}"),
