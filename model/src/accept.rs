@@ -772,6 +772,17 @@ impl Acceptor {
                     },
                 )
             }),
+            // It has come to none of them yet: whose it is cannot be read in their worlds.
+            symbol @ &Symbol::Call {
+                slot, member: None, ..
+            } => {
+                for call in self.calls.values_mut() {
+                    if call.slot == slot {
+                        call.groups.extend(keys);
+                    }
+                }
+                keys.iter().all(|&key| self.change(key, symbol))
+            }
             // Who joins now is judged alone from the beginning.
             Symbol::Join(_) => true,
             Symbol::Looked { slot, listing } => keys.iter().zip(listing).all(|(&key, listed)| {
