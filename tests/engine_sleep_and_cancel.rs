@@ -12,9 +12,9 @@ mod engine_support;
 use std::time::Duration;
 
 use blockjob::driver::JobError;
-use blockjob::engine::{CancelMode, JobHandle, JobOptions, Transaction};
+use blockjob::engine::{CancelMode, JobHandle, JobOptions};
 use blockjob::model::Status;
-use engine_support::{Bench, Puppet, Script, Step, io_error, refusal};
+use engine_support::{Bench, Held, Script, Step, refusal};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -180,87 +180,15 @@ enum Taken {
     Ends(bool),
 }
 
-/// What keeps a group's member where the test wants it.
-struct Held {
-    job: JobHandle,
-    puppets: Vec<Puppet>,
-    _unstarted: Option<Transaction>,
-}
-
-fn member(bench: &mut Bench, until: Status, peer_fails: bool) -> Held {
-    let mut transaction = bench.manager.transaction();
-    // The newer one is waited for.
-    let (job, puppet) = bench.member(&mut transaction, plain(), |_| ());
-    let (_, other) = bench.member(&mut transaction, JobOptions::new("peer"), |_| ());
-    transaction.start();
-    let result = if peer_fails { Err(io_error()) } else { Ok(()) };
-    puppet.order(Step::End(result));
-    bench.until(&job, until);
-    Held {
-        job,
-        puppets: vec![puppet, other],
-        _unstarted: None,
-    }
-}
-
-fn held_in(bench: &mut Bench, status: Status) -> Option<Held> {
-    let manual = || plain().manual_finalize(true).manual_dismiss(true);
-    let one = |(job, puppet): (JobHandle, Puppet)| Held {
-        job,
-        puppets: vec![puppet],
-        _unstarted: None,
-    };
-    Some(match status {
-        Status::Undefined => return None,
-        Status::Created => {
-            let mut transaction = bench.manager.transaction();
-            let created = bench.member(&mut transaction, plain(), |_| ());
-            Held {
-                _unstarted: Some(transaction),
-                ..one(created)
-            }
-        }
-        Status::Running => one(bench.running(manual())),
-        Status::Ready => one(bench.ready(plain())),
-        Status::Paused | Status::Standby => {
-            let (job, puppet) = if status == Status::Paused {
-                bench.running(plain())
-            } else {
-                bench.ready(plain())
-            };
-            // Held by pause_all: the user's own pause is another case.
-            std::mem::forget(bench.manager.pause_all());
-            puppet.order(Step::Point);
-            bench.until(&job, status);
-            one((job, puppet))
-        }
-        Status::Waiting => member(bench, status, false),
-        Status::Aborting => member(bench, status, true),
-        Status::Pending | Status::Concluded | Status::Null => {
-            let (job, puppet) = bench.running(manual());
-            puppet.order(Step::End(Ok(())));
-            bench.until(&job, Status::Pending);
-            if status != Status::Pending {
-                job.finalize().unwrap();
-            }
-            if status == Status::Null {
-                job.dismiss().unwrap();
-            }
-            one((job, puppet))
-        }
-    })
-}
-
 fn take(status: Status, mode: CancelMode, adapt: fn(&mut Script)) -> Option<Taken> {
     let mut bench = Bench::new();
     bench.adapt = adapt;
-    let held = held_in(&mut bench, status)?;
+    let held = Held::in_status(&mut bench, status)?;
     assert_eq!(held.job.status(), status);
     if let Err(error) = held.job.cancel(mode) {
         // Nothing of it happened (P2).
         assert_eq!(held.job.status(), status);
-        let others = held.puppets.iter().skip(1);
-        others.for_each(|other| other.order(Step::Point));
+        held.let_go();
         return Some(Taken::Refused(error.to_string()));
     }
     if status == Status::Created {

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, missing_docs, unused_imports)]
 
+mod held;
 mod work;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -19,6 +20,7 @@ use blockjob::engine::{
 use blockjob::model::{ErrorAction, ErrorPolicy, Status};
 use blockjob::trace::{TraceEntry, TraceSink, TraceStep};
 
+pub use held::Held;
 pub use work::{Work, endless, idle, work};
 
 /// What happened, line by line.
