@@ -1,11 +1,13 @@
 //! Runs one harness under the tool of this build.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::counters;
 use crate::harness::{Case, Harness, Method};
 use crate::judge::{Cast, Judge};
+use crate::obligations;
 use crate::record::Recorder;
 use crate::scenario::Scenario;
 use crate::story::Origin;
@@ -25,23 +27,36 @@ pub struct Count {
 
 /// One play: what is played, who records, who judges.
 #[derive(Clone)]
-struct Stage {
+struct Stage(Arc<Play>);
+
+struct Play {
     recorder: Arc<Recorder>,
-    judge: Arc<Mutex<Judge>>,
+    judge: Mutex<Judge>,
     /// Executions that have begun.
     begun: Arc<AtomicU64>,
     judged: bool,
 }
 
+/// Who has the recorder between two executions: the play, and whoever tells its story.
+const OWNERS: usize = 2;
+
+impl Deref for Stage {
+    type Target = Play;
+
+    fn deref(&self) -> &Play {
+        &self.0
+    }
+}
+
 impl Stage {
     /// For executions of one case; or of many, with [`teller::set_case`].
     fn new(origin: Origin, case: &Case, judged: bool) -> Stage {
-        let stage = Stage {
+        let stage = Stage(Arc::new(Play {
             recorder: Recorder::new(),
-            judge: Arc::default(),
+            judge: Mutex::default(),
             begun: Arc::default(),
             judged,
-        };
+        }));
         teller::set(Scene {
             origin,
             case: case.clone(),
@@ -57,6 +72,7 @@ impl Stage {
     fn play(&self, case: &Case, cast: &Cast) {
         // After shuttle's own hook, which is there by now; not more than a look if it was before.
         teller::install();
+        self.settle();
         self.begun.fetch_add(1, Ordering::Relaxed);
         match case {
             Case::Scenario(scenario) => scenario.play(&self.recorder),
@@ -78,7 +94,20 @@ impl Stage {
         }
     }
 
+    /// The execution before this one is over, all of its threads too: nothing is left of it. On plain
+    /// threads nobody knows when that is.
+    fn settle(&self) {
+        if self.judged
+            && tool::TOOL.is_some()
+            && let Err(fault) = obligations::nothing_is_leaked(&self.recorder, OWNERS)
+        {
+            teller::fail(*fault);
+        }
+    }
+
+    /// To be asked when everything was played.
     fn count(&self) -> Count {
+        self.settle();
         let judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
         Count {
             executions: if self.judged {

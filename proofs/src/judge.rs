@@ -11,6 +11,7 @@ use blockjob_model::profile::REFERENCE;
 use blockjob_model::state::{Group, JobSpec};
 use blockjob_model::step::View;
 
+use crate::obligations;
 use crate::record::{self, Entry, Target};
 use crate::story::Fault;
 use crate::tool;
@@ -83,6 +84,7 @@ impl Judge {
         self.acceptor
             .finish()
             .map_err(|rejection| Fault::of(entries.len(), rejection))?;
+        obligations::of_record(entries)?;
         self.widened += u64::from(self.acceptor.widened() > 0);
         // Only what is allowed is remembered: whoever asks again about another is told again.
         self.known.insert(digest);

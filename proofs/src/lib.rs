@@ -12,6 +12,7 @@
 //! | [`counters`] | the counters of progress, whose text is the engine's |
 //! | [`generate`] | worlds at random, for shuttle |
 //! | [`judge`] | the acceptor, one record after the other |
+//! | [`obligations`] | what must be true when an execution is over |
 //! | [`harness`] | the list: names, bounds, claims |
 //! | [`story`] | the one execution that failed, for people: a table, a page, how to see it again |
 //! | [`explore`] | running one harness under the tool of this build |
@@ -29,6 +30,7 @@ pub mod generate;
 pub mod harness;
 pub mod judge;
 pub mod lockfree;
+pub mod obligations;
 pub mod record;
 pub mod scenario;
 pub mod story;

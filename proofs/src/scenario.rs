@@ -15,7 +15,9 @@ use blockjob_model::{Callback, Request, Status};
 use crate::actor::{self, Actor, Role};
 use crate::ask::{Asker, Company};
 use crate::judge::Cast;
+use crate::obligations;
 use crate::record::{Recorder, Target};
+use crate::story::teller;
 use crate::tool;
 
 pub use crate::ask::Ask;
@@ -133,6 +135,11 @@ impl Scenario {
             if recorder.status(number) == Status::Concluded {
                 main.ask(number, Ask::Dismiss);
             }
+        }
+        if tool::TOOL != Some("loom")
+            && let Err(fault) = obligations::nobody_is_listed(&manager)
+        {
+            teller::fail(*fault);
         }
         // The last that drivers hear is still to come.
         drop(main_loop);

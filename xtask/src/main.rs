@@ -3,6 +3,7 @@
 
 mod bench;
 mod museum;
+mod overhead;
 mod prove;
 mod results;
 mod steps;

@@ -24,6 +24,7 @@ use std::{env, fs};
 
 use serde::{Deserialize, Serialize};
 
+use crate::overhead;
 use crate::steps::{cargo, root};
 
 /// What to prove and how to say so.
@@ -50,6 +51,9 @@ pub struct Options {
     /// Writes the executions to proofs/executions.txt instead of comparing them.
     #[arg(long)]
     pin: bool,
+    /// Measures what judging costs: executions a second with the judge and without. Proves nothing.
+    #[arg(long, conflicts_with_all = ["pin", "shard", "case", "json", "full"])]
+    overhead: bool,
 }
 
 /// `I/N` with 1 <= I <= N.
@@ -91,6 +95,10 @@ pub(crate) struct Proved {
     /// Of those, how many were judged less strictly.
     widened: u64,
     pub(crate) seconds: f64,
+    /// Of them, what a processor was busy with it.
+    pub(crate) processor_seconds: f64,
+    /// Whether anybody judged the executions; if not, nothing was proved.
+    pub(crate) judged: bool,
 }
 
 /// A harness to run.
@@ -103,6 +111,9 @@ struct Job {
 
 /// Builds, runs, compares.
 pub fn run(options: &Options) -> ExitCode {
+    if options.overhead {
+        return overhead(&options.harness);
+    }
     let begun = Instant::now();
     match prove(options) {
         Ok((proved, mut faults)) => {
@@ -129,6 +140,21 @@ pub fn run(options: &Options) -> ExitCode {
             } else {
                 ExitCode::FAILURE
             }
+        }
+        Err(reason) => {
+            eprintln!("prove: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn overhead(names: &[String]) -> ExitCode {
+    match overhead::run(names) {
+        Ok(faults) => {
+            for fault in &faults {
+                eprintln!("prove: {fault}");
+            }
+            ExitCode::from(u8::from(!faults.is_empty()))
         }
         Err(reason) => {
             eprintln!("prove: {reason}");
@@ -185,7 +211,7 @@ fn prove(options: &Options) -> Result<(Vec<Proved>, Vec<String>), String> {
 
 impl Build {
     /// Builds the proofs for the tool; the path of the binary.
-    fn make(&self) -> Result<PathBuf, String> {
+    pub(crate) fn make(&self) -> Result<PathBuf, String> {
         let folder = target().join(format!("prove-{}", self.tool));
         match self.command(&folder).status() {
             Ok(status) if status.success() => Ok(Build::binary(&folder)),
@@ -310,8 +336,12 @@ impl Job {
         let last = line.lines().last().unwrap_or_default();
         let proved: Proved =
             serde_json::from_str(last).map_err(|error| fault(&format!("{error}: {last}")))?;
-        // A build without the tool must not pass as checked.
-        if proved.tool != self.tool || proved.harness != self.name || proved.executions == 0 {
+        // A build without the tool must not pass as checked, nor a run without the judge.
+        if !proved.judged
+            || proved.tool != self.tool
+            || proved.harness != self.name
+            || proved.executions == 0
+        {
             return Err(fault(&format!("ran something else: {last}")));
         }
         Ok(proved)
