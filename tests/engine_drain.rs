@@ -470,6 +470,8 @@ fn a_job_moves_only_while_a_section_keeps_it_quiet() {
         not_quiet(&job),
         "not held"
     );
+    let home = Some(bench.manager.context());
+    assert_eq!(job.context(), home, "refused means that it stays");
     assert_eq!(
         section.attach_context(&other, &elsewhere),
         Err(EngineError::WouldDeadlock)
@@ -526,6 +528,8 @@ fn a_job_on_its_way_out_is_held_but_not_quiet() {
             refusal: Refusal::NotQuiet
         })
     );
+    let home = Some(bench.manager.context());
+    assert_eq!(job.context(), home, "refused means that it stays");
     // Another section waits until it has ended.
     let again = job.clone();
     let begun = spawn(move || again.drained_begin());

@@ -214,6 +214,7 @@ pub const HARNESSES: &[Harness] = &[
     bounded("timer", timer),
     bounded("stop-error", stop_error),
     within("drain", 3, drain::alone),
+    within("drain-ending", 3, drain::of_one_that_ends),
     bounded("drain-within", drain::within),
     bounded("drain-another", drain::and_another),
     within("drain-mirror", 1, drain::of_one_that_waits),

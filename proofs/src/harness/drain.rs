@@ -26,6 +26,16 @@ pub(super) fn alone() -> Vec<Case> {
     cases
 }
 
+/// A section of a job that ends, well or badly, where others park: whoever waits for it is told of that too.
+pub(super) fn of_one_that_ends() -> Vec<Case> {
+    [NO_POINT, FAILS]
+        .into_iter()
+        .map(|acts| single(Role::plain(acts), vec![section()]))
+        .collect()
+}
+
+const FAILS: &[Act] = &[Act::Io, Act::Fail];
+
 /// A section.
 fn section() -> Vec<Ask> {
     vec![Ask::DrainBegin, Ask::Enter, Ask::DrainEnd]
