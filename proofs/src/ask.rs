@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use blockjob::driver::JobOutcome;
 use blockjob::engine::{
     CancelMode, Context, Decision, DrainedSection, EngineError, JobHandle, Manager, PauseAllToken,
-    QueriedBlockJob,
+    QueriedBlockJob, Transaction,
 };
 use blockjob_model::accept::{Seen, SightPattern};
 use blockjob_model::{Callback, IoStatus, Request, Status};
@@ -47,6 +47,10 @@ pub enum Ask {
     DrainEnd,
     /// Inside the section: the job moves to another context.
     Attach,
+    /// `start` of the job's group, where that is left to a controller.
+    Start,
+    /// The job, which is alone in its group, is given up instead.
+    GiveUp,
     /// `cancel_sync` by force.
     CancelSync,
     /// A soft `cancel_sync`.
@@ -122,6 +126,8 @@ impl Ask {
 pub struct Company {
     manager: Manager,
     jobs: Mutex<Vec<JobHandle>>,
+    /// Groups that a controller is to start, each with its number.
+    unstarted: Mutex<Vec<(u8, Transaction)>>,
 }
 
 impl Company {
@@ -130,6 +136,7 @@ impl Company {
         Arc::new(Company {
             manager: manager.clone(),
             jobs: Mutex::default(),
+            unstarted: Mutex::default(),
         })
     }
 
@@ -140,6 +147,23 @@ impl Company {
     /// One more job; they are numbered in the order in which they come.
     pub fn join(&self, job: JobHandle) {
         self.with(|jobs| jobs.push(job));
+    }
+
+    /// The group of this number is left to whoever asks for its start.
+    pub fn leave_to_start(&self, group: u8, transaction: Transaction) {
+        let mut unstarted = self
+            .unstarted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        unstarted.push((group, transaction));
+    }
+
+    fn take_unstarted(&self) -> Option<(u8, Transaction)> {
+        let mut unstarted = self
+            .unstarted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        unstarted.pop()
     }
 
     /// The main loop is to go on as soon as nothing is to do.
@@ -250,6 +274,7 @@ impl Asker {
             Ask::DrainBegin | Ask::DrainAll => self.drain_begin(number, &job, ask),
             Ask::DrainEnd => self.drain_end(),
             Ask::Attach => self.attach(number, &job),
+            Ask::Start | Ask::GiveUp => self.start(number, ask),
             Ask::CancelSync | Ask::CancelSoftSync | Ask::CompleteSync => {
                 self.sync(number, &job, ask);
             }
@@ -347,6 +372,24 @@ impl Asker {
         };
         self.recorder.call(self.thread, target, request, || {
             section.end();
+            Ok(())
+        });
+    }
+
+    fn start(&self, number: u8, ask: Ask) {
+        let Some((group, transaction)) = self.company.take_unstarted() else {
+            return;
+        };
+        let (target, request) = match ask {
+            Ask::Start => (Target::Group(group), Request::Start),
+            _ => (Target::Job(number), Request::EarlyFail),
+        };
+        self.recorder.call(self.thread, target, request, || {
+            if ask == Ask::Start {
+                transaction.start();
+            } else {
+                drop(transaction);
+            }
             Ok(())
         });
     }

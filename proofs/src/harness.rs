@@ -233,6 +233,7 @@ pub const HARNESSES: &[Harness] = &[
     bounded("calls-back-controller", calls_back::beside_a_controller),
     bounded("creation", arrival::creation),
     bounded("transaction-start", arrival::start),
+    bounded("start-apart", arrival::start_apart),
     bounded("looked-at", arrival::looked_at),
     unbounded("members-end", arrival::members_end),
     bounded("three-members-end", arrival::three_members_end),

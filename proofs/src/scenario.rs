@@ -57,6 +57,8 @@ pub struct Scenario {
     pub early: bool,
     /// The groups after the first one are created and started when the other threads are there.
     pub late: bool,
+    /// A controller starts the first group, or gives it up.
+    pub apart: bool,
 }
 
 impl Scenario {
@@ -111,7 +113,13 @@ impl Scenario {
         if self.early {
             threads = self.controllers(&company, recorder);
         }
-        self.start(groups, recorder);
+        if self.apart {
+            for (first, transaction) in groups {
+                company.leave_to_start(self.members[first].group, transaction);
+            }
+        } else {
+            self.start(groups, recorder);
+        }
         for &(job, ask) in &self.before_loop {
             main.ask(job, ask);
         }

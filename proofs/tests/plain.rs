@@ -95,3 +95,41 @@ fn the_judge_refuses_a_commit_that_comes_twice() {
         "what was refused is refused again, not remembered as known"
     );
 }
+
+/// The harnesses that the claims of the README name: `a-{b,c}` are two, and a text that begins with a
+/// hyphen goes to the end of each name before it in its cell.
+fn claimed() -> Vec<String> {
+    let page = include_str!("../README.md");
+    let claims = page.split("## ").find(|part| part.starts_with("Claims"));
+    let mut names: Vec<String> = Vec::new();
+    for row in claims.expect("the page has claims").lines() {
+        let Some(cell) = row.strip_prefix('|').and_then(|row| row.split('|').nth(1)) else {
+            continue;
+        };
+        let mut here: Vec<String> = Vec::new();
+        for (place, word) in cell.split('`').enumerate() {
+            if place % 2 == 0 || word.starts_with("--") {
+                continue;
+            }
+            if word.starts_with('-') {
+                let longer: Vec<String> = here.iter().map(|name| format!("{name}{word}")).collect();
+                names.extend(longer);
+            } else if let Some((stem, ends)) = word.split_once('{') {
+                let ends = ends.trim_end_matches('}').split(',');
+                here.extend(ends.map(|end| format!("{stem}{end}")));
+            } else {
+                here.push(word.to_owned());
+            }
+        }
+        names.extend(here);
+    }
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn every_harness_is_claimed_and_nothing_else_is() {
+    let mut names: Vec<&str> = HARNESSES.iter().map(|harness| harness.name).collect();
+    names.sort_unstable();
+    assert_eq!(claimed(), names);
+}

@@ -58,6 +58,34 @@ pub(super) fn start() -> Vec<Case> {
     cases
 }
 
+/// The same where a controller starts it, so that the main loop may be in the middle of a cancel then.
+pub(super) fn start_apart() -> Vec<Case> {
+    let plain = Role::plain(NO_POINT);
+    let mut cases = Vec::new();
+    for member in 0..2 {
+        for ask in [Ask::CancelForce, Ask::Pause] {
+            cases.push(apart(&[plain, plain], Ask::Start, member, ask));
+        }
+    }
+    for ask in [Ask::CancelForce, Ask::Pause, Ask::SetSpeed, Ask::Look] {
+        cases.push(apart(&[plain], Ask::Start, 0, ask));
+        cases.push(apart(&[plain], Ask::GiveUp, 0, ask));
+    }
+    cases
+}
+
+/// Its creator starts the group or gives it up, somebody else asks something of a member.
+fn apart(roles: &[Role], creator: Ask, member: u8, ask: Ask) -> Case {
+    Case::Scenario(Scenario {
+        controllers: vec![
+            Controller(vec![(0, creator)]),
+            Controller(vec![(member, ask)]),
+        ],
+        apart: true,
+        ..Scenario::transaction(roles)
+    })
+}
+
 /// Somebody looks while the job ends and is dismissed, by itself or by another (D04).
 pub(super) fn looked_at() -> Vec<Case> {
     let plain = Role::plain(ONE_POINT);

@@ -133,6 +133,8 @@ fn asks(asks: &[(u8, Ask)]) -> String {
             Ask::AwaitReady => format!("nothing until j{job} is ready"),
             Ask::AwaitPaused => format!("nothing until j{job} is paused"),
             Ask::Enter => format!("enter of j{job}"),
+            Ask::Start => format!("start of j{job}'s group"),
+            Ask::GiveUp => format!("early-fail of j{job}"),
             Ask::DrainBegin => format!("drained-begin of j{job}"),
             Ask::DrainAll => "drained-begin".to_owned(),
             Ask::DrainEnd => "drained-end".to_owned(),
