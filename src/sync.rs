@@ -21,6 +21,9 @@
 //! 8. A thread holds at most two locks: the monitor's, and after it one other. With debug assertions
 //!    a lock that breaks the order is refused before it is waited for, so one run of each path shows
 //!    what would take two threads to hang.
+//! 9. A wait may end without a cause, as those of the system may. loom's and shuttle's never do of
+//!    themselves; under shuttle one of eight does here, at random, so whoever does not test again what it
+//!    waited for is found.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -95,7 +98,7 @@ pub(crate) struct MutexGuard<'a, T> {
     #[cfg(debug_assertions)]
     #[cfg_attr(blockjob_loom, allow(dead_code))]
     counted: held::Counted,
-    #[cfg(blockjob_loom)]
+    #[cfg(any(blockjob_loom, blockjob_shuttle))]
     mutex: &'a Mutex<T>,
 }
 
@@ -140,7 +143,7 @@ impl<T> Mutex<T> {
             inner,
             #[cfg(debug_assertions)]
             counted,
-            #[cfg(blockjob_loom)]
+            #[cfg(any(blockjob_loom, blockjob_shuttle))]
             mutex: self,
         }
     }
@@ -252,6 +255,16 @@ impl Condvar {
 
     /// Gives up the lock and waits in one step; the caller tests its condition again afterwards.
     pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        // One of eight (rule 9).
+        #[cfg(blockjob_shuttle)]
+        if shuttle::rand::Rng::gen_range(&mut shuttle::rand::thread_rng(), 0..8) == 0 {
+            let mutex = guard.mutex;
+            drop(guard);
+            shuttle::thread::yield_now();
+            return mutex.lock();
+        }
+        #[cfg(blockjob_shuttle)]
+        let mutex = guard.mutex;
         let inner = self
             .0
             .wait(guard.inner)
@@ -260,6 +273,8 @@ impl Condvar {
             inner,
             #[cfg(debug_assertions)]
             counted: guard.counted,
+            #[cfg(blockjob_shuttle)]
+            mutex,
         }
     }
 
