@@ -89,7 +89,7 @@ fn all_prepared_before_any_commit_and_newest_first() {
 fn one_manual_member_holds_the_whole_group_and_any_member_may_be_named() {
     let mut bench = Bench::new();
     let mut transaction = bench.manager.transaction();
-    let (_a, for_a) = bench.member(&mut transaction, options("a").manual_finalize(true), |_| ());
+    let (a, for_a) = bench.member(&mut transaction, options("a").manual_finalize(true), |_| ());
     let (b, for_b) = bench.member(&mut transaction, options("b"), |_| ());
     transaction.start();
     for puppet in [&for_a, &for_b] {
@@ -102,6 +102,10 @@ fn one_manual_member_holds_the_whole_group_and_any_member_may_be_named() {
         ["b s:pending", "a s:pending", "a BLOCK_JOB_PENDING"]
     );
     b.finalize().unwrap();
+    // Whoever was named (P36).
+    for job in [&a, &b] {
+        assert_ne!(job.status(), Status::Pending);
+    }
     assert_eq!(
         bench.log.take()[..3],
         ["b prepare", "a prepare", "b commit"]

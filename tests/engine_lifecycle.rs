@@ -424,6 +424,8 @@ fn ready_then_forced_cancel_aborts() {
     let (job, puppet) = bench.ready(plain());
     job.complete().unwrap();
     job.cancel(CancelMode::Force).unwrap();
+    // A soft cancel takes nothing back of a forced one (P6).
+    job.cancel(CancelMode::Soft).unwrap();
     puppet.order(Step::Finish);
     bench.finish();
     let log = bench.log.take();

@@ -11,7 +11,7 @@
 
 use crate::explore::Move;
 use crate::profile::Profile;
-use crate::request::{Effect, judge};
+use crate::request::{Effect, bit, judge};
 use crate::state::{Body, Call, Cancel, Job, Outcome, PeerCancel, Phase, Tail, World};
 use crate::status::Status;
 use crate::step::{Changed, Output, Step};
@@ -459,10 +459,14 @@ fn pauses_are_owned(edge: &Edge<'_>) -> bool {
             }
             Move::Step(_) | Move::Answer(..) => false,
         };
-        let released =
-            |token| asked(Request::Release { token }) || asked(Request::DrainEnd { token });
+        // Each hold that is gone is gone by the release of its own token.
+        let released = |token: u8| {
+            before.holds & !after.holds & bit(token) == 0
+                || asked(Request::Release { token })
+                || asked(Request::DrainEnd { token })
+        };
         (!before.user_paused || after.user_paused || over || asked(Request::Resume))
-            && (before.holds & !after.holds == 0 || over || released(0) || released(1))
+            && (over || (0..8).all(released))
     })
 }
 

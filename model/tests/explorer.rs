@@ -240,6 +240,29 @@ fn a_swallowed_pause_is_found() {
     found(&report, "P3");
 }
 
+/// A release that lets go of what another token holds.
+#[test]
+fn a_release_of_a_strange_token_is_found() {
+    let mut two = two_plain();
+    two[0].bounds.tokens_max = 2;
+    let strays = |made: Move, next: &mut World| {
+        if let Move::Ask(None, Request::Release { token: 1 }) = made {
+            next.jobs[0].holds = 0;
+        }
+    };
+    let relation = |world: &World,
+                    profile: &Profile,
+                    bounds: Bounds,
+                    visit: &mut dyn FnMut(Move, Next<'_>, Option<Output>)| {
+        moves(world, profile, bounds, &mut |made, mut next, output| {
+            strays(made, &mut next);
+            visit(made, next, output);
+        });
+    };
+    let report = run_over(&options(&REFERENCE, 2), two, &relation, &mut |_| {});
+    found(&report, "P3");
+}
+
 #[test]
 fn a_clean_that_is_skipped_is_found() {
     let report = broken(|_, made, _, output| {

@@ -459,6 +459,12 @@ impl State {
             job.core.id,
             job.status
         );
+        let grouped = |group: &Group| group.members.contains(&key);
+        assert!(
+            to != Status::Concluded || !self.groups.get(&job.group).is_some_and(grouped),
+            "job '{}' is concluded in its group (P37)",
+            job.core.id
+        );
         let changed = job.status != to;
         job.status = to;
         if !changed {

@@ -47,7 +47,7 @@ impl fmt::Display for Bounds {
         write!(
             f,
             "at most {} I/O in flight and {} pause_all outstanding, {} I/O errors, {} set-speed, \
-             {} pause points that find nothing, {} late reads, {} the edges of requests' callbacks, {} sleeps, {} drained sections",
+             {} pause points that find nothing, {} late reads, {} the edges of requests' callbacks, {} sleeps, {}",
             self.io_max,
             self.tokens_max,
             which(self.io_errors),
@@ -56,7 +56,11 @@ impl fmt::Display for Bounds {
             which(self.late_reads),
             which(self.callback_edges),
             which(self.sleeps),
-            which(self.drains),
+            if self.drains {
+                "with drained sections (without their callbacks)"
+            } else {
+                "without drained sections"
+            },
         )
     }
 }
