@@ -12,6 +12,7 @@
 
 mod belief;
 mod explain;
+mod thin;
 
 use crate::hash::FastMap;
 use crate::profile::Profile;
@@ -24,6 +25,7 @@ use crate::vocabulary::{Callback, Event, Reply, Request};
 
 pub use belief::SightPattern;
 use belief::{BeliefId, Pool, Specs, Symbol, TooLarge};
+use thin::Path;
 
 /// A transaction under judgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,6 +88,8 @@ struct Track {
     key: GroupKey,
     members: Vec<JobKey>,
     belief: BeliefId,
+    /// What a thin acceptor has in place of it.
+    path: Option<Path>,
 }
 
 struct JobTrack {
@@ -124,6 +128,8 @@ pub struct Acceptor {
     /// it, also in a transaction that comes later (35).
     drained: u8,
     widened: u64,
+    /// It keeps one explanation, not all.
+    thin: bool,
 }
 
 impl Acceptor {
@@ -142,6 +148,18 @@ impl Acceptor {
             main_in: None,
             drained: 0,
             widened: 0,
+            thin: false,
+        }
+    }
+
+    /// The same, thin: it keeps one explanation of what it was shown, and takes it back for another
+    /// when it has to. That is far cheaper where traces are seldom alike. What it takes, any acceptor
+    /// takes; what it does not take has to be shown to one that is not thin, and its reasons mean
+    /// nothing.
+    pub fn thin(profile: &'static Profile, view: View) -> Acceptor {
+        Acceptor {
+            thin: true,
+            ..Acceptor::new(profile, view)
         }
     }
 
@@ -180,13 +198,15 @@ impl Acceptor {
         let key = GroupKey(self.next_group);
         self.next_group += 1;
         let drained = known.drained | self.drained;
-        let belief = self.pool.empty(Group { drained, ..known });
+        let known = Group { drained, ..known };
+        let belief = self.pool.empty(known);
         self.groups.insert(
             key.0,
             Track {
                 key,
                 members: Vec::new(),
                 belief,
+                path: self.thin.then(|| Path::new(known)),
             },
         );
         // A call for every job may reach this one too.
@@ -405,6 +425,9 @@ impl Acceptor {
         for group in call.groups.clone() {
             let before = self.belief(group);
             if !self.change(group, &Symbol::Answer { slot, reply }) {
+                if self.thin {
+                    return Err(explain::nothing_found());
+                }
                 let ids = self.ids(group);
                 return Err(explain::answer(
                     self.pool.worlds(before),
@@ -444,6 +467,9 @@ impl Acceptor {
         for group in call.groups.clone() {
             let before = self.belief(group);
             if !self.change(group, &Symbol::Posted { slot }) {
+                if self.thin {
+                    return Err(explain::nothing_found());
+                }
                 let ids = self.ids(group);
                 return Err(explain::answer(
                     self.pool.worlds(before),
@@ -492,6 +518,9 @@ impl Acceptor {
                     listing: listing.clone(),
                 },
             ) {
+                if self.thin {
+                    return Err(explain::nothing_found());
+                }
                 let ids = self.ids(group);
                 return Err(explain::looked(
                     self.pool.worlds(before),
@@ -540,6 +569,8 @@ impl Acceptor {
             }
             self.sweep(group);
             Ok(())
+        } else if self.thin {
+            Err(explain::nothing_found())
         } else {
             let ids = self.ids(group);
             Err(explain::seen(
@@ -571,7 +602,14 @@ impl Acceptor {
         for key in keys {
             let track = &self.groups[key];
             let worlds = self.pool.worlds(track.belief);
-            if !worlds.iter().any(|world| self.pool.over(world)) {
+            let over = match &track.path {
+                Some(path) => self.pool.may_be_over(path.now()),
+                None => worlds.iter().any(|world| self.pool.over(world)),
+            };
+            if !over && self.thin {
+                return Err(explain::nothing_found());
+            }
+            if !over {
                 return Err(explain::unfinished(worlds, &self.ids(track.key)));
             }
         }
@@ -668,9 +706,12 @@ impl Acceptor {
 
     /// Changes what is believed of a group; `false` where nothing explains the symbol.
     fn change(&mut self, group: GroupKey, symbol: &Symbol) -> bool {
-        let Some(track) = self.groups.get(&group.0) else {
+        let Some(track) = self.groups.get_mut(&group.0) else {
             return true;
         };
+        if let Some(path) = &mut track.path {
+            return path.advance(&self.pool, symbol);
+        }
         match self.pool.advance(track.belief, symbol) {
             Ok(Some(belief)) => {
                 if let Some(track) = self.groups.get_mut(&group.0) {
@@ -704,6 +745,7 @@ impl Acceptor {
                     key,
                     members: vec![job],
                     belief,
+                    path: None,
                 },
             );
             if let Some(track) = self.jobs.get_mut(&job.0) {
@@ -830,6 +872,11 @@ impl Acceptor {
 
     /// Every member is `null` and no call is under way.
     fn all_gone(&self, track: &Track) -> bool {
+        if let Some(path) = &track.path {
+            let world = path.now();
+            return self.pool.over(world)
+                && world.jobs.iter().all(|job| job.status == Status::Null);
+        }
         self.pool.is_over(track.belief)
             && self
                 .pool

@@ -268,6 +268,7 @@ fn under_shuttle(_: &Harness, _: bool) -> Count {
 pub fn once(case: &Case) {
     let stage = Stage::new(Origin::default(), case, true);
     stage.play(case, &case.cast());
+    teller::clear();
     assert_eq!(stage.count().executions, 1);
 }
 

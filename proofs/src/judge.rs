@@ -25,7 +25,11 @@ pub struct Cast {
 
 /// Judges executions.
 pub struct Judge {
-    acceptor: Acceptor,
+    /// Finds one explanation, which is enough, and cheap where no record is like another …
+    thin: Option<Acceptor>,
+    /// … and who is asked where it finds none: all explanations, or the reason why there is none.
+    whole: Acceptor,
+    asked_again: u64,
     known: HashSet<u64>,
     executions: u64,
     widened: u64,
@@ -46,11 +50,26 @@ impl Judge {
             View::FULL
         };
         Judge {
-            acceptor: Acceptor::new(&REFERENCE, view),
+            thin: Some(Acceptor::thin(&REFERENCE, view)),
+            whole: Acceptor::new(&REFERENCE, view),
+            asked_again: 0,
             known: HashSet::new(),
             executions: 0,
             widened: 0,
         }
+    }
+
+    /// The same, without the short way: every record is held against whole beliefs.
+    pub fn thorough() -> Judge {
+        Judge {
+            thin: None,
+            ..Judge::new()
+        }
+    }
+
+    /// How many records the short way did not explain.
+    pub fn asked_again(&self) -> u64 {
+        self.asked_again
     }
 
     /// How many executions were given to it.
@@ -80,12 +99,16 @@ impl Judge {
         if self.known.contains(&digest) {
             return Ok(());
         }
-        self.follow(cast, entries)?;
-        self.acceptor
-            .finish()
-            .map_err(|rejection| Fault::of(entries.len(), rejection))?;
+        let explained = match &mut self.thin {
+            Some(thin) => whole(thin, cast, entries).is_ok(),
+            None => false,
+        };
+        if !explained {
+            self.asked_again += 1;
+            whole(&mut self.whole, cast, entries)?;
+            self.widened += u64::from(self.whole.widened() > 0);
+        }
         obligations::of_record(entries)?;
-        self.widened += u64::from(self.acceptor.widened() > 0);
         // Only what is allowed is remembered: whoever asks again about another is told again.
         self.known.insert(digest);
         Ok(())
@@ -102,59 +125,67 @@ impl Judge {
     ///
     /// The specification does not allow what came so far.
     pub fn so_far(&mut self, cast: &Cast, entries: &[Entry]) -> Result<Vec<String>, Box<Fault>> {
-        self.follow(cast, entries)?;
-        Ok(self.acceptor.allowed())
+        follow(&mut self.whole, cast, entries)?;
+        Ok(self.whole.allowed())
     }
+}
 
-    fn follow(&mut self, cast: &Cast, entries: &[Entry]) -> Result<(), Box<Fault>> {
-        let acceptor = &mut self.acceptor;
-        acceptor.restart();
-        let mut groups: Vec<GroupKey> = Vec::new();
-        let mut jobs: Vec<JobKey> = Vec::new();
-        // What a query has listed so far.
-        let mut sights: Vec<(u8, JobKey, SightPattern)> = Vec::new();
-        for (place, &(group, spec)) in cast.jobs.iter().enumerate() {
-            while groups.len() <= usize::from(group) {
-                groups.push(acceptor.group(Group::CLOSED));
-            }
-            jobs.push(acceptor.job(groups[usize::from(group)], &[spec], &format!("j{place}")));
+/// Shows an acceptor a whole execution.
+fn whole(acceptor: &mut Acceptor, cast: &Cast, entries: &[Entry]) -> Result<(), Box<Fault>> {
+    follow(acceptor, cast, entries)?;
+    acceptor
+        .finish()
+        .map_err(|rejection| Box::new(Fault::of(entries.len(), rejection)))
+}
+
+/// Shows an acceptor an execution that may go on.
+fn follow(acceptor: &mut Acceptor, cast: &Cast, entries: &[Entry]) -> Result<(), Box<Fault>> {
+    acceptor.restart();
+    let mut groups: Vec<GroupKey> = Vec::new();
+    let mut jobs: Vec<JobKey> = Vec::new();
+    // What a query has listed so far.
+    let mut sights: Vec<(u8, JobKey, SightPattern)> = Vec::new();
+    for (place, &(group, spec)) in cast.jobs.iter().enumerate() {
+        while groups.len() <= usize::from(group) {
+            groups.push(acceptor.group(Group::CLOSED));
         }
-        for (place, entry) in entries.iter().enumerate() {
-            let verdict = match *entry {
-                Entry::Call {
-                    thread,
-                    target,
-                    request,
-                } => {
-                    match target {
-                        Target::Job(job) => {
-                            let job = jobs[usize::from(job)];
-                            acceptor.call(thread.into(), Some(job), request, false);
-                        }
-                        Target::Group(group) => {
-                            acceptor.call_group(thread.into(), groups[usize::from(group)], request);
-                        }
-                        Target::All => acceptor.call(thread.into(), None, request, false),
-                    }
-                    Ok(())
-                }
-                Entry::Answer { thread, reply } => acceptor.answer(thread.into(), reply),
-                Entry::Posted { thread } => acceptor.posted(thread.into()),
-                Entry::Listed { thread, job, sight } => {
-                    sights.push((thread, jobs[usize::from(job)], sight));
-                    Ok(())
-                }
-                Entry::Looked { thread } => {
-                    let listed: Vec<_> = sights
-                        .extract_if(.., |(by, ..)| *by == thread)
-                        .map(|(_, job, sight)| (job, sight))
-                        .collect();
-                    acceptor.looked(thread.into(), &listed)
-                }
-                Entry::Seen { job, seen } => acceptor.observe(jobs[usize::from(job)], seen),
-            };
-            verdict.map_err(|rejection| Fault::of(place, rejection))?;
-        }
-        Ok(())
+        jobs.push(acceptor.job(groups[usize::from(group)], &[spec], &format!("j{place}")));
     }
+    for (place, entry) in entries.iter().enumerate() {
+        let verdict = match *entry {
+            Entry::Call {
+                thread,
+                target,
+                request,
+            } => {
+                match target {
+                    Target::Job(job) => {
+                        let job = jobs[usize::from(job)];
+                        acceptor.call(thread.into(), Some(job), request, false);
+                    }
+                    Target::Group(group) => {
+                        acceptor.call_group(thread.into(), groups[usize::from(group)], request);
+                    }
+                    Target::All => acceptor.call(thread.into(), None, request, false),
+                }
+                Ok(())
+            }
+            Entry::Answer { thread, reply } => acceptor.answer(thread.into(), reply),
+            Entry::Posted { thread } => acceptor.posted(thread.into()),
+            Entry::Listed { thread, job, sight } => {
+                sights.push((thread, jobs[usize::from(job)], sight));
+                Ok(())
+            }
+            Entry::Looked { thread } => {
+                let listed: Vec<_> = sights
+                    .extract_if(.., |(by, ..)| *by == thread)
+                    .map(|(_, job, sight)| (job, sight))
+                    .collect();
+                acceptor.looked(thread.into(), &listed)
+            }
+            Entry::Seen { job, seen } => acceptor.observe(jobs[usize::from(job)], seen),
+        };
+        verdict.map_err(|rejection| Fault::of(place, rejection))?;
+    }
+    Ok(())
 }

@@ -35,15 +35,20 @@ fn every_scenario_plays_on_plain_threads() {
     assert!(played > 500, "only {played} scenarios");
 }
 
-#[test]
-fn worlds_at_random_play_on_plain_threads() {
-    let mut state = 1_u64;
-    let mut choose = |below: usize| {
+/// Numbers at random from a seed.
+fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |below| {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
-    };
+    }
+}
+
+#[test]
+fn worlds_at_random_play_on_plain_threads() {
+    let mut choose = numbers(1);
     for _ in 0..200 {
         explore::once_world(generate::world(&mut choose));
     }
@@ -132,4 +137,45 @@ fn every_harness_is_claimed_and_nothing_else_is() {
     let mut names: Vec<&str> = HARNESSES.iter().map(|harness| harness.name).collect();
     names.sort_unstable();
     assert_eq!(claimed(), names);
+}
+
+/// A record and what is near it: one entry left out, or two neighbours changed round.
+fn near(entries: &[Entry], place: usize) -> [Vec<Entry>; 2] {
+    let mut torn = entries.to_vec();
+    torn.remove(place);
+    let mut turned = entries.to_vec();
+    turned.swap(place, (place + 1).min(entries.len() - 1));
+    [torn, turned]
+}
+
+#[test]
+fn the_short_way_accepts_what_whole_beliefs_accept_and_nothing_else() {
+    let mut choose = numbers(7);
+    let (mut short, mut thorough) = (Judge::new(), Judge::thorough());
+    let (mut allowed, mut refused) = (0, 0);
+    for _ in 0..60 {
+        let world = generate::world(&mut choose);
+        let recorder = Recorder::new();
+        world.play(&recorder);
+        let entries = recorder.read(<[Entry]>::to_vec);
+        let place = choose(entries.len());
+        for entries in near(&entries, place).into_iter().chain([entries]) {
+            let cast = world.cast();
+            let (one, other) = (
+                short.judge(&cast, &entries),
+                thorough.judge(&cast, &entries),
+            );
+            assert_eq!(one, other, "{world:?}\n{entries:?}");
+            match other {
+                Ok(()) => allowed += 1,
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(allowed > 60 && refused > 20, "{allowed} and {refused}");
+    let again = short.asked_again() - refused;
+    assert!(
+        again * 20 < allowed,
+        "{again} of {allowed} were asked again"
+    );
 }

@@ -24,6 +24,9 @@ pub(super) const WORLDS_MAX: usize = 2048;
 /// More jobs than this in all remembered beliefs together and they are forgotten.
 const REMEMBERED_MAX: usize = 1 << 20;
 
+/// Thin judgement looks no further than so many worlds for the next thing seen.
+const THIN_MAX: usize = 256;
+
 /// A set of job specs, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Specs(u128);
@@ -249,6 +252,60 @@ impl Pool {
             .next
             .insert(symbol.clone(), next);
         Ok(next)
+    }
+
+    /// One of the worlds that this one may become by unseen steps and then `symbol`: number 0 is the
+    /// one that takes the fewest.
+    pub(super) fn way(&self, world: &World, symbol: &Symbol, number: usize) -> Option<World> {
+        let mut left = number;
+        let mut after = Vec::new();
+        self.apply(world, symbol, &mut after);
+        if left < after.len() {
+            return Some(after.swap_remove(left));
+        }
+        left -= after.len();
+        let mut worlds: Vec<World> = Vec::new();
+        self.unseen(world, &mut |next| {
+            if next != *world && !worlds.contains(&next) {
+                worlds.push(next);
+            }
+        });
+        let mut place = 0;
+        while place < worlds.len() && worlds.len() < THIN_MAX {
+            after.clear();
+            self.apply(&worlds[place], symbol, &mut after);
+            if left < after.len() {
+                return Some(after.swap_remove(left));
+            }
+            left -= after.len();
+            let mut new = Vec::new();
+            self.unseen(&worlds[place], &mut |next| new.push(next));
+            for next in new {
+                if next != *world && !worlds.contains(&next) {
+                    worlds.push(next);
+                }
+            }
+            place += 1;
+        }
+        None
+    }
+
+    /// Whether this world may come to its end by unseen steps.
+    pub(super) fn may_be_over(&self, world: &World) -> bool {
+        self.over(world)
+            || self
+                .close(vec![world.clone()])
+                .is_ok_and(|worlds| worlds.iter().any(|world| self.over(world)))
+    }
+
+    fn unseen(&self, world: &World, visit: &mut impl FnMut(World)) {
+        steps_showing(
+            world,
+            self.profile,
+            self.view,
+            &|output| output.is_none(),
+            &mut |_, next, _| visit(next.into_world()),
+        );
     }
 
     /// What one world becomes.

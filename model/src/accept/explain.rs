@@ -48,6 +48,16 @@ pub(super) fn no_call() -> Rejection {
     }
 }
 
+/// What a thin acceptor says of everything it does not take: nothing.
+pub(super) fn nothing_found() -> Rejection {
+    Rejection {
+        rule: "no-explanation-found",
+        message: "not explained by a thin acceptor, which is no judgement".to_owned(),
+        allowed: Vec::new(),
+        section: "10",
+    }
+}
+
 /// An answer, other than that there is nobody, for a job that was gone when it was asked.
 pub(super) fn answer_of_nobody(request: Request, expected: Reply, reply: Reply) -> Rejection {
     let words = |reply: Reply| match reply {

@@ -49,6 +49,11 @@ pub fn set(scene: Scene) {
     *SCENE.lock().unwrap_or_else(PoisonError::into_inner) = Some(scene);
 }
 
+/// Nothing is played any more.
+pub fn clear() {
+    *SCENE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
 /// Another case of the same scene.
 pub fn set_case(case: &Case) {
     if let Some(scene) = SCENE
@@ -110,6 +115,9 @@ fn tell(panic: &PanicHookInfo<'_>) -> bool {
         origin.execution = scene.executions.load(Ordering::Relaxed);
         let story = Story::tell(origin, &record, fault);
         eprint!("{story}");
+        if story.origin.harness.is_empty() {
+            return;
+        }
         match write(&story, &pages()) {
             Ok(path) => eprintln!("the same as a page: {}", path.display()),
             Err(error) => eprintln!("the page could not be written: {error}"),
@@ -129,11 +137,7 @@ fn pages() -> PathBuf {
 /// The folder or the page cannot be written.
 pub fn write(story: &Story, folder: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
-    let name = match story.origin.harness.as_str() {
-        "" => "scenario",
-        name => name,
-    };
-    let path = folder.join(format!("{name}.html"));
+    let path = folder.join(format!("{}.html", story.origin.harness));
     fs::write(&path, page::html(story))?;
     Ok(fs::canonicalize(&path).unwrap_or(path))
 }
