@@ -249,6 +249,37 @@ fn a_cancel_in_every_status_ends_the_job_or_is_refused_by_the_table() {
     }
 }
 
+/// What a body sees between its pause points, before a cancel and after it, of either kind.
+#[test]
+fn a_run_can_ask_whether_a_cancel_was_requested() {
+    for mode in [CancelMode::Soft, CancelMode::Force] {
+        let mut bench = Bench::new();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let ends = std::sync::Mutex::new((tell, wait));
+        let script = engine_support::work(move |context| {
+            let ends = ends.lock().unwrap();
+            let context = context.ready();
+            for _ in 0..2 {
+                ends.0.send(context.cancel_requested()).unwrap();
+                ends.1.recv().unwrap();
+            }
+            Ok(())
+        });
+        let job = bench.manager.create(plain(), script.completable());
+        let job = job.unwrap().start();
+        assert!(!told.recv().unwrap(), "nobody asked");
+        job.cancel(mode).unwrap();
+        go_on.send(()).unwrap();
+        assert!(told.recv().unwrap(), "{mode:?}");
+        go_on.send(()).unwrap();
+        bench.finish();
+        // The kinds differ in what becomes of the job: a soft one of a ready job is no failure.
+        let well = mode == CancelMode::Soft;
+        assert_eq!(job.outcome().map(|outcome| outcome.is_ok()), Some(well));
+    }
+}
+
 #[test]
 fn a_soft_cancel_is_refused_wherever_the_user_has_the_job_paused() {
     for ready in [false, true] {

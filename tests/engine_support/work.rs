@@ -8,6 +8,7 @@ type Run = Box<dyn Fn(RunContext<'_>) -> Result<(), JobError> + Send + Sync>;
 pub struct Work {
     run: Run,
     job_type: &'static str,
+    completes: bool,
 }
 
 /// A job of type `work` that does this.
@@ -15,6 +16,7 @@ pub fn work(run: impl Fn(RunContext<'_>) -> Result<(), JobError> + Send + Sync +
     Work {
         run: Box::new(run),
         job_type: "work",
+        completes: false,
     }
 }
 
@@ -34,9 +36,27 @@ pub fn endless() -> Work {
     })
 }
 
+impl Work {
+    /// The same, and it can be completed, and cancelled softly, once it is ready.
+    pub fn completable(self) -> Work {
+        Work {
+            completes: true,
+            ..self
+        }
+    }
+}
+
 impl Driver for Work {
     fn job_type(&self) -> &'static str {
         self.job_type
+    }
+
+    fn supports_complete(&self) -> bool {
+        self.completes
+    }
+
+    fn cancel(&self, force: bool, ready: bool) -> bool {
+        force || !ready
     }
 
     fn run(&self, context: RunContext<'_>) -> Result<(), JobError> {
