@@ -9,13 +9,16 @@
 //! | small | handles are copied freely; a token without contents costs nothing |
 
 use std::fmt::Debug;
-use std::mem::size_of;
+use std::mem::{align_of, size_of};
 use std::panic::UnwindSafe;
 
 use static_assertions::{assert_impl_all, assert_not_impl_any, const_assert, const_assert_eq};
 
 use super::context::{Flow, IoPermit, RunContext};
+use super::control::ControlWord;
+use super::drain::DrainedSection;
 use super::error::EngineError;
+use super::executor::Context;
 use super::gate::{LaneGate, LanePermit};
 use super::handle::JobHandle;
 use super::io_error::{AfterError, IoSide, Retries};
@@ -37,6 +40,7 @@ assert_impl_all!(Manager: Send, Sync, Clone);
 assert_impl_all!(ManagerConfig: Send, Sync, Clone);
 assert_impl_all!(JobHandle: Send, Sync, Clone);
 assert_impl_all!(LaneGate: Send, Sync, Clone);
+assert_impl_all!(Context: Send, Sync, Clone);
 assert_impl_all!(LanePermit<'static>: Send, Sync);
 assert_impl_all!(Monitor: Send, Sync);
 assert_impl_all!(Progress: Send, Sync);
@@ -48,6 +52,7 @@ assert_impl_all!(Resource: Send, Sync);
 assert_impl_all!(CreatedJob: Send, Sync);
 assert_impl_all!(Transaction: Send, Sync);
 assert_impl_all!(PauseAllToken: Send, Sync);
+assert_impl_all!(DrainedSection: Send, Sync);
 assert_impl_all!(Stage: Send);
 assert_impl_all!(Job: Send);
 assert_impl_all!(State: Send);
@@ -63,6 +68,7 @@ assert_not_impl_any!(CreatedJob: Clone, Copy);
 assert_not_impl_any!(Transaction: Clone, Copy);
 assert_not_impl_any!(JobOptions: Clone, Copy);
 assert_not_impl_any!(PauseAllToken: Clone, Copy);
+assert_not_impl_any!(DrainedSection: Clone, Copy);
 assert_not_impl_any!(Resource: Clone, Copy);
 assert_not_impl_any!(Held: Clone, Copy);
 assert_not_impl_any!(Released: Clone, Copy);
@@ -85,7 +91,7 @@ assert_not_impl_any!(Failing: Clone, Copy, Default);
 assert_not_impl_any!(Committed: Clone, Copy, Default);
 assert_not_impl_any!(Aborted: Clone, Copy, Default);
 assert_not_impl_any!(Cleaned: Clone, Copy, Default);
-// Whoever counts retries on a copy counts nothing.
+// A copy counts for itself: one is made in so many words, never by passing it on.
 assert_not_impl_any!(Retries: Copy);
 
 // Answers are plain values.
@@ -101,6 +107,7 @@ assert_impl_all!(JobError: Send, Sync, Clone, std::error::Error, UnwindSafe);
 // Small.
 const POINTER: usize = size_of::<usize>();
 const_assert_eq!(size_of::<Manager>(), POINTER);
+const_assert_eq!(size_of::<Context>(), POINTER);
 const_assert_eq!(size_of::<JobHandle>(), 2 * POINTER);
 const_assert_eq!(size_of::<LaneGate>(), 2 * POINTER);
 const_assert_eq!(size_of::<LanePermit<'static>>(), POINTER);
@@ -117,3 +124,5 @@ const_assert_eq!(size_of::<Committed>(), 0);
 const_assert_eq!(size_of::<Option<Errno>>(), size_of::<i32>());
 // The token of a job is an error or nothing, and a word that tells which.
 const_assert!(size_of::<Stage>() <= size_of::<JobError>() + POINTER);
+// The word that bodies read at every pause point shares its cache line, and the one fetched with it, with nobody.
+const_assert!(align_of::<ControlWord>() >= 128);

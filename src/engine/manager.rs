@@ -320,7 +320,9 @@ impl Manager {
     /// 4. `Job ID '%s' already in use`.
     /// 5. `An explicit job ID is required`.
     /// 6. [`EngineError::ManualInternalJob`].
-    /// 7. `Parameter 'speed' expects a non-negative value`. The job exists by then, and is given up:
+    /// 7. [`EngineError::TransactionOver`], for a [member](Transaction::create) of a transaction that was
+    ///    aborted before it started.
+    /// 8. `Parameter 'speed' expects a non-negative value`. The job exists by then, and is given up:
     ///    `created`, `null`.
     ///
     /// No callback is called for a job that is refused. [`EngineError::MainLoopGone`] goes before all of
