@@ -39,10 +39,22 @@ fn one_plain() -> Vec<Scenario> {
     all
 }
 
-fn without(assumptions: Assumptions) -> Report {
+/// The same with sleeps and drained sections: what waits for those has no place in the other.
+fn one_drained() -> Vec<Scenario> {
+    let mut all = scenarios(1, &REFERENCE);
+    all.retain(|scenario| scenario.name == "plain, with sleeps and drained sections");
+    assert_eq!(all.len(), 1);
+    all
+}
+
+fn without_in(scenarios: Vec<Scenario>, assumptions: Assumptions) -> Report {
     let mut options = options(1);
     options.assumptions = assumptions;
-    run_over(&options, one_plain(), &moves, &mut |_| {})
+    run_over(&options, scenarios, &moves, &mut |_| {})
+}
+
+fn without(assumptions: Assumptions) -> Report {
+    without_in(one_plain(), assumptions)
 }
 
 #[test]
@@ -107,6 +119,37 @@ fn every_assumption_is_needed() {
     for (assumptions, expected) in cases {
         assert_eq!(violated(&without(assumptions)), expected, "{assumptions}");
     }
+}
+
+#[test]
+fn every_assumption_about_sections_and_sleeps_is_needed() {
+    let all = Assumptions::ALL;
+    assert_eq!(violated(&without_in(one_drained(), all)), [""; 0]);
+    let unfair_section = Assumptions {
+        fair: |class| class != Class::Section(0),
+        ..all
+    };
+    assert_eq!(
+        violated(&without_in(one_drained(), unfair_section)),
+        ["P45"]
+    );
+    let unfair_timer = Assumptions {
+        fair: |class| class != Class::Timer(0),
+        ..all
+    };
+    assert_eq!(violated(&without_in(one_drained(), unfair_timer)), ["P39"]);
+}
+
+/// Whoever began a drained section waits for a park that never comes.
+#[test]
+fn a_section_whose_job_never_parks_is_found() {
+    let report = broken(one_drained(), |_, step| matches!(step, Step::Park(_)));
+    let story = story(&report, "P45");
+    assert!(story.iter().any(|line| line.contains("drain")), "{story:?}");
+    assert!(
+        !story.iter().any(|line| line.contains("parks")),
+        "{story:?}"
+    );
 }
 
 #[test]
