@@ -32,6 +32,9 @@ pub struct Aspect {
     /// The properties that the explorer sees a profile break in which this is otherwise than in
     /// `reference`, where that is the way of its time and no numbered departure.
     pub breaks: &'static [&'static str],
+    /// Why `reference` is as no release is, where no numbered departure says so: its letter in
+    /// DECISIONS.md, and the reason.
+    pub why: &'static str,
     /// How it is in a profile.
     pub value: fn(&Profile) -> &'static str,
 }
@@ -48,12 +51,17 @@ const fn switch(
         section,
         told: Told::Relation,
         breaks: &[],
+        why: "",
         value,
     }
 }
 
 const fn breaking(breaks: &'static [&'static str], aspect: Aspect) -> Aspect {
     Aspect { breaks, ..aspect }
+}
+
+const fn because(why: &'static str, aspect: Aspect) -> Aspect {
+    Aspect { why, ..aspect }
 }
 
 const fn answer(
@@ -109,7 +117,7 @@ pub const ASPECTS: &[Aspect] = &[
         ManualStages::Backup => "backup",
         ManualStages::All => "all",
     }),
-    switch("change-verb", "the verb `change`", "1b", |p| yes(p.change_verb)),
+    because("q: it sets a mirror's copy mode, and no driver here has one", switch("change-verb", "the verb `change`", "1b", |p| yes(p.change_verb))),
     words("actively-synced", "`actively-synced` of a mirror in `query-block-jobs`", "2.3", |p| since(p, "no", &[((8, 1), "from 8.2"), ((9, 0), "yes")])),
     answer("creation-texts", "one job a node, and its texts: `Device '…' is in use`, `… for this node`, `… internal block job`", "2.1", |p| match p.creation_texts {
         CreationTexts::Node => "yes",
@@ -119,11 +127,11 @@ pub const ASPECTS: &[Aspect] = &[
     answer("id-is-free-at-null", "an id is free as soon as `null` was announced", "12-21", |p| yes(p.id_is_free_at_null)),
     words("own-group", "a single job is a group of its own", "6.1", |p| since(p, "yes", &[((2, 10), "no"), ((2, 12), "yes")])),
     words("join-group", "a job joins its group by", "6.1", |p| since(p, "argument of create", &[((2, 10), "a call of its own"), ((2, 12), "argument of create")])),
-    switch("start-order", "the jobs of a transaction start", "6.1", |p| match p.start_order {
+    because("n: every body has a thread of its own, and threads promise no order", switch("start-order", "the jobs of a transaction start", "6.1", |p| match p.start_order {
         StartOrder::Any => "in any order",
         StartOrder::Listed => "as listed",
         StartOrder::Reversed => "in reverse",
-    }),
+    })),
     answer("transaction-text", "an action that cannot be grouped: `… does not support Transaction property …`", "6.1", |p| match p.transaction_text {
         TransactionText::Capital => "as here",
         TransactionText::Lower => "lower case, before any action",
@@ -166,7 +174,7 @@ pub const ASPECTS: &[Aspect] = &[
     switch("abort-newest-first", "an abort takes its members over one by one, and nothing nests in it", "7.4", |p| yes(p.abort_newest_first)),
     switch("prepare-failure-takes-all", "a failed prepare takes the whole group with it", "6.4", |p| yes(p.prepare_failure_takes_all)),
     switch("finalize-reports-prepare", "finalize answers with the failure of prepare", "2.8", |p| yes(p.finalize_reports_prepare)),
-    switch("queries-on-main-loop", "a query waits until the main loop is done", "2.3", |p| yes(p.queries_on_main_loop)),
+    because("o: one section of the monitor shows one moment, so nobody who only looks waits for callbacks", switch("queries-on-main-loop", "a query waits until the main loop is done", "2.3", |p| yes(p.queries_on_main_loop))),
     switch("cancel-callback", "the driver's `cancel` callback", "3.1", |p| match p.cancel_callback {
         CancelCallback::None => "no",
         CancelCallback::Told => "is told",
@@ -246,6 +254,24 @@ mod tests {
                     other.name
                 );
             }
+        }
+    }
+
+    /// Where `reference` is as no release is, a number says why, or a letter.
+    #[test]
+    fn what_no_release_does_has_a_reason() {
+        for aspect in ASPECTS.iter().filter(|aspect| aspect.told != Told::Words) {
+            let ours = (aspect.value)(&REFERENCE);
+            let mut releases = Profile::ALL.iter().filter(|one| one.since.is_some());
+            let alone = releases.all(|one| (aspect.value)(one) != ours);
+            let numbered = crate::profile::DIFFERENCES.iter().any(|difference| {
+                matches!(difference.shown, crate::profile::Where::Switches(names) if names.contains(&aspect.name))
+            });
+            assert!(
+                !alone || numbered || !aspect.why.is_empty(),
+                "{}",
+                aspect.name
+            );
         }
     }
 

@@ -65,6 +65,10 @@ fn links(aspect: &Aspect) -> String {
         [] => String::new(),
         links => format!(", see {}", links.join(", ")),
     };
+    let see = match aspect.why {
+        "" => see,
+        why => format!("{see}, decision {why}"),
+    };
     match aspect.breaks {
         [] => see,
         breaks => format!("{see}; the other way breaks {}", breaks.join(", ")),
