@@ -120,6 +120,44 @@ fn progress_is_reported_as_it_stands() {
     assert_eq!((view.current_progress, view.total_progress), (3, 10));
 }
 
+/// The numbers of each event, as it was announced.
+#[derive(Clone, Default)]
+struct Numbers(std::sync::Arc<std::sync::Mutex<Vec<[u64; 3]>>>);
+
+impl blockjob::trace::TraceSink for Numbers {
+    fn record(&self, entry: &blockjob::trace::TraceEntry<'_>) {
+        if let blockjob::trace::TraceStep::Event(_, detail) = entry.step {
+            let numbers = [
+                detail.len_bytes,
+                detail.offset_bytes,
+                detail.speed_bytes_per_s,
+            ];
+            self.0.lock().unwrap().push(numbers);
+        }
+    }
+}
+
+#[test]
+fn events_tell_length_offset_and_speed_of_their_moment() {
+    let numbers = Numbers::default();
+    let config = blockjob::engine::ManagerConfig::default()
+        .virtual_time(true)
+        .trace(std::sync::Arc::new(numbers.clone()));
+    let (manager, mut main_loop) = blockjob::engine::Manager::new(config);
+    let driver = work(|context| {
+        context.progress().set_remaining(10);
+        context.progress().advance(3);
+        let context = context.ready();
+        context.progress().advance(7);
+        Ok(())
+    });
+    let options = JobOptions::new("j0").speed(77);
+    drop(manager.create(options, driver).unwrap().start());
+    main_loop.run_until_idle();
+    // Ready, and completed.
+    assert_eq!(*numbers.0.lock().unwrap(), [[10, 3, 77], [10, 10, 77]]);
+}
+
 #[test]
 fn a_failure_is_reported_in_the_words_of_the_driver_and_a_cancel_in_those_of_the_c_library() {
     let error = JobError::with_message(Errno::IO, "sector 7 is gone");

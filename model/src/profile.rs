@@ -421,6 +421,8 @@ impl Profile {
     }
 
     /// How `refusal` reads; `block_job` chooses the texts of the `block-job-*` commands.
+    ///
+    /// A profile of releases with either text for a negative speed reads as its later ones, from 5.0 on.
     pub fn text(&self, refusal: Refusal, id: &str, block_job: bool) -> String {
         match (refusal, self.speed_text) {
             (Refusal::NegativeSpeed, SpeedText::Invalid) => "Invalid parameter 'speed'".to_owned(),
