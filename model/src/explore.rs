@@ -373,6 +373,8 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
         sleeps: false,
         drains: false,
     };
+    // Sections are begun with tokens.
+    let drains = tokens_max > 0;
     // What a sleep or a drained section adds depends on neither flags nor edges.
     let resting = Bounds {
         io_max: 1,
@@ -380,7 +382,7 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
         late_reads: false,
         callback_edges: false,
         sleeps: true,
-        drains: true,
+        drains,
         ..wide
     };
     let narrow = Bounds {
@@ -393,6 +395,11 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
         callback_edges: false,
         sleeps: false,
         drains: false,
+    };
+    let all_but_io = Bounds {
+        sleeps: true,
+        drains,
+        ..narrow
     };
     let scenario = |name: &str, specs: Vec<JobSpec>, bounds| Scenario {
         name: name.to_owned(),
@@ -450,22 +457,17 @@ pub fn scenarios(jobs: usize, profile: &Profile) -> Vec<Scenario> {
             scenario(
                 "an older plain one decided by hand, a newer one that may be completed",
                 vec![manual(plain), either],
-                narrow,
+                all_but_io,
             ),
             scenario(
                 "an older one that must be completed, a newer plain one decided by hand",
                 vec![mirror, manual(plain)],
-                narrow,
+                all_but_io,
             ),
             scenario(
                 "two plain jobs, with sleeps and drained sections",
                 vec![plain, plain],
-                Bounds {
-                    io_errors: false,
-                    sleeps: true,
-                    drains: true,
-                    ..narrow
-                },
+                all_but_io,
             ),
         ],
         _ => {

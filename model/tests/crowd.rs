@@ -101,11 +101,7 @@ fn explored(jobs: usize, properties: &[Property]) -> Options {
 }
 
 /// Holds every step the explorer makes with so many jobs against the crowds.
-fn cover(jobs: usize) {
-    cover_scenarios(jobs, explore::scenarios(jobs, &REFERENCE));
-}
-
-fn cover_scenarios(jobs: usize, scenarios: Vec<Scenario>) {
+fn cover(jobs: usize, scenarios: Vec<Scenario>) {
     // Every step in every world: nothing is taken from one world for another.
     let report = explore::run_over(&explored(jobs, &[COVER]), scenarios, &moves, &mut |_| {});
     assert!(report.held(), "{:#?}", report.properties[0]);
@@ -113,12 +109,19 @@ fn cover_scenarios(jobs: usize, scenarios: Vec<Scenario>) {
 
 #[test]
 fn crowds_cover_every_step_of_one_job() {
-    cover(1);
+    cover(1, explore::scenarios(1, &REFERENCE));
 }
 
 #[test]
 fn crowds_cover_every_step_of_two_jobs() {
-    cover(2);
+    let mut scenarios = explore::scenarios(2, &REFERENCE);
+    for scenario in &mut scenarios {
+        // What a sleep or a drained section is to a crowd does not depend on how members are decided.
+        let plain = scenario.specs == [JobSpec::PLAIN; 2];
+        scenario.bounds.sleeps &= plain;
+        scenario.bounds.drains &= plain;
+    }
+    cover(2, scenarios);
 }
 
 #[test]
@@ -128,7 +131,7 @@ fn crowds_cover_every_step_of_three_jobs() {
         // To a crowd, `pause_all` is a pause of each; one and two jobs show that.
         scenario.bounds.tokens_max = 0;
     }
-    cover_scenarios(3, scenarios);
+    cover(3, scenarios);
 }
 
 /// Random numbers good enough to walk by (xorshift).

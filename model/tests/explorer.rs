@@ -64,11 +64,22 @@ fn the_reference_holds_for_two_jobs_and_takes_every_cell_of_the_tables() {
     let report = run(&options(&REFERENCE, 2), |_| {});
     assert_eq!(violated(&report), []);
     assert!(report.held());
-    assert_eq!(counts(&report), (5_617_509, 35_988_656, 55));
+    assert_eq!(counts(&report), (22_122_461, 167_750_192, 56));
     assert_eq!(report.coverage.transitions_missed(), []);
     assert_eq!(report.coverage.verbs_missed(&REFERENCE), []);
     assert_eq!(report.coverage.lifecycle_missed(), []);
     insta::assert_snapshot!("taken_by_two_jobs", taken(&report.coverage));
+}
+
+/// A transaction of three, held by its user and by `pause_all`; and one of two beside one of one.
+#[test]
+fn the_reference_holds_for_three_jobs() {
+    let report = run(&options(&REFERENCE, 3), |_| {});
+    assert_eq!(violated(&report), []);
+    assert!(report.held());
+    assert_eq!(counts(&report), (40_654_971, 266_515_219, 72));
+    let pair = report.pair.expect("three jobs are also two and one");
+    assert_eq!((pair.states, pair.transitions), (69_480_345, 341_965_856));
 }
 
 /// How often each edge and each cell was taken, so that one that is lost, or hardly met any more, is

@@ -560,3 +560,17 @@ fn each_departure_alone_breaks_what_is_said_of_it() {
     assert_eq!(wrong, []);
     assert!(broken >= 8, "{broken}");
 }
+
+/// In QEMU the block layer pauses whom it likes, so that nothing shows a pause point that is no loop
+/// (7); where only requests pause, it shows.
+#[test]
+fn a_pause_point_that_is_no_loop_is_found_where_only_requests_pause() {
+    let profile: &'static Profile = Box::leak(Box::new(Profile {
+        pause_point_loops: false,
+        ..REFERENCE
+    }));
+    assert!(!profile.internal_pauses);
+    let options = Options::new(profile, 1).expect("so many jobs can be explored");
+    let report = run_over(&options, one(profile), &moves, &mut |_| {});
+    assert_eq!(ids(&[report]), BTreeSet::from(["P33", "P45", "D7"]));
+}

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use blockjob::model::explore::{self, Options, Progress, PropertyReport, Report};
+use blockjob::model::explore::{
+    self, Options, PairReport, Progress, PropertyReport, Report, ScenarioReport,
+};
 use blockjob::model::{Profile, crowd};
 use clap::Args;
 use serde::Serialize;
@@ -143,6 +145,60 @@ struct Line<'a> {
     depth: u32,
     seconds: f64,
     properties: Vec<PropertyLine<'a>>,
+    /// Empty where there are none: any number of jobs is one search.
+    scenarios: Vec<ScenarioLine>,
+}
+
+/// What was searched, and within which bounds.
+#[derive(Serialize)]
+struct ScenarioLine {
+    name: String,
+    #[serde(flatten)]
+    searched: SearchedLine,
+    /// The search for endless stories, where there was one.
+    endless: Option<SearchedLine>,
+}
+
+#[derive(Serialize)]
+struct SearchedLine {
+    bounds: String,
+    states: u64,
+    transitions: u64,
+    complete: bool,
+}
+
+impl ScenarioLine {
+    fn of(report: &ScenarioReport) -> ScenarioLine {
+        ScenarioLine {
+            name: report.scenario.name.clone(),
+            searched: SearchedLine {
+                bounds: report.scenario.bounds.to_string(),
+                states: report.states,
+                transitions: report.transitions,
+                complete: report.complete,
+            },
+            endless: report.liveness.map(|graph| SearchedLine {
+                bounds: graph.bounds.to_string(),
+                states: graph.states,
+                transitions: graph.transitions,
+                complete: graph.complete,
+            }),
+        }
+    }
+
+    fn of_pair(pair: &PairReport) -> ScenarioLine {
+        let [one, two] = &pair.scenarios;
+        ScenarioLine {
+            name: format!("{}, and {}, side by side", one.name, two.name),
+            searched: SearchedLine {
+                bounds: one.bounds.to_string(),
+                states: pair.states,
+                transitions: pair.transitions,
+                complete: pair.counterexample.is_none(),
+            },
+            endless: None,
+        }
+    }
 }
 
 /// A number, or the word.
@@ -171,6 +227,12 @@ impl<'a> Line<'a> {
             depth: report.depth,
             seconds: report.seconds,
             properties: report.properties.iter().map(PropertyLine::new).collect(),
+            scenarios: report
+                .scenarios
+                .iter()
+                .map(ScenarioLine::of)
+                .chain(report.pair.iter().map(ScenarioLine::of_pair))
+                .collect(),
         }
     }
 
@@ -183,6 +245,7 @@ impl<'a> Line<'a> {
             depth: report.depth,
             seconds: report.seconds,
             properties: report.properties.iter().map(PropertyLine::new).collect(),
+            scenarios: Vec::new(),
         }
     }
 }
@@ -205,7 +268,7 @@ fn text(report: &Report, output: &mut Output) {
         report.profile, report.jobs, report.states, report.transitions, report.depth, report.seconds
     ));
     properties(&report.properties, output);
-    let mut bounds = None;
+    let (mut bounds, mut endless) = (None, None);
     for scenario in &report.scenarios {
         if bounds != Some(scenario.scenario.bounds) {
             bounds = Some(scenario.scenario.bounds);
@@ -218,8 +281,14 @@ fn text(report: &Report, output: &mut Output) {
         ));
         if let Some(graph) = scenario.liveness {
             let end = if graph.complete { "" } else { ", CUT SHORT" };
+            let within = if endless == Some(graph.bounds) {
+                String::new()
+            } else {
+                endless = Some(graph.bounds);
+                format!(", {}", graph.bounds)
+            };
             output.line(format!(
-                "    for endless stories {} states, {} transitions{end}",
+                "    for endless stories{within}: {} states, {} transitions{end}",
                 graph.states, graph.transitions
             ));
         }

@@ -26,6 +26,24 @@ struct Search {
     depth: u32,
     seconds: f64,
     properties: Vec<Property>,
+    scenarios: Vec<Scenario>,
+}
+
+/// One of the scenarios of a search.
+#[derive(Deserialize)]
+struct Scenario {
+    name: String,
+    #[serde(flatten)]
+    searched: Searched,
+    endless: Option<Searched>,
+}
+
+#[derive(Deserialize)]
+struct Searched {
+    bounds: String,
+    states: u64,
+    transitions: u64,
+    complete: bool,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +101,11 @@ fn measure() -> Result<(String, Vec<String>), String> {
                 .filter(|property| !property.held)
                 .map(|property| format!("{} does not hold for {jobs} jobs", property.id)),
         );
+        let cut = search.scenarios.iter().filter(|scenario| {
+            let whole = |searched: &Searched| searched.complete;
+            !(whole(&scenario.searched) && scenario.endless.as_ref().is_none_or(whole))
+        });
+        faults.extend(cut.map(|scenario| format!("{}, {jobs} jobs: cut short", scenario.name)));
         searches.push((jobs, search));
     }
     let (proved, found) = prove::everything()?;
@@ -154,6 +177,33 @@ fn explore(jobs: &str) -> Result<Search, String> {
     serde_json::from_str(line).map_err(|error| format!("explore --jobs {jobs}: {error}: {line}"))
 }
 
+/// Every scenario of the searches, with its bounds.
+fn scenarios(page: &mut String, searches: &[(&str, Search)]) {
+    page.push_str(
+        "\n### Scenarios\n\n\
+         Each was met as a whole within its bounds, unless it says otherwise. The second line of a \
+         scenario is the search for stories in which something due never happens.\n\n\
+         | jobs | scenario | states | transitions | bounds |\n\
+         |---|---|---|---|---|\n",
+    );
+    for (jobs, search) in searches {
+        for scenario in &search.scenarios {
+            let mut row = |name: &str, searched: &Searched| {
+                let end = if searched.complete { "" } else { ", CUT SHORT" };
+                let _ = writeln!(
+                    page,
+                    "| {jobs} | {name} | {} | {} | {}{end} |",
+                    searched.states, searched.transitions, searched.bounds
+                );
+            };
+            row(&scenario.name, &scenario.searched);
+            if let Some(endless) = &scenario.endless {
+                row("&nbsp;&nbsp;endless stories", endless);
+            }
+        }
+    }
+}
+
 fn page(
     commit: &str,
     searches: &[(&str, Search)],
@@ -188,6 +238,7 @@ fn page(
             search.properties.len(),
         );
     }
+    scenarios(&mut page, searches);
     let executions: u64 = proved.iter().map(|proved| proved.executions).sum();
     let _ = write!(
         page,
