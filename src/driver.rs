@@ -23,7 +23,8 @@
 //! | [`free`](Driver::free) | main loop; without one, any | once for every job, given up ones included | everything | |
 //!
 //! No callback is ever called with the engine's lock held (P28), and the main-loop callbacks of all
-//! jobs of one manager are serial (P27). The engine asserts this table for every callback of every job.
+//! jobs of one manager are serial (P27). The engine asserts this table for every callback of every job; how
+//! often a callback comes for requests, the tests compare with the specification (`tests/engine_model`).
 //!
 //! What may be called from inside:
 //!

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | shared: any thread may have it | handles, managers, gates: several controllers, many lanes |
 //! | handed on: moves between threads, never in two places | created jobs, transactions, stage tokens |
-//! | stays: on the thread that made it | the main loop |
+//! | stays: on the thread that made it | the main loop, the run context |
 //! | once: neither `Clone` nor `Copy` | what may be given up or used up one time only |
 //! | small | handles are copied freely; a token without contents costs nothing |
 
@@ -61,6 +61,8 @@ assert_impl_all!(Released: Send);
 
 // Stays.
 assert_not_impl_any!(MainLoop: Send, Sync);
+assert_not_impl_any!(RunContext<'static>: Send, Sync);
+assert_not_impl_any!(RunContext<'static, Ready>: Send, Sync);
 
 // Once.
 assert_not_impl_any!(MainLoop: Clone, Copy);

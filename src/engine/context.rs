@@ -11,9 +11,12 @@
 //!   told to complete; call `ready` first.
 //! - *"borrowed data escapes outside of method"*: the context belongs to the run and ends with it
 //!   (A9).
+//! - *"`Rc<()>` cannot be sent between threads safely"*, within `RunContext`: pause points belong to the
+//!   body's own thread. Give other threads of the job the gate and let them ask for permits (P18).
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::time::Duration;
 
 use blockjob_model::{ErrorAction, ErrorPolicy};
@@ -51,11 +54,13 @@ pub enum Finish {
     Cancelled,
 }
 
-/// A run in progress, in stage `S`. Body thread; not copyable, and gone with the run.
+/// A run in progress, in stage `S`. Body thread, which it does not leave; not copyable, and gone with the
+/// run. Other threads of the job have [lane permits](crate::engine::LanePermit).
 pub struct RunContext<'job, S = Running> {
     core: &'job Arc<JobCore>,
     body: &'job mut Body,
     stage: PhantomData<fn(S) -> S>,
+    bound_to_thread: PhantomData<Rc<()>>,
 }
 
 /// The right to do I/O until the next pause point: it borrows the context, which pause points
@@ -72,6 +77,7 @@ impl<'job> RunContext<'job, Running> {
             core,
             body,
             stage: PhantomData,
+            bound_to_thread: PhantomData,
         }
     }
 
@@ -84,6 +90,7 @@ impl<'job> RunContext<'job, Running> {
             core: self.core,
             body: self.body,
             stage: PhantomData,
+            bound_to_thread: PhantomData,
         }
     }
 }

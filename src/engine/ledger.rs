@@ -224,7 +224,10 @@ impl Ledger {
         match callback {
             Callback::Pause if paused => Err("twice without resume".to_owned()),
             Callback::Resume if !paused => Err("without pause".to_owned()),
-            Callback::Run if paused => Err("inside a pause".to_owned()),
+            // Balanced when `run` returns (P17).
+            Callback::Run | Callback::Prepare | Callback::Commit | Callback::Abort if paused => {
+                Err("inside a pause".to_owned())
+            }
             // What began is cleaned up before it is let go of, while there is a main loop to do it.
             Callback::Free if begun & bits(DECISION) != 0 && ended & bit(Callback::Clean) == 0 => {
                 Err("without clean".to_owned())
@@ -243,7 +246,8 @@ struct Open<'a> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         match self.callback {
-            Callback::Pause => self.ledger.paused.set(1),
+            // A job whose driver panics in `pause` is over, and resumes no more.
+            Callback::Pause => self.ledger.paused.set(u64::from(!std::thread::panicking())),
             Callback::Resume => self.ledger.paused.set(0),
             _ => {}
         }
@@ -413,12 +417,14 @@ mod tests {
             Abort, Cancel, Clean, Commit, Complete, Completion, Free, Pause, Prepare, Resume, Run,
             UserResume,
         };
-        let wrong: [(&[Callback], &str); 17] = [
+        let wrong: [(&[Callback], &str); 19] = [
             (&[Run, Run], "a second time"),
             (&[Complete, Complete], "a second time"),
             (&[Pause, Pause], "twice without resume"),
             (&[Resume], "without pause"),
             (&[Pause, Run], "inside a pause"),
+            (&[Run, Pause, Prepare], "inside a pause"),
+            (&[Run, Pause, Resume, Pause, Abort], "inside a pause"),
             (&[Prepare], "before the end of run"),
             (&[Run, Commit], "before the end of prepare"),
             (&[Run, Prepare, Prepare], "a second time"),
