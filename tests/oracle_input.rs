@@ -101,7 +101,6 @@ fn files_that_are_no_traces_are_named_with_the_way_out() {
         (b"hello\n", "line 1: not JSON"),
         (b"\x1f\x8b\x08\x00\xff\n", "line 1, column 2: not UTF-8"),
         (b"{\"a\":1}\n", "line 1: neither a native trace"),
-        (b"{\"return\":{}}\n", "line 1: a bare QMP object"),
         (
             b"{\"dir\":\">\",\"msg\":{\"execute\":\"quit\"}}\n",
             "nothing to judge",

@@ -18,8 +18,9 @@ use super::progress::{Bar, Shown};
 pub const LONG: &str = "\
 Judge recorded behaviour of a job engine.
 
-A trace is a file of JSON lines: a native trace of this project, or a conversation with QEMU, one \
-message a line: {\"t\": seconds, \"dir\": \">\" or \"<\", \"msg\": {...}}. A trace is accepted when the \
+A trace is a native trace of this project; or a conversation with QEMU, one message a line: \
+{\"t\": seconds, \"dir\": \">\" or \"<\", \"msg\": {...}}; or bare QMP objects as a monitor's socket or a \
+test's log shows them, in one line or over many, in JSON or as Python prints them, commands or not. A trace is accepted when the \
 specification allows everything in it; else the first thing that it does not allow is explained, with \
 what would have been allowed in its place.";
 
@@ -71,6 +72,8 @@ enum FormatName {
     Native,
     /// A conversation: {"t", "dir", "msg"}
     Qmp,
+    /// Bare QMP objects, from a socket or a test's log
+    QmpRaw,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -101,6 +104,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
             FormatName::Auto => None,
             FormatName::Native => Some(Format::Native),
             FormatName::Qmp => Some(Format::Qmp),
+            FormatName::QmpRaw => Some(Format::QmpRaw),
         },
         observer: match arguments.observer {
             ObserverName::Auto => Observer::Auto,

@@ -36,7 +36,8 @@ pub use verdict::{Fault, Outcome, Verdict};
 use judge::native::{Judge, Stop};
 use judge::trial::Trial;
 use reader::lines::{Line, Lines};
-use reader::{detect, native, qmp};
+use reader::raw::Objects;
+use reader::{detect, native, qmp, raw};
 
 /// How much is read at a time, bytes.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -130,6 +131,7 @@ impl Run {
         };
         match format {
             Some(Format::Qmp) => self.judge_qmp(&first, &mut lines, options),
+            Some(Format::QmpRaw) => self.judge_raw(Objects::new(&first, lines), options),
             Some(Format::Native) => self.judge_native(&first, &mut lines, options),
             None => {
                 self.cut(&first);
@@ -155,16 +157,52 @@ impl Run {
         let mut trial = Trial::new(options.profile, options.observer);
         let mut read = 1;
         let result = (|| {
-            let mut open = self.take_qmp(&mut trial, first)?;
+            let mut open = self.take_qmp(&mut trial, first, qmp::read)?;
             while open {
                 let Some(line) = lines.next_line()? else {
                     break;
                 };
                 read = line.number;
-                open = self.take_qmp(&mut trial, &line)?;
+                open = self.take_qmp(&mut trial, &line, qmp::read)?;
             }
             Ok(())
         })();
+        self.sentence(trial, read, result)
+    }
+
+    fn judge_raw<R: BufRead>(
+        &mut self,
+        mut objects: Objects<R>,
+        options: &Options,
+    ) -> Result<(), TraceError> {
+        let mut trial = Trial::new(options.profile, options.observer);
+        let result = (|| {
+            while let Some(object) = objects.next_object()? {
+                if !self.take_qmp(&mut trial, &object, raw::read)? {
+                    break;
+                }
+            }
+            Ok(())
+        })();
+        let passed = objects.passed();
+        if passed.lines > 0 {
+            self.notes.push(format!(
+                "{} {} of text with no QMP object, the first of them line {}, passed over",
+                passed.lines,
+                if passed.lines == 1 { "line" } else { "lines" },
+                passed.first
+            ));
+        }
+        self.sentence(trial, objects.line(), result)
+    }
+
+    /// Takes over what came of a conversation of so many lines.
+    fn sentence(
+        &mut self,
+        trial: Trial,
+        read: u64,
+        result: Result<(), TraceError>,
+    ) -> Result<(), TraceError> {
         let sentence = trial.end();
         self.events = sentence.events + sentence.replies;
         self.jobs = sentence.jobs;
@@ -192,8 +230,13 @@ impl Run {
     }
 
     /// Takes a line; `false` once nothing more can be judged.
-    fn take_qmp(&mut self, trial: &mut Trial, line: &Line<'_>) -> Result<bool, TraceError> {
-        if let Some(record) = qmp::read(line)? {
+    fn take_qmp<'a>(
+        &mut self,
+        trial: &mut Trial,
+        line: &Line<'a>,
+        read: impl FnOnce(&Line<'a>) -> Result<Option<qmp::Record<'a>>, TraceError>,
+    ) -> Result<bool, TraceError> {
+        if let Some(record) = read(line)? {
             return Ok(trial.take(&record));
         }
         self.cut(line);

@@ -11,17 +11,20 @@ pub enum Format {
     Native,
     /// A recorded QMP conversation: `{"t","dir","msg"}` lines.
     Qmp,
+    /// Bare QMP objects.
+    QmpRaw,
 }
 
 impl Format {
     /// Every format that is read.
-    pub const ALL: [Format; 2] = [Format::Native, Format::Qmp];
+    pub const ALL: [Format; 3] = [Format::Native, Format::Qmp, Format::QmpRaw];
 
     /// The name to ask for it by.
     pub const fn name(self) -> &'static str {
         match self {
             Format::Native => "native",
             Format::Qmp => "qmp",
+            Format::QmpRaw => "qmp-raw",
         }
     }
 
@@ -47,8 +50,20 @@ pieces! {
         /// Of a bare QMP object.
         value: "return",
         /// Of a bare QMP object.
+        error: "error",
+        /// Of a bare QMP object.
         execute: "execute",
+        /// Of a bare QMP object.
+        execute_oob: "exec-oob",
     }
+}
+
+/// An object that goes over many lines, or is written as Python does: neither of the other formats
+/// is.
+fn goes_on(line: &str) -> bool {
+    let line = line.trim();
+    line.strip_prefix('{')
+        .is_some_and(|rest| rest.is_empty() || rest.trim_start().starts_with('\''))
 }
 
 /// The format of a trace that begins with `line`; `None`: the line is cut, so nothing can be said.
@@ -56,6 +71,9 @@ pieces! {
 /// # Errors
 /// It is not JSON, or belongs to no format that is read.
 pub fn detect(line: &Line<'_>) -> Result<Option<Format>, TraceError> {
+    if goes_on(line.text) {
+        return Ok(Some(Format::QmpRaw));
+    }
     let Some(marks) = read_line::<Marks<'_>>(line.text, line.number, line.whole)? else {
         return Ok(None);
     };
@@ -65,14 +83,20 @@ pub fn detect(line: &Line<'_>) -> Result<Option<Format>, TraceError> {
     if marks.dir.is_present() || marks.msg.is_present() {
         return Ok(Some(Format::Qmp));
     }
-    let bare = [marks.greeting, marks.event, marks.value, marks.execute];
-    let what = if bare.into_iter().any(super::json::Piece::is_present) {
-        "a bare QMP object; wrap each as {\"dir\":\">\" or \"<\",\"msg\":{…}}, \
-         which says who sent it"
-    } else {
-        "neither a native trace (it begins with {\"blockjob_trace\":1,…}) nor a QMP \
-         conversation (each line is {\"t\":…,\"dir\":…,\"msg\":{…}})"
-    };
+    let bare = [
+        marks.greeting,
+        marks.event,
+        marks.value,
+        marks.error,
+        marks.execute,
+        marks.execute_oob,
+    ];
+    if bare.into_iter().any(super::json::Piece::is_present) {
+        return Ok(Some(Format::QmpRaw));
+    }
+    let what = "neither a native trace (it begins with {\"blockjob_trace\":1,…}), nor a QMP \
+         conversation (each line is {\"t\":…,\"dir\":…,\"msg\":{…}}), nor a bare QMP object; \
+         where something else comes before the first of those, say --format qmp-raw";
     Err(TraceError::UnknownFormat {
         line: line.number,
         what: what.to_owned(),
@@ -98,12 +122,22 @@ mod tests {
             Some(Format::Native)
         );
         assert_eq!(of(r#"{"dir":"<","msg":{}}"#).unwrap(), Some(Format::Qmp));
+        for bare in [
+            r#"{"return":{}}"#,
+            r#"{"error":{}}"#,
+            r#"{"QMP":{}}"#,
+            r#"{"event":"STOP"}"#,
+            r#"{"execute":"quit"}"#,
+            r#"{"exec-oob":"quit"}"#,
+            "{",
+            "{'execute': 'quit'}",
+        ] {
+            assert_eq!(of(bare).unwrap(), Some(Format::QmpRaw), "{bare}");
+        }
     }
 
     #[test]
     fn what_is_none_of_them_is_told_what_they_are() {
-        let error = of(r#"{"return":{}}"#).unwrap_err().to_string();
-        assert!(error.contains("bare QMP object"), "{error}");
         for text in ["{}", "[]", "5", "\"x\""] {
             let error = of(text).unwrap_err().to_string();
             assert!(error.contains("neither a native trace"), "{error}");

@@ -5,6 +5,7 @@
 //! | [`lines`] | any of them, as numbered lines |
 //! | [`detect`] | the first line, to tell the formats apart |
 //! | [`qmp`] | recorded QMP conversations |
+//! | [`raw`] | bare QMP objects, from sockets and test logs |
 //! | [`native`] | the engine's own trace |
 //! | [`json`] | pieces of JSON whose type has still to be judged |
 //!
@@ -15,3 +16,4 @@ pub mod json;
 pub mod lines;
 pub mod native;
 pub mod qmp;
+pub mod raw;
