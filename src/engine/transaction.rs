@@ -3,6 +3,16 @@
 //! Both are typestate for their owner: starting consumes them, so a job starts once and nobody
 //! joins a transaction that has started. What is dropped without starting is given up: `created →
 //! null`, no callback (SEMANTICS.md §2.1 `early_fail`).
+//!
+//! What the compiler says to someone who takes a wrong step:
+//!
+//! - *"use of moved value"* of a [`CreatedJob`], at a second `start`: it has started; go on with the
+//!   [`JobHandle`] that `start` returned.
+//! - *"borrow of moved value"* of a [`Transaction`], at `create`: it has started, and nobody joins any
+//!   more; create every member first, or begin another transaction.
+//! - *"unused … that must be used"*: dropping it would give the job up; start it, or keep it.
+//! - *"no method named `pause` found for struct `CreatedJob`"*: requests are the handle's; ask for it with
+//!   [`handle`](CreatedJob::handle).
 
 use std::fmt;
 
