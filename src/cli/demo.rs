@@ -55,7 +55,7 @@ pub fn run(output: &mut Output) -> Answer {
     good &= say("judged", told, output);
 
     let options = Options::new(&REFERENCE, 2).map_err(|error| Failure::new(error.to_string()))?;
-    let report = explore::search(&options);
+    let report = explore::search_first(&options);
     let told = if report.held() {
         let mut lines = vec![format!(
             "{} properties hold in all {} states and {} transitions of two jobs, within these bounds, {:.1} s",
@@ -69,6 +69,7 @@ pub fn run(output: &mut Output) -> Answer {
                 format!("{}: {}", scenario.scenario.name, scenario.scenario.bounds)
             }),
         );
+        lines.push("`blockjob explore --jobs 2` searches the other scenarios too".to_owned());
         Ok(lines)
     } else {
         Err("a property does not hold; `blockjob explore` shows the way".to_owned())
