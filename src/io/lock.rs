@@ -59,6 +59,24 @@ pub fn try_lock(fd: impl AsFd) -> io::Result<bool> {
     }
 }
 
+/// `fcntl(fd, F_OFD_SETLK, {F_UNLCK, SEEK_SET, 0, 0})`.
+///
+/// Gives the whole file free, at once: closing the descriptor does so only when no process has another
+/// of the same description, and one that is just being started still has it.
+///
+/// # References
+/// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Open file description locks"
+pub fn unlock(fd: impl AsFd) -> io::Result<()> {
+    let mut lock = request(libc::F_UNLCK);
+    let fd = fd.as_fd().as_raw_fd();
+    retry(|| {
+        // SAFETY: F_OFD_SETLK reads one `struct flock64`, live through the call. The descriptor is open, its owner
+        // is borrowed.
+        check(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &raw mut lock) })
+    })
+    .map(drop)
+}
+
 /// A lock request over the whole file, however it grows. `l_pid` must be 0 for these locks.
 fn request(kind: libc::c_int) -> libc::flock64 {
     libc::flock64 {
