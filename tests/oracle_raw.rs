@@ -3,7 +3,8 @@
 //!
 //! Method: every recording and every broken one of `tests/corpus` is written anew, in each form, and
 //! must be judged the same: accepted by the same profile, or refused by the same rule at the object
-//! that stood in the same line.
+//! that stood in the same line. Then they are printed as QEMU's tests print theirs, filtered and late,
+//! and as several monitors in one file show them.
 
 #![cfg(feature = "cli")]
 // A failed unwrap in a test is the test failing.
@@ -12,7 +13,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use blockjob::oracle::{self, Format, Options, Outcome, Verdict};
+use blockjob::model::Profile;
+use blockjob::oracle::{self, Options, Outcome, Verdict};
 use serde_json::Value;
 
 /// Recordings of `folder`.
@@ -184,15 +186,242 @@ fn other_text_is_passed_over_and_told() {
         verdict.notes,
         ["2 lines of text with no QMP object, the first of them line 2, passed over"]
     );
-    // It begins with something else: only whoever asks for it gets it read so.
-    let begun = format!("QA output created by 141\n{log}");
-    assert!(matches!(judge(&begun).outcome, Outcome::Error(_)));
-    let options = Options {
-        format: Some(Format::QmpRaw),
-        ..Options::default()
-    };
-    let verdict = oracle::check_reader("bare", begun.as_bytes(), &options);
+    // It may begin with something else.
+    let verdict = judge(&format!("QA output created by 141\n{log}"));
     assert!(matches!(verdict.outcome, Outcome::Accept), "{verdict}");
+    assert_eq!(
+        verdict.notes,
+        ["3 lines of text with no QMP object, the first of them line 1, passed over"]
+    );
+    // An object that is no QMP is text too.
+    let verdict = judge(&format!("{{\n \"format\": \"raw\"\n}}\n{log}"));
+    assert!(matches!(verdict.outcome, Outcome::Accept), "{verdict}");
+    // Text alone is no trace.
+    let Outcome::Error(error) = judge("one\ntwo\n").outcome else {
+        panic!("no trace");
+    };
+    assert!(error.to_string().starts_with("line 1: not JSON"), "{error}");
+}
+
+/// What a shell test of QEMU prints: what the daemon said, with what differs from run to run replaced
+/// by words, and other text between.
+fn as_shell_tests_print(text: &str) -> String {
+    let mut log = "QA output created by 300\nFormatting 'TEST_DIR/t.IMGFMT'\n".to_owned();
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let mut message = record["msg"].clone();
+        if record["dir"] == ">" || message.get("QMP").is_some() {
+            continue;
+        }
+        let event = message.get("event").is_some();
+        if event {
+            message["timestamp"] = serde_json::json!({"seconds": "@T", "microseconds": "@T"});
+        }
+        if event && message["data"].get("len").is_some() {
+            message["data"]["len"] = "@L".into();
+        }
+        let printed = message
+            .to_string()
+            .replace("\"@T\"", " TIMESTAMP")
+            .replace("\"@L\"", "LEN");
+        writeln!(log, "{printed}").unwrap();
+    }
+    log + "*** done\n"
+}
+
+/// What a Python test of QEMU prints: commands and their replies, and events when it comes to look for
+/// them, which is after the next reply; it may not look for statuses.
+fn as_python_tests_print(text: &str, statuses: bool) -> String {
+    let mut log = "Launching VM...\n\n=== Start ===\n".to_owned();
+    let mut events = String::new();
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let mut message = record["msg"].clone();
+        if message.get("QMP").is_some() {
+            continue;
+        }
+        if message.get("event").is_some() {
+            if statuses || message["event"] != "JOB_STATUS_CHANGE" {
+                message["timestamp"] =
+                    serde_json::json!({"seconds": "SECS", "microseconds": "USECS"});
+                writeln!(events, "{message}").unwrap();
+            }
+            continue;
+        }
+        if let Some(jobs) = message.get_mut("return").and_then(Value::as_array_mut) {
+            for job in jobs
+                .iter_mut()
+                .filter(|job| job.get("current-progress").is_some())
+            {
+                job["current-progress"] = "FILTERED".into();
+            }
+        }
+        writeln!(log, "{message}").unwrap();
+        if record["dir"] == "<" {
+            log.push_str(&std::mem::take(&mut events));
+        }
+    }
+    log + &events
+}
+
+#[test]
+fn what_tests_print_is_accepted() {
+    for folder in ["live-10.0", "live-7.2", "traps"] {
+        for path in traces(folder) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            for log in [
+                as_shell_tests_print(&text),
+                as_python_tests_print(&text, true),
+                as_python_tests_print(&text, false),
+            ] {
+                let verdict = judge(&log);
+                assert!(
+                    matches!(verdict.outcome, Outcome::Accept),
+                    "{}: {verdict}\n{log}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_tests_print_is_judged_as_far_as_it_shows() {
+    let mut rules: Vec<&str> = Vec::new();
+    for path in traces("mutants") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for log in [
+            as_shell_tests_print(&text),
+            as_python_tests_print(&text, true),
+        ] {
+            if let Outcome::Reject(fault) = judge(&log).outcome {
+                rules.push(fault.rule);
+            }
+        }
+    }
+    rules.sort_unstable();
+    rules.dedup();
+    for rule in ["status-transition", "progress-above-total", "event-shape"] {
+        assert!(rules.contains(&rule), "{rule} is not among {rules:?}");
+    }
+    // Whatever the job was at, the answer says so, and the table says the rest.
+    let refused = |status, verb| {
+        let log = format!(
+            "=== Test ===\n{{\"execute\": \"job-{verb}\", \"arguments\": {{\"id\": \"j\"}}}}\n\
+             {{\"error\": {{\"class\": \"GenericError\", \"desc\": \
+             \"Job 'j' in state '{status}' cannot accept command verb '{verb}'\"}}}}\n"
+        );
+        let options = Options {
+            profile: Profile::by_name("qemu-10.0"),
+            ..Options::default()
+        };
+        oracle::check_reader("bare", log.as_bytes(), &options)
+    };
+    let verdict = refused("running", "finalize");
+    assert!(matches!(verdict.outcome, Outcome::Accept), "{verdict}");
+    let verdict = refused("pending", "finalize");
+    let fault = verdict.fault().unwrap();
+    assert_eq!(fault.rule, "refused-what-is-permitted", "{verdict}");
+}
+
+/// The objects of a conversation, each in a line that begins with `before`.
+fn labelled(text: &str, before: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            let arrow = if record["dir"] == ">" { "-->" } else { "<--" };
+            format!("{before} {arrow} {}\n", record["msg"])
+        })
+        .collect()
+}
+
+/// Both, by turns.
+fn interleaved(one: &[String], two: &[String]) -> String {
+    let mut text = String::new();
+    for place in 0..one.len().max(two.len()) {
+        for lines in [one, two] {
+            text.push_str(lines.get(place).map_or("", String::as_str));
+        }
+    }
+    text
+}
+
+#[test]
+fn several_monitors_in_one_file_are_judged_each() {
+    let all = traces("live-10.0");
+    for pair in all.windows(2) {
+        let [one, two] = [0, 1].map(|place| std::fs::read_to_string(&pair[place]).unwrap());
+        let text = interleaved(
+            &labelled(&one, "2026-01-02 03:04:05,678 DEBUG vm0"),
+            &labelled(&two, "2026-01-02 03:04:05,678 DEBUG vm1"),
+        );
+        let verdict = judge(&text);
+        assert!(
+            matches!(verdict.outcome, Outcome::Accept),
+            "{pair:?}: {verdict}"
+        );
+        assert_eq!(verdict.notes[0], "2 monitors, each judged by itself");
+        // Nothing names them: it is still no false alarm.
+        let bare = interleaved(&labelled(&one, ""), &labelled(&two, ""));
+        let verdict = judge(&bare);
+        assert!(
+            matches!(verdict.outcome, Outcome::Accept),
+            "{pair:?}: {verdict}"
+        );
+    }
+    let good = std::fs::read_to_string(&all[0]).unwrap();
+    let mut refused = 0;
+    let mutants = traces("mutants");
+    for path in &mutants {
+        let text = std::fs::read_to_string(path).unwrap();
+        let Outcome::Reject(known) = oracle::check(path, &Options::default()).outcome else {
+            panic!("{} is broken", path.display());
+        };
+        // The good one first, and as long as there is something of both, at every other line.
+        let text = interleaved(&labelled(&good, "vm0"), &labelled(&text, "vm1"));
+        if let Outcome::Reject(fault) = judge(&text).outcome {
+            let both = 2 * good.lines().count() as u64;
+            let line = if 2 * known.line <= both {
+                2 * known.line
+            } else {
+                both / 2 + known.line
+            };
+            assert_eq!(fault.line, line, "{path:?}: {}", fault.rule);
+            refused += 1;
+        }
+    }
+    // But for what is a fault only where nobody else is there.
+    assert!(refused * 4 > mutants.len() * 3, "{refused} were refused");
+}
+
+#[test]
+fn two_monitors_of_one_daemon_both_see_its_events() {
+    for path in traces("live-10.0") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let looks_on: String = text
+            .lines()
+            .filter(|line| line.contains("\"QMP\"") || line.contains("\"event\""))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        for (one, two) in [("a", "b"), ("", "")] {
+            let mut both = String::new();
+            let mut seconds = labelled(&looks_on, two).into_iter();
+            let firsts = labelled(&text, one);
+            for first in firsts {
+                let copied = first.contains("\"QMP\"") || first.contains("\"event\"");
+                both.push_str(&first);
+                if copied {
+                    both.push_str(&seconds.next().unwrap());
+                }
+            }
+            let verdict = judge(&both);
+            assert!(
+                matches!(verdict.outcome, Outcome::Accept),
+                "{}: {verdict}",
+                path.display()
+            );
+        }
+    }
 }
 
 #[test]

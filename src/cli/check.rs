@@ -20,7 +20,8 @@ Judge recorded behaviour of a job engine.
 
 A trace is a native trace of this project; or a conversation with QEMU, one message a line: \
 {\"t\": seconds, \"dir\": \">\" or \"<\", \"msg\": {...}}; or bare QMP objects as a monitor's socket or a \
-test's log shows them, in one line or over many, in JSON or as Python prints them, commands or not. A trace is accepted when the \
+test's log shows them, in one line or over many, in JSON or as Python prints them, commands or not, \
+with other text before them and between, of several monitors in one file where what stands before an object names them. A trace is accepted when the \
 specification allows everything in it; else the first thing that it does not allow is explained, with \
 what would have been allowed in its place.";
 

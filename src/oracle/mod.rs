@@ -33,10 +33,11 @@ pub use judge::Observer;
 pub use reader::detect::Format;
 pub use verdict::{Fault, Outcome, Verdict};
 
+use judge::monitors::Monitors;
 use judge::native::{Judge, Stop};
-use judge::trial::Trial;
+use judge::trial::{Sentence, Trial};
 use reader::lines::{Line, Lines};
-use reader::raw::Objects;
+use reader::raw::{Found, Object, Objects, Passed};
 use reader::{detect, native, qmp, raw};
 
 /// How much is read at a time, bytes.
@@ -116,22 +117,12 @@ struct Run {
 impl Run {
     fn judge(&mut self, reader: impl BufRead, options: &Options) -> Result<(), TraceError> {
         let mut lines = Lines::new(reader);
-        let Some(first) = lines.next_line()? else {
-            return Err(TraceError::Empty);
-        };
-        let format = match options.format {
-            Some(format) => Some(format),
-            None => detect::detect(&first)?,
-        };
-        let first = (first.number, first.text.to_owned(), first.whole);
-        let first = Line {
-            number: first.0,
-            text: &first.1,
-            whole: first.2,
-        };
+        let mut passed = Passed::default();
+        let (format, first) = detect::begin(&mut lines, options.format, &mut passed)?;
+        let first = first.line();
         match format {
             Some(Format::Qmp) => self.judge_qmp(&first, &mut lines, options),
-            Some(Format::QmpRaw) => self.judge_raw(Objects::new(&first, lines), options),
+            Some(Format::QmpRaw) => self.judge_raw(Objects::new(&first, passed, lines), options),
             Some(Format::Native) => self.judge_native(&first, &mut lines, options),
             None => {
                 self.cut(&first);
@@ -167,7 +158,7 @@ impl Run {
             }
             Ok(())
         })();
-        self.sentence(trial, read, result)
+        self.sentence(trial.end(), read, result)
     }
 
     fn judge_raw<R: BufRead>(
@@ -175,11 +166,38 @@ impl Run {
         mut objects: Objects<R>,
         options: &Options,
     ) -> Result<(), TraceError> {
-        let mut trial = Trial::new(options.profile, options.observer);
+        let mut monitors = Monitors::new(options.profile, options.observer, false);
         let result = (|| {
-            while let Some(object) = objects.next_object()? {
-                if !self.take_qmp(&mut trial, &object, raw::read)? {
+            loop {
+                // Whoever lets other text stand between may have left out anything.
+                if objects.passed().lines > 0 {
+                    monitors.filter();
+                }
+                let Some(Object {
+                    line,
+                    monitor,
+                    filtered,
+                }) = objects.next_object()?
+                else {
                     break;
+                };
+                if filtered {
+                    monitors.filter();
+                }
+                match raw::read(&line)? {
+                    Found::Message(record) => {
+                        if !monitors.take(monitor, &record) {
+                            break;
+                        }
+                    }
+                    Found::Other => {
+                        let number = line.number;
+                        objects.pass(number);
+                    }
+                    Found::Cut => {
+                        self.cut(&line);
+                        break;
+                    }
                 }
             }
             Ok(())
@@ -193,17 +211,22 @@ impl Run {
                 passed.first
             ));
         }
-        self.sentence(trial, objects.line(), result)
+        if monitors.count() > 1 {
+            self.notes.push(format!(
+                "{} monitors, each judged by itself",
+                monitors.count()
+            ));
+        }
+        self.sentence(monitors.end(), objects.line(), result)
     }
 
     /// Takes over what came of a conversation of so many lines.
     fn sentence(
         &mut self,
-        trial: Trial,
+        sentence: Sentence,
         read: u64,
         result: Result<(), TraceError>,
     ) -> Result<(), TraceError> {
-        let sentence = trial.end();
         self.events = sentence.events + sentence.replies;
         self.jobs = sentence.jobs;
         self.profile = Some(sentence.profile.name);

@@ -6,9 +6,11 @@
 //! | [`refusal`] | what an error reply says |
 //! | [`qmp`] | one QMP conversation by one profile |
 //! | [`trial`] | one QMP conversation by every profile that may fit |
+//! | [`monitors`] | the conversations of several monitors in one file |
 //! | [`native`] | the engine's own trace |
 
 pub mod command;
+pub mod monitors;
 pub mod native;
 pub mod qmp;
 pub mod refusal;

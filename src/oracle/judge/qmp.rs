@@ -99,6 +99,12 @@ pub struct Session {
     greeted: bool,
     /// The daemon goes down, or devices do: requests come from inside.
     inside: bool,
+    /// The recording was filtered: what is missing may have happened, and what was read may have been
+    /// written down later.
+    filtered: bool,
+    /// Another monitor was greeted in a filtered recording: what is said may be said twice, or come from
+    /// different daemons.
+    mixed: bool,
     /// A fault that is none if the daemon was stopped from outside there, and the job it is of.
     suspended: Option<(Fault, String)>,
     /// The guest went on (`cont`).
@@ -127,6 +133,8 @@ impl Session {
             lost: 0,
             greeted: false,
             inside: false,
+            filtered: false,
+            mixed: false,
             suspended: None,
             continued: false,
             replies: 0,
@@ -163,6 +171,47 @@ impl Session {
     /// The line from which on jobs are brought down unasked: the daemon was stopped from outside.
     pub fn stopped_at(&self) -> Option<u64> {
         self.suspended.as_ref().map(|(fault, _)| fault.line)
+    }
+
+    /// The recording was filtered, as tests do with what they print: anything may be missing from it,
+    /// and events stand where they were printed, which may be long after replies that came later.
+    ///
+    /// Then jobs are not followed step by step. What is judged is what stands in the recording: the
+    /// order of each job's statuses, fields, texts, and refusals by the table.
+    pub fn filter(&mut self) {
+        if self.filtered {
+            return;
+        }
+        self.filtered = true;
+        self.forget();
+        for known in self.jobs.values_mut() {
+            *known = Known {
+                kind: known.kind.take(),
+                block: known.block,
+                policy: known.policy,
+                last: known.last,
+                ..Known::filtered()
+            };
+        }
+    }
+
+    /// Nothing is known any more of what the acceptor was told.
+    fn forget(&mut self) {
+        self.acceptor = Acceptor::new(self.acceptor.profile(), View::QMP);
+        self.leaving.clear();
+        self.inventory = false;
+        for pending in &mut self.queue {
+            pending.progress = Progress::default();
+        }
+    }
+
+    /// This client is not the only one.
+    pub fn share(&mut self) {
+        self.observer = Observer::Shared;
+        self.acceptor.others_everywhere();
+        for known in self.jobs.values_mut() {
+            known.speed = None;
+        }
     }
 
     /// Takes the next message.
@@ -218,6 +267,7 @@ impl Session {
             return;
         };
         match &head.ask {
+            Ask::Query { .. } | Ask::Verb(_) | Ask::Human(_) | Ask::Create(_) if self.filtered => {}
             Ask::Query { block } => {
                 self.acceptor.call(MONITOR, None, Request::Query, *block);
                 head.progress.called = true;
@@ -404,16 +454,14 @@ impl Session {
     /// between the two was not seen.
     fn greeting(&mut self) {
         if self.greeted && (self.commands || !self.jobs.is_empty()) {
-            let profile = self.acceptor.profile();
             self.lost += self.queue.len() + self.oob.len();
             self.queue.clear();
             self.oob.clear();
             self.jobs.clear();
             self.gone.clear();
-            self.leaving.clear();
-            self.inventory = false;
-            self.acceptor = Acceptor::new(profile, View::QMP);
+            self.forget();
         }
+        self.mixed = self.greeted && self.filtered;
         self.greeted = true;
     }
 
@@ -510,6 +558,10 @@ impl Session {
                 _ => self.unknown_job(place, status),
             };
         };
+        if status == Status::Created && self.filtered {
+            // Its end, or a query's answer, stands elsewhere.
+            return self.created(place);
+        }
         if status == Status::Created {
             return Err(place.fault(
                 "id-in-use",
@@ -518,7 +570,9 @@ impl Session {
                 "another is created",
             ));
         }
-        fields::success_after_report(known, place, status)?;
+        if !self.mixed {
+            fields::success_after_report(known, place, status)?;
+        }
         if let Some(key) = known.key {
             let revived = matches!(status, Status::Waiting | Status::Pending)
                 && matches!(&self.suspended, Some((_, brought_down)) if *brought_down == id);
@@ -528,6 +582,7 @@ impl Session {
             self.observe(line, &id, key, Seen::Status(status))?;
         } else if let Some((last, before)) = known.last
             && (last == status || !last.may_become(status))
+            && !(self.mixed || self.filtered && leads_to(last, status))
         {
             return Err(place.fault(
                 "status-transition",
@@ -582,7 +637,10 @@ impl Session {
                 "a job is created with this one",
             ));
         }
-        let mut known = if let Some(plan) = self.plan_for(place.id)
+        let mut known = if self.filtered {
+            self.jobs_seen += 1;
+            self.filtered_job(place.id)
+        } else if let Some(plan) = self.plan_for(place.id)
             && let Some(mut head) = self.queue.pop_front()
         {
             let known = match &head.ask {
@@ -612,6 +670,24 @@ impl Session {
         known.last = Some((Status::Created, place.line));
         self.jobs.insert(place.id.to_owned(), known);
         Ok(())
+    }
+
+    /// A job of a filtered recording: what is known of it is what it was asked for with.
+    fn filtered_job(&mut self, id: &str) -> Known {
+        let planned = self.plan_for(id).and_then(|plan| {
+            let Ask::Create(creation) = &self.queue.front()?.ask else {
+                return None;
+            };
+            Some((creation.jobs[plan].kind, creation.jobs[plan].policy))
+        });
+        match planned {
+            Some((kind, policy)) => Known {
+                kind: Some(Cow::Borrowed(kind)),
+                policy,
+                ..Known::filtered()
+            },
+            None => Known::filtered(),
+        }
     }
 
     /// Takes a job that somebody unseen makes into judgement.
@@ -646,7 +722,7 @@ impl Session {
 
     /// Something of a job whose creation was not seen.
     fn unknown_job(&mut self, place: Place<'_>, status: Status) -> Judged {
-        if self.gone.iter().any(|id| id == place.id) {
+        if !self.filtered && self.gone.iter().any(|id| id == place.id) {
             return Err(place.fault(
                 "status-after-null",
                 "1b",
@@ -667,11 +743,16 @@ impl Session {
             return;
         }
         self.jobs_seen += 1;
+        let known = if self.filtered {
+            self.filtered_job(place.id)
+        } else {
+            Known::met()
+        };
         self.jobs.insert(
             place.id.to_owned(),
             Known {
                 last: status.map(|status| (status, place.line)),
-                ..Known::met()
+                ..known
             },
         );
     }
@@ -704,7 +785,7 @@ impl Session {
             id: &id,
         };
         if !self.jobs.contains_key(id.as_ref()) {
-            if self.gone.iter().any(|gone| *gone == id) {
+            if !self.filtered && self.gone.iter().any(|gone| *gone == id) {
                 return Err(place.fault(
                     "event-after-null",
                     "7.4",
@@ -721,6 +802,9 @@ impl Session {
         let Some(known) = self.jobs.get_mut(id.as_ref()) else {
             return Ok(());
         };
+        if self.mixed {
+            *known = known.whoevers();
+        }
         if known.block == Some(false) {
             return Err(place.fault(
                 "event-of-non-block-job",
@@ -757,7 +841,13 @@ impl Session {
             self.observe(line, &id, key, Seen::Event(event))?;
         }
         let terminal = matches!(event, Event::Completed { .. } | Event::Cancelled);
-        if terminal && dismisses_itself && silent {
+        if terminal && self.filtered {
+            // Another of this id may follow, and nothing tell of it.
+            if let Some(known) = self.jobs.get_mut(id.as_ref()) {
+                known.failed = None;
+                known.kind = None;
+            }
+        } else if terminal && dismisses_itself && silent {
             // The rest follows in the same breath, before anything else can be read.
             if let Some(key) = key {
                 self.acceptor.vanished(key);
@@ -788,6 +878,18 @@ impl Session {
         if let Some(place) = self.oob.iter().position(fits) {
             self.oob.remove(place);
             return Ok(());
+        }
+        if self.filtered {
+            // Its command may have been left out.
+            let asked = self.queue.iter().position(fits);
+            let Some(asked) = asked.and_then(|place| self.queue.remove(place)) else {
+                return Ok(());
+            };
+            if self.mixed && asked.id.is_none() {
+                // It may answer another client.
+                return Ok(());
+            }
+            return self.answered(line, &asked, message);
         }
         let Some(head) = self.queue.front() else {
             if self.lost > 0 || !self.commands {
@@ -950,7 +1052,21 @@ impl Session {
                 .acceptor
                 .answer(MONITOR, reply)
                 .map_err(|rejection| at(line, rejection)),
-            Target::Unknown => Ok(()),
+            Target::Unknown => match reply {
+                // Whatever the job was at, the answer says what it was.
+                Err(Refusal::Verb { status, verb }) if self.profile().permits(verb, status) => {
+                    Err(Fault {
+                        section: "1b",
+                        ..head.fault(
+                            line,
+                            "refused-what-is-permitted",
+                            &format!("a job that is {status} may be asked to {verb}"),
+                            "it was refused for that status",
+                        )
+                    })
+                }
+                _ => Ok(()),
+            },
             // Somebody else may have created it meanwhile.
             Target::Nobody if self.jobs.contains_key(id) => Ok(()),
             Target::Nobody => match reply {
@@ -1054,7 +1170,7 @@ impl Session {
             }
             let leaving = self.leaving.contains_key(id.as_ref());
             if !leaving && !self.jobs.contains_key(id.as_ref()) {
-                if self.gone.iter().any(|gone| *gone == id) {
+                if !self.filtered && self.gone.iter().any(|gone| *gone == id) {
                     return Err(place.fault(
                         "query-lists-dead-job",
                         "2.3",
@@ -1065,7 +1181,7 @@ impl Session {
                 if self.inventory {
                     return Err(unknown(place));
                 }
-                self.meet(place, status);
+                self.meet(place, status.filter(|_| !self.filtered));
             }
             let known = if leaving {
                 self.leaving.get_mut(id.as_ref())
@@ -1073,6 +1189,9 @@ impl Session {
                 self.jobs.get_mut(id.as_ref())
             };
             let Some(known) = known else { continue };
+            if self.mixed {
+                *known = known.whoevers();
+            }
             if block && known.block == Some(false) {
                 return Err(place.fault(
                     "query-lists-non-block-job",
@@ -1097,6 +1216,8 @@ impl Session {
             }
             let pattern = fields::entry(known, place, entry, status, block, self.continued)?;
             match (known.key, known.last) {
+                // An event that came before may be printed after it.
+                _ if self.filtered => {}
                 (Some(key), _) => sights.push((key, pattern)),
                 (None, Some((_, before))) if before > head.line => {}
                 (None, Some((last, before))) if status.is_some_and(|status| last != status) => {
@@ -1111,7 +1232,7 @@ impl Session {
             }
         }
         // Before QEMU 3.0 there are block jobs only.
-        if !block || !self.profile().status_events {
+        if !self.filtered && (!block || !self.profile().status_events) {
             self.inventory = true;
             // The acceptor answers for the jobs it knows.
             let missing = self
@@ -1136,6 +1257,9 @@ impl Session {
                 ));
             }
         }
+        if self.filtered {
+            return Ok(());
+        }
         self.acceptor
             .looked(MONITOR, &sights)
             .map_err(|rejection| at(line, rejection))
@@ -1150,7 +1274,7 @@ impl Session {
         error: Option<(&str, &str)>,
     ) -> Judged {
         let silent = !self.profile().status_events;
-        if silent {
+        if silent && !self.filtered {
             self.creation_settled(head, error.is_none());
         }
         let made = &head.progress.made;
@@ -1167,7 +1291,7 @@ impl Session {
                 let id = plan.id.as_deref().unwrap_or("?");
                 match made.iter().find(|made| made.plan == place) {
                     // Nothing tells of them.
-                    _ if silent => {}
+                    _ if silent || self.filtered => {}
                     None => {
                         return Err(Fault {
                             section: "2.1",
@@ -1460,6 +1584,26 @@ fn text_of_another_version(
             &format!("the answer was: {desc}"),
         )
     }
+}
+
+/// Whether a job may go from one status to the other, in as many steps as it takes.
+fn leads_to(from: Status, to: Status) -> bool {
+    let mut met = vec![from];
+    let mut next = 0;
+    while let Some(&status) = met.get(next) {
+        next += 1;
+        for then in Status::ALL {
+            if status.may_become(then) {
+                if then == to {
+                    return true;
+                }
+                if !met.contains(&then) {
+                    met.push(then);
+                }
+            }
+        }
+    }
+    false
 }
 
 /// Something of an id that is nobody's.

@@ -100,6 +100,27 @@ impl Trial {
         open
     }
 
+    /// The recording was filtered: not everything that was said is in it, nor in its order.
+    pub fn filter(&mut self) {
+        for candidate in &mut self.candidates {
+            candidate.session.filter();
+        }
+    }
+
+    /// This client is not the only one.
+    pub fn share(&mut self) {
+        for candidate in &mut self.candidates {
+            candidate.session.share();
+        }
+    }
+
+    /// Every profile was contradicted.
+    pub fn is_over(&self) -> bool {
+        self.candidates
+            .iter()
+            .all(|candidate| candidate.fault.is_some())
+    }
+
     /// The greeting says who it is: only that profile remains.
     fn narrow(&mut self, peer: Peer) {
         let profile = match peer {

@@ -1,8 +1,16 @@
-//! Telling the formats apart by the first line.
+//! Telling the formats apart: by the first line, or, of those that other text may precede, by the first
+//! line that tells.
+
+use std::io::BufRead;
 
 use super::json::{pieces, read_line};
-use super::lines::Line;
+use super::lines::{Line, Lines};
+use super::python::to_json;
+use super::raw::{Passed, named};
 use crate::oracle::error::TraceError;
+
+/// How many lines of other text may precede the first that tells the format.
+const PREFACE_MAX_LINES: u64 = 10_000;
 
 /// A format a trace may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +34,11 @@ impl Format {
             Format::Qmp => "qmp",
             Format::QmpRaw => "qmp-raw",
         }
+    }
+
+    /// Whether other text may stand before it and in it.
+    const fn may_be_preceded(self) -> bool {
+        matches!(self, Format::QmpRaw)
     }
 
     /// The format called `name`, if there is one.
@@ -59,11 +72,84 @@ pieces! {
 }
 
 /// An object that goes over many lines, or is written as Python does: neither of the other formats
-/// is.
+/// is. So is one that the name of a monitor precedes, or in which something was filtered out.
 fn goes_on(line: &str) -> bool {
     let line = line.trim();
-    line.strip_prefix('{')
-        .is_some_and(|rest| rest.is_empty() || rest.trim_start().starts_with('\''))
+    if let Some(rest) = line.strip_prefix('{') {
+        return rest.is_empty()
+            || rest.trim_start().starts_with('\'')
+            || to_json(line).filtered && line.contains("\"event\"");
+    }
+    let arrow = ["-->", "<--", ">>>", "<<<", "->", "<-"]
+        .iter()
+        .any(|arrow| line.contains(arrow));
+    arrow && named(line).is_some()
+        || MEMBERS.iter().any(|member| line.contains(member)) && named(line).is_some()
+}
+
+/// What nothing but a bare QMP object has.
+const MEMBERS: [&str; 4] = ["\"execute\":", "\"return\":", "'execute':", "'return':"];
+
+/// The first line that is read, kept.
+#[derive(Debug)]
+pub struct First {
+    number: u64,
+    text: String,
+    whole: bool,
+}
+
+impl First {
+    fn of(line: &Line<'_>) -> First {
+        First {
+            number: line.number,
+            text: line.text.to_owned(),
+            whole: line.whole,
+        }
+    }
+
+    /// It.
+    pub fn line(&self) -> Line<'_> {
+        Line {
+            number: self.number,
+            text: &self.text,
+            whole: self.whole,
+        }
+    }
+}
+
+/// Finds where a trace begins and of which format it is, unless that is `given`; what stands before
+/// it is counted. `None`: its only line is cut, so nothing can be said.
+///
+/// # Errors
+/// It is empty, cannot be read, or is of no format that is read.
+pub fn begin<R: BufRead>(
+    lines: &mut Lines<R>,
+    given: Option<Format>,
+    passed: &mut Passed,
+) -> Result<(Option<Format>, First), TraceError> {
+    let Some(first) = lines.next_line()? else {
+        return Err(TraceError::Empty);
+    };
+    if given.is_some() {
+        return Ok((given, First::of(&first)));
+    }
+    let reason = match detect(&first) {
+        Ok(format) => return Ok((format, First::of(&first))),
+        Err(reason) => reason,
+    };
+    passed.note(first.number);
+    while let Ok(Some(line)) = lines.next_line() {
+        if let Ok(Some(format)) = detect(&line)
+            && format.may_be_preceded()
+        {
+            return Ok((Some(format), First::of(&line)));
+        }
+        passed.note(line.number);
+        if passed.lines > PREFACE_MAX_LINES {
+            break;
+        }
+    }
+    Err(reason)
 }
 
 /// The format of a trace that begins with `line`; `None`: the line is cut, so nothing can be said.
@@ -95,8 +181,7 @@ pub fn detect(line: &Line<'_>) -> Result<Option<Format>, TraceError> {
         return Ok(Some(Format::QmpRaw));
     }
     let what = "neither a native trace (it begins with {\"blockjob_trace\":1,…}), nor a QMP \
-         conversation (each line is {\"t\":…,\"dir\":…,\"msg\":{…}}), nor a bare QMP object; \
-         where something else comes before the first of those, say --format qmp-raw";
+         conversation (each line is {\"t\":…,\"dir\":…,\"msg\":{…}}), nor a bare QMP object";
     Err(TraceError::UnknownFormat {
         line: line.number,
         what: what.to_owned(),
@@ -131,6 +216,8 @@ mod tests {
             r#"{"exec-oob":"quit"}"#,
             "{",
             "{'execute': 'quit'}",
+            "{\"timestamp\": {\"seconds\":  TIMESTAMP}, \"event\": \"STOP\"}",
+            "DEBUG:qmp.vm0:--> {",
         ] {
             assert_eq!(of(bare).unwrap(), Some(Format::QmpRaw), "{bare}");
         }
@@ -142,6 +229,25 @@ mod tests {
             let error = of(text).unwrap_err().to_string();
             assert!(error.contains("neither a native trace"), "{error}");
         }
+    }
+
+    #[test]
+    fn other_text_may_come_first_where_the_format_lets_it() {
+        let begun = |text: &str| {
+            let mut passed = Passed::default();
+            begin(&mut Lines::new(text.as_bytes()), None, &mut passed)
+                .map(|(format, first)| (format, first.line().number, passed.lines))
+        };
+        let raw = "text\n\n{}\n{\"return\": {}}\n";
+        assert_eq!(begun(raw).unwrap(), (Some(Format::QmpRaw), 4, 2));
+        assert_eq!(
+            begun("x\nvm0 <-- {\n").unwrap(),
+            (Some(Format::QmpRaw), 2, 1)
+        );
+        let qmp = "text\n{\"dir\":\"<\",\"msg\":{}}\n";
+        assert!(begun(qmp).unwrap_err().to_string().starts_with("line 1:"));
+        let far = "text\n".repeat(20_000) + "{\"return\": {}}\n";
+        assert!(begun(&far).is_err());
     }
 
     #[test]

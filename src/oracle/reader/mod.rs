@@ -6,6 +6,7 @@
 //! | [`detect`] | the first line, to tell the formats apart |
 //! | [`qmp`] | recorded QMP conversations |
 //! | [`raw`] | bare QMP objects, from sockets and test logs |
+//! | [`python`] | what test logs print in place of JSON |
 //! | [`native`] | the engine's own trace |
 //! | [`json`] | pieces of JSON whose type has still to be judged |
 //!
@@ -15,5 +16,6 @@ pub mod detect;
 pub mod json;
 pub mod lines;
 pub mod native;
+pub mod python;
 pub mod qmp;
 pub mod raw;

@@ -1,12 +1,16 @@
 //! Bare QMP objects: what a monitor's socket or a test's log shows, without who sent what.
 //!
 //! Objects may stand one a line, several in a line, or over many lines; they may be written as
-//! Python prints its dictionaries (`'x'`, `True`, `None`); other lines may stand between them.
-//! Who sent an object its members tell: commands `execute`, everything else comes from the daemon.
-//! The commands may be missing.
+//! Python prints its dictionaries (`'x'`, `True`, `None`); other lines may stand between them, and
+//! objects that are no QMP. Who sent an object its members tell: commands `execute`, everything else
+//! comes from the daemon. The commands may be missing.
+//!
+//! What stands before an object in its line names the monitor (`vm0 <-- {`, `DEBUG:qmp.vm0:--> {`,
+//! `mon1: {`), so that one file may show several.
 
 use super::json::read_line;
 use super::lines::{LINE_MAX_BYTES, Line, Lines};
+use super::python::to_json;
 use super::qmp::{Direction, Message, Record};
 use crate::oracle::error::TraceError;
 use std::io::BufRead;
@@ -20,6 +24,28 @@ pub struct Passed {
     pub first: u64,
 }
 
+impl Passed {
+    /// Notes one more.
+    pub const fn note(&mut self, line: u64) {
+        if self.lines == 0 {
+            self.first = line;
+        }
+        self.lines += 1;
+    }
+}
+
+/// One object.
+#[derive(Debug)]
+pub struct Object<'a> {
+    /// A line that holds it, as JSON: its number is that of the line it begins in, and it is not
+    /// `whole` where the trace's end cuts it.
+    pub line: Line<'a>,
+    /// Which monitor's it is; empty where none is named.
+    pub monitor: &'a str,
+    /// Something in it was filtered out.
+    pub filtered: bool,
+}
+
 /// Reads one object after the other.
 #[derive(Debug)]
 pub struct Objects<R> {
@@ -31,6 +57,8 @@ pub struct Objects<R> {
     whole: bool,
     /// The object, as JSON.
     object: String,
+    /// Whose it is.
+    monitor: String,
     passed: Passed,
 }
 
@@ -74,8 +102,8 @@ impl Scan {
                         return Some(at + 1);
                     }
                 }
-                // True, False and None; JSON's words are in small letters.
-                b'T' | b'F' | b'N' => self.python = true,
+                // True, False, None, and what was filtered out; JSON's words are in small letters.
+                b'A'..=b'Z' => self.python = true,
                 _ => {}
             }
         }
@@ -84,8 +112,9 @@ impl Scan {
 }
 
 impl<R: BufRead> Objects<R> {
-    /// The objects of a trace whose first line was read already.
-    pub fn new(first: &Line<'_>, lines: Lines<R>) -> Objects<R> {
+    /// The objects of a trace whose first line with something to read, and what stands before it,
+    /// was read already.
+    pub fn new(first: &Line<'_>, passed: Passed, lines: Lines<R>) -> Objects<R> {
         Objects {
             lines,
             line: first.text.to_owned(),
@@ -93,13 +122,19 @@ impl<R: BufRead> Objects<R> {
             number: first.number,
             whole: first.whole,
             object: String::new(),
-            passed: Passed::default(),
+            monitor: String::new(),
+            passed,
         }
     }
 
     /// What was passed over so far.
     pub const fn passed(&self) -> Passed {
         self.passed
+    }
+
+    /// The object that begins in this line was none of QMP's.
+    pub const fn pass(&mut self, line: u64) {
+        self.passed.note(line);
     }
 
     /// The line that was read last, from 1.
@@ -120,28 +155,40 @@ impl<R: BufRead> Objects<R> {
         Ok(true)
     }
 
-    /// The next object, as a line that holds it: its number is that of the line it begins in.
-    /// `None` at the end; an object that the end cuts is not `whole`.
+    /// Goes to where the next object begins; `false` at the end.
+    fn find(&mut self) -> Result<bool, TraceError> {
+        loop {
+            let rest = &self.line[self.at..];
+            let text = rest.trim_start();
+            if text.starts_with('{') {
+                if self.at == 0 {
+                    self.monitor.clear();
+                }
+                self.at += rest.len() - text.len();
+                return Ok(true);
+            }
+            if let Some((name, before)) = named(text) {
+                self.monitor.clear();
+                self.monitor.push_str(name);
+                self.at += rest.len() - text.len() + before;
+                return Ok(true);
+            }
+            if !text.is_empty() {
+                self.passed.note(self.number);
+            }
+            if !self.turn()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The next object; `None` at the end.
     ///
     /// # Errors
     /// What cannot be read, is no text, or is longer than [`LINE_MAX_BYTES`].
-    pub fn next_object(&mut self) -> Result<Option<Line<'_>>, TraceError> {
-        loop {
-            let rest = &self.line[self.at..];
-            let blank = rest.len() - rest.trim_start().len();
-            if rest.trim_start().starts_with('{') {
-                self.at += blank;
-                break;
-            }
-            if !rest.trim().is_empty() {
-                self.passed.lines += 1;
-                if self.passed.lines == 1 {
-                    self.passed.first = self.number;
-                }
-            }
-            if !self.turn()? {
-                return Ok(None);
-            }
+    pub fn next_object(&mut self) -> Result<Option<Object<'_>>, TraceError> {
+        if !self.find()? {
+            return Ok(None);
         }
         let number = self.number;
         let mut scan = Scan::default();
@@ -170,79 +217,88 @@ impl<R: BufRead> Objects<R> {
                 break false;
             }
         };
+        let mut filtered = false;
         if scan.python {
-            self.object = to_json(&self.object);
+            let unfiltered = to_json(&self.object);
+            self.object = unfiltered.json;
+            filtered = unfiltered.filtered;
         }
-        Ok(Some(Line {
-            number,
-            text: &self.object,
-            whole,
+        Ok(Some(Object {
+            line: Line {
+                number,
+                text: &self.object,
+                whole,
+            },
+            monitor: &self.monitor,
+            filtered,
         }))
     }
 }
 
-/// A dictionary as Python prints it, as JSON: quotation marks, escapes, and three words.
+/// The monitor that a line names before an object of its, and how many bytes stand before that object.
 ///
-/// JSON stays as it is.
-fn to_json(python: &str) -> String {
-    let mut json = String::with_capacity(python.len() + 8);
-    let mut rest = python.char_indices().peekable();
-    while let Some((at, char)) = rest.next() {
-        match char {
-            '"' | '\'' => {
-                json.push('"');
-                while let Some((_, inside)) = rest.next() {
-                    match inside {
-                        _ if inside == char => break,
-                        '"' => json.push_str("\\\""),
-                        '\\' => match rest.next() {
-                            Some((_, '\'')) => json.push('\''),
-                            // Two hexadecimal digits there, four here.
-                            Some((_, 'x')) => json.push_str("\\u00"),
-                            Some((_, other)) => {
-                                json.push('\\');
-                                json.push(other);
-                            }
-                            None => {}
-                        },
-                        _ => json.push(inside),
-                    }
-                }
-                json.push('"');
-            }
-            'T' | 'F' | 'N' => {
-                let words = [("True", "true"), ("False", "false"), ("None", "null")];
-                if let Some((word, meant)) = words
-                    .into_iter()
-                    .find(|(word, _)| python[at..].starts_with(word))
-                {
-                    json.push_str(meant);
-                    for _ in 1..word.len() {
-                        rest.next();
-                    }
-                } else {
-                    json.push(char);
-                }
-            }
-            _ => json.push(char),
-        }
-    }
-    json
+/// An arrow is followed by an object whatever it looks like; a colon, by one that ends in the line.
+pub fn named(text: &str) -> Option<(&str, usize)> {
+    const ARROWS: [&str; 8] = ["-->", "<--", ">>>", "<<<", "->", "<-", ">", "<"];
+    let brace = text.find('{')?;
+    let before = text[..brace].trim_end();
+    let name = if let Some(name) = ARROWS.iter().find_map(|arrow| before.strip_suffix(arrow)) {
+        name
+    } else {
+        let name = before.strip_suffix(':')?;
+        Scan::default().end_in(&text[brace..])?;
+        name
+    };
+    // The time, the level and what else a logger writes tell nobody's name.
+    let said = |word: &&str| {
+        let time = |byte: u8| byte.is_ascii_digit() || b".,-+/TZ".contains(&byte);
+        !word.is_empty()
+            && !word.bytes().all(time)
+            && !["DEBUG", "INFO", "WARNING", "ERROR"].contains(word)
+    };
+    let name = name
+        .rsplit([':', ' ', '\t', '[', ']', '(', ')', '|'])
+        .find(said)
+        .unwrap_or_default();
+    Some((name, brace))
 }
 
-/// Reads an object. `Ok(None)`: the last one, cut.
+/// What an object is.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// Something of a conversation.
+    Message(Record<'a>),
+    /// No QMP.
+    Other,
+    /// The last one, cut.
+    Cut,
+}
+
+/// Reads an object.
 ///
 /// # Errors
 /// It is not JSON, nor what Python prints.
-pub fn read<'a>(object: &Line<'a>) -> Result<Option<Record<'a>>, TraceError> {
-    let message = read_line::<Message<'a>>(object.text, object.number, object.whole)?;
-    Ok(message.map(|message| Record {
+pub fn read<'a>(object: &Line<'a>) -> Result<Found<'a>, TraceError> {
+    let Some(message) = read_line::<Message<'a>>(object.text, object.number, object.whole)? else {
+        return Ok(Found::Cut);
+    };
+    let sent = message.execute.is_present() || message.execute_oob.is_present();
+    let received = [
+        message.greeting,
+        message.event,
+        message.value,
+        message.error,
+    ];
+    let direction = if sent {
+        Direction::Sent
+    } else if received.into_iter().any(super::json::Piece::is_present) {
+        Direction::Received
+    } else {
+        return Ok(Found::Other);
+    };
+    Ok(Found::Message(Record {
         line: object.number,
-        direction: if message.execute.is_present() || message.execute_oob.is_present() {
-            Direction::Sent
-        } else {
-            Direction::Received
-        },
+        direction,
         message,
     }))
 }
@@ -262,9 +318,9 @@ mod tests {
             text: &first.1,
             whole: first.2,
         };
-        let mut objects = Objects::new(&first, lines);
+        let mut objects = Objects::new(&first, Passed::default(), lines);
         let mut found = Vec::new();
-        while let Some(line) = objects.next_object().unwrap() {
+        while let Some(Object { line, .. }) = objects.next_object().unwrap() {
             found.push((line.number, line.text.to_owned(), line.whole));
         }
         (found, objects.passed())
@@ -299,43 +355,60 @@ mod tests {
     }
 
     #[test]
-    fn python_is_read_as_json() {
-        for (python, json) in [
+    fn what_stands_before_an_object_names_its_monitor() {
+        for (line, name) in [
+            ("<-- {\"return\": {}}", Some("")),
+            ("-> { \"return\": {} }", Some("")),
+            ("vm0 <-- {", Some("vm0")),
+            ("2026-01-02 03:04:05,678 DEBUG [vm0] >>> {", Some("vm0")),
             (
-                "{'a': True, 'b': None, 'c': False}",
-                r#"{"a": true, "b": null, "c": false}"#,
+                "DEBUG:qemu.qmp.qmp_client.vm-1:--> {",
+                Some("qemu.qmp.qmp_client.vm-1"),
             ),
-            (
-                r#"{'a': "it's", 'b': 'say "x"'}"#,
-                r#"{"a": "it's", "b": "say \"x\""}"#,
-            ),
-            (
-                r"{'a': 'it\'s \x41 \\ \n'}",
-                r#"{"a": "it's \u0041 \\ \n"}"#,
-            ),
-            (r#"{"NUL": "True", "T": 1}"#, r#"{"NUL": "True", "T": 1}"#),
-            ("{'a': '€'}", r#"{"a": "€"}"#),
+            ("mon1: {\"return\": {}} behind", Some("mon1")),
+            // It may be the beginning of anything.
+            ("static int f: {", None),
+            ("f() {\"a\": 1}", None),
+            ("no object", None),
         ] {
-            assert_eq!(to_json(python), json);
-            serde_json::from_str::<serde_json::Value>(json).unwrap();
+            assert_eq!(named(line).map(|found| found.0), name, "{line}");
+            if let Some((_, before)) = named(line) {
+                assert!(line[before..].starts_with('{'), "{line}");
+            }
         }
     }
 
     #[test]
     fn commands_are_told_from_what_the_daemon_says() {
         let of = |text| {
-            read(&Line {
+            let line = Line {
                 number: 3,
                 text,
                 whole: true,
-            })
-            .unwrap()
-            .unwrap()
-            .direction
+            };
+            match read(&line).unwrap() {
+                Found::Message(record) => record.direction,
+                other => panic!("{other:?}"),
+            }
         };
         assert_eq!(of(r#"{"execute":"quit"}"#), Direction::Sent);
         assert_eq!(of(r#"{"exec-oob":"x"}"#), Direction::Sent);
         assert_eq!(of(r#"{"return":{}}"#), Direction::Received);
         assert_eq!(of(r#"{"event":"X"}"#), Direction::Received);
+    }
+
+    #[test]
+    fn what_is_no_qmp_is_told_from_what_is() {
+        let of = |text, whole| {
+            read(&Line {
+                number: 3,
+                text,
+                whole,
+            })
+        };
+        let other = of(r#"{"virtual-size": 1, "format": "raw"}"#, true);
+        assert!(matches!(other, Ok(Found::Other)), "{other:?}");
+        assert!(matches!(of(r#"{"return":"#, false), Ok(Found::Cut)));
+        of(r#"{"return":"#, true).unwrap_err();
     }
 }

@@ -1,0 +1,136 @@
+//! The conversations of several monitors in one file: each is judged by itself.
+//!
+//! They may be monitors of one daemon, whose clients then share its jobs, or of several. Which it is
+//! a recording does not say; so nobody here is taken for the only client.
+
+use blockjob_model::Profile;
+
+use super::Observer;
+use super::trial::{Sentence, Trial};
+use crate::oracle::reader::qmp::Record;
+
+/// How many monitors are told apart. More names than this are no names of monitors.
+const MONITORS_MAX: usize = 256;
+
+struct Monitor {
+    name: String,
+    trial: Trial,
+    greeted: bool,
+}
+
+/// What the monitors of one file say.
+pub struct Monitors {
+    profile: Option<&'static Profile>,
+    observer: Observer,
+    all: Vec<Monitor>,
+    /// Whose turn it was.
+    last: usize,
+    filtered: bool,
+    /// They are monitors of different daemons.
+    apart: bool,
+}
+
+impl Monitors {
+    /// Monitors of daemons of `profile`, or of whichever fits each. Unless they are known to be `apart`,
+    /// two may belong to one daemon.
+    pub fn new(profile: Option<&'static Profile>, observer: Observer, apart: bool) -> Monitors {
+        Monitors {
+            profile,
+            observer,
+            all: Vec::new(),
+            last: 0,
+            filtered: false,
+            apart,
+        }
+    }
+
+    /// The recording was filtered.
+    pub fn filter(&mut self) {
+        if !self.filtered {
+            self.filtered = true;
+            for monitor in &mut self.all {
+                monitor.trial.filter();
+            }
+        }
+    }
+
+    /// Takes the next message, which came or went through the monitor `name`; `false` once it
+    /// contradicts every profile.
+    pub fn take(&mut self, name: &str, record: &Record<'_>) -> bool {
+        if self.all.get(self.last).is_none_or(|last| last.name != name) {
+            self.last = self.monitor(name);
+        }
+        let monitor = &mut self.all[self.last];
+        if record.message.greeting.is_present() {
+            if monitor.greeted && name.is_empty() {
+                // Another connection in its place, or beside it.
+                monitor.trial.filter();
+            }
+            monitor.greeted = true;
+        }
+        monitor.trial.take(record)
+    }
+
+    /// The place of the monitor of that name.
+    fn monitor(&mut self, name: &str) -> usize {
+        if let Some(place) = self.all.iter().position(|monitor| monitor.name == name) {
+            return place;
+        }
+        if self.all.len() == MONITORS_MAX {
+            // The last one stands for all that are left.
+            let place = MONITORS_MAX - 1;
+            self.all[place].trial.filter();
+            return place;
+        }
+        let mut trial = Trial::new(self.profile, self.observer);
+        if self.filtered {
+            trial.filter();
+        }
+        if !self.apart && self.observer == Observer::Auto && !self.all.is_empty() {
+            trial.share();
+            if self.all.len() == 1 {
+                self.all[0].trial.share();
+            }
+        }
+        self.all.push(Monitor {
+            name: name.to_owned(),
+            trial,
+            greeted: false,
+        });
+        self.all.len() - 1
+    }
+
+    /// How many there are.
+    pub const fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Ends all of them: what is to be said of them together.
+    pub fn end(mut self) -> Sentence {
+        if self.all.is_empty() {
+            return Trial::new(self.profile, self.observer).end();
+        }
+        // The one that was contradicted speaks for all, else the first.
+        let speaks = self.all.iter().position(|monitor| monitor.trial.is_over());
+        let speaker = self.all.remove(speaks.unwrap_or(0));
+        let mut all = speaker.trial.end();
+        for monitor in self.all {
+            let other = monitor.trial.end();
+            all.events += other.events;
+            all.jobs += other.jobs;
+            all.replies += other.replies;
+            all.widened += other.widened;
+            all.newer = all.newer.or(other.newer);
+            all.stopped_at = all.stopped_at.or(other.stopped_at);
+            if all.fits.iter().any(|fits| other.fits.contains(fits)) {
+                all.fits.retain(|fits| other.fits.contains(fits));
+                all.profile = all
+                    .fits
+                    .first()
+                    .and_then(|name| Profile::by_name(name))
+                    .unwrap_or(all.profile);
+            }
+        }
+        all
+    }
+}
