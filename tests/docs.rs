@@ -488,7 +488,11 @@ fn bound_of_harness(label: &str, tool: &str) -> Result<&'static str, String> {
         .lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .find(|words| words.first() == Some(&label))
+        // Of a harness that is cut into parts, the first ones are pinned by themselves: NAME:PARTS.
+        .find(|words| {
+            let name = words.first().and_then(|word| word.split(':').next());
+            name == Some(label)
+        })
         .ok_or_else(|| format!("no harness `{label}` in proofs/executions.txt"))?;
     if pinned[1] != tool {
         return Err(format!("`{label}` is a harness of {}", pinned[1]));

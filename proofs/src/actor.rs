@@ -170,6 +170,7 @@ pub struct Actor {
     company: Arc<Company>,
     main_thread: tool::ThreadId,
     body_thread: OnceLock<tool::ThreadId>,
+    stepwise: bool,
     asked: Unseen,
     lingered: Unseen,
 }
@@ -203,8 +204,21 @@ impl Actor {
             company,
             main_thread: tool::current_id(),
             body_thread: OnceLock::new(),
+            stepwise: false,
             asked: Unseen::new(false),
             lingered: Unseen::new(false),
+        }
+    }
+
+    /// The same; if so asked, it lets others go on after each step of its run.
+    #[must_use]
+    pub fn stepwise(self, stepwise: bool) -> Actor {
+        Actor { stepwise, ..self }
+    }
+
+    fn step_ends(&self) {
+        if self.stepwise {
+            tool::yield_now();
         }
     }
 
@@ -289,13 +303,16 @@ impl Actor {
     fn play(&self, mut context: RunContext<'_>) -> Result<(), Stop> {
         for &act in self.role.acts {
             self.act(act, &mut context)?;
+            self.step_ends();
         }
         let Some(acts) = self.role.ready else {
             return Ok(());
         };
         let mut context = context.ready();
+        self.step_ends();
         for &act in acts {
             self.act(act, &mut context)?;
+            self.step_ends();
         }
         self.see(Seen::PointBegin);
         let finish = context.wait_for_finish();

@@ -178,7 +178,7 @@ impl Company {
     }
 
     /// The job of this number, if it is there already.
-    fn job(&self, number: u8) -> Option<JobHandle> {
+    pub(crate) fn job(&self, number: u8) -> Option<JobHandle> {
         self.with(|jobs| jobs.get(usize::from(number)).cloned())
     }
 

@@ -8,6 +8,7 @@ use crate::counters;
 use crate::harness::{Case, Harness, Method};
 use crate::judge::{Cast, Judge};
 use crate::obligations;
+use crate::programs::{Program, Space};
 use crate::record::Recorder;
 use crate::scenario::Scenario;
 use crate::story::Origin;
@@ -23,14 +24,18 @@ pub struct Count {
     pub distinct: u64,
     /// Of those, how many were judged less strictly because too many worlds explained them.
     pub widened: u64,
+    /// The programs or worlds they are of.
+    pub programs: u64,
+    /// Of those, how many were explored without any bound.
+    pub unbounded: u64,
 }
 
 /// One play: what is played, who records, who judges.
 #[derive(Clone)]
-struct Stage(Arc<Play>);
+pub(crate) struct Stage(Arc<Play>);
 
-struct Play {
-    recorder: Arc<Recorder>,
+pub(crate) struct Play {
+    pub(crate) recorder: Arc<Recorder>,
     judge: Mutex<Judge>,
     /// Executions that have begun.
     begun: Arc<AtomicU64>,
@@ -50,26 +55,31 @@ impl Deref for Stage {
 
 impl Stage {
     /// For executions of one case; or of many, with [`teller::set_case`].
-    fn new(origin: Origin, case: &Case, judged: bool) -> Stage {
+    pub(crate) fn new(origin: Origin, case: &Case, judged: bool) -> Stage {
         let stage = Stage(Arc::new(Play {
             recorder: Recorder::new(),
             judge: Mutex::default(),
             begun: Arc::default(),
             judged,
         }));
-        teller::set(Scene {
-            origin,
-            case: case.clone(),
-            recorder: Arc::clone(&stage.recorder),
-            executions: Arc::clone(&stage.begun),
-        });
+        stage.announce(origin, case);
         if tool::TOOL != Some("shuttle") {
             teller::install();
         }
         stage
     }
 
-    fn play(&self, case: &Case, cast: &Cast) {
+    /// Says what is played from now on, and counts its executions from the first.
+    pub(crate) fn announce(&self, origin: Origin, case: &Case) {
+        teller::set(Scene {
+            origin,
+            case: case.clone(),
+            recorder: Arc::clone(&self.recorder),
+            executions: Arc::clone(&self.begun),
+        });
+    }
+
+    pub(crate) fn play(&self, case: &Case, cast: &Cast) {
         // After shuttle's own hook, which is there by now; not more than a look if it was before.
         teller::install();
         self.settle();
@@ -79,6 +89,10 @@ impl Stage {
             Case::LockFree(case) => case.play(&self.recorder),
             Case::Counters => counters::play(),
         }
+        self.judge(case, cast);
+    }
+
+    fn judge(&self, case: &Case, cast: &Cast) {
         if !self.judged {
             return;
         }
@@ -96,7 +110,7 @@ impl Stage {
 
     /// The execution before this one is over, all of its threads too: nothing is left of it. On plain
     /// threads nobody knows when that is.
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         if self.judged
             && tool::TOOL.is_some()
             && let Err(fault) = obligations::nothing_is_leaked(&self.recorder, OWNERS)
@@ -106,7 +120,7 @@ impl Stage {
     }
 
     /// To be asked when everything was played.
-    fn count(&self) -> Count {
+    pub(crate) fn count(&self) -> Count {
         self.settle();
         let judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
         Count {
@@ -117,6 +131,7 @@ impl Stage {
             },
             distinct: judge.distinct(),
             widened: judge.widened(),
+            ..Count::default()
         }
     }
 }
@@ -128,6 +143,10 @@ pub struct How {
     pub tell: bool,
     /// Only this case, counted from 1.
     pub only: Option<usize>,
+    /// Only this part, counted from 1 …
+    pub part: u64,
+    /// … of so many, where the harness can be cut.
+    pub parts: u64,
     /// Without, every execution is played and recorded, and nobody looks at it: that proves
     /// nothing, and shows what judging costs.
     pub judged: bool,
@@ -138,12 +157,14 @@ impl Default for How {
         How {
             tell: false,
             only: None,
+            part: 1,
+            parts: 1,
             judged: true,
         }
     }
 }
 
-/// Runs the harness to its end.
+/// Runs the harness to its end, or a part of it.
 ///
 /// # Panics
 ///
@@ -152,112 +173,227 @@ impl Default for How {
 pub fn run(harness: &Harness, how: How) -> Count {
     match harness.method {
         Method::Loom { preemptions, cases } => {
-            let mut total = Count::default();
             let cases = cases();
-            let number = cases.len();
-            for (place, case) in cases.into_iter().enumerate() {
-                if how.only.is_some_and(|only| only != place + 1) {
-                    continue;
-                }
-                let origin = Origin {
-                    harness: harness.name.to_owned(),
-                    tool: tool::TOOL,
-                    case: Some((place + 1, number)),
-                    ..Origin::default()
-                };
-                let about = how.tell.then(|| format!("{case:?}"));
-                let begun = std::time::Instant::now();
-                let count = under_loom(origin, case, preemptions, how.judged);
-                if let Some(about) = about {
-                    let seconds = begun.elapsed().as_secs_f64();
-                    eprintln!(
-                        "{:>8} executions {seconds:>6.2} s  {about}",
-                        count.executions
-                    );
-                }
-                assert!(
-                    count.executions > 0,
-                    "a case of {} did not run",
-                    harness.name
-                );
-                total.executions += count.executions;
-                total.distinct += count.distinct;
-                total.widened += count.widened;
-            }
-            total
+            let of = cases.len() as u64;
+            let cases = (1..).zip(cases);
+            each(harness, of, cases, how, |origin, case| {
+                under_loom(origin, case, preemptions, None, how.judged)
+            })
         }
-        Method::Random { .. } | Method::Pct { .. } => under_shuttle(harness, how.judged),
+        Method::Programs {
+            space,
+            preemptions,
+            unbounded_max,
+        } => {
+            let cases = space
+                .part(how.part, how.parts)
+                .map(|(number, program)| (number + 1, Case::Scenario(program.scenario())));
+            let count = each(harness, space.count(), cases, how, |origin, case| {
+                under_loom_within(origin, &case, preemptions, unbounded_max, how.judged)
+            });
+            counted(space, how, count)
+        }
+        Method::Sequential { space } => {
+            let programs = space
+                .part(how.part, how.parts)
+                .filter(move |(number, _)| how.only.is_none_or(|only| only as u64 == number + 1));
+            let count = sequentially(harness.name, space.count(), programs, how.judged);
+            counted(space, how, count)
+        }
+        Method::Worlds(worlds) => crate::sample::run(harness.name, worlds, how),
     }
 }
 
+/// Those of a harness under loom, of which there are `of`, each with its number.
+fn each(
+    harness: &Harness,
+    of: u64,
+    cases: impl Iterator<Item = (u64, Case)>,
+    how: How,
+    explore: impl Fn(Origin, Case) -> Count,
+) -> Count {
+    let mut total = Count::default();
+    for (number, case) in cases {
+        if how.only.is_some_and(|only| only as u64 != number) {
+            continue;
+        }
+        let origin = Origin {
+            harness: harness.name.to_owned(),
+            tool: tool::TOOL,
+            case: Some((number as usize, of as usize)),
+            ..Origin::default()
+        };
+        let about = how.tell.then(|| format!("{case:?}"));
+        let begun = std::time::Instant::now();
+        let count = explore(origin, case);
+        if let Some(about) = about {
+            let seconds = begun.elapsed().as_secs_f64();
+            eprintln!(
+                "{:>8} executions {seconds:>6.2} s  {about}",
+                count.executions
+            );
+        }
+        assert!(
+            count.executions > 0,
+            "a case of {} did not run",
+            harness.name
+        );
+        total.executions += count.executions;
+        total.distinct += count.distinct;
+        total.widened += count.widened;
+        total.programs += 1;
+        total.unbounded += count.unbounded;
+    }
+    total
+}
+
+/// Without a bound if that ends within so many executions, else with the bound.
+fn under_loom_within(
+    origin: Origin,
+    case: &Case,
+    preemptions: usize,
+    unbounded_max: Option<usize>,
+    judged: bool,
+) -> Count {
+    let mut begun = Count::default();
+    if let Some(most) = unbounded_max {
+        begun = under_loom(origin.clone(), case.clone(), None, Some(most), judged);
+        if begun.executions < most as u64 {
+            return Count {
+                unbounded: 1,
+                ..begun
+            };
+        }
+    }
+    let bounded = under_loom(origin, case.clone(), Some(preemptions), None, judged);
+    Count {
+        executions: begun.executions + bounded.executions,
+        distinct: begun.distinct + bounded.distinct,
+        widened: begun.widened + bounded.widened,
+        ..Count::default()
+    }
+}
+
+/// As many programs were played as the formula said that there are.
+fn counted(space: Space, how: How, count: Count) -> Count {
+    let due = space.count_of_part(how.part, how.parts);
+    assert_eq!(
+        count.programs,
+        how.only.map_or(due, |_| 1),
+        "programs played, and programs counted before"
+    );
+    count
+}
+
 #[cfg(blockjob_loom)]
-fn under_loom(origin: Origin, case: Case, preemptions: Option<usize>, judged: bool) -> Count {
+fn under_loom(
+    origin: Origin,
+    case: Case,
+    preemptions: Option<usize>,
+    most: Option<usize>,
+    judged: bool,
+) -> Count {
     let stage = Stage::new(origin, &case, judged);
     let cast = case.cast();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.max_branches = 20_000;
+    if let Some(most) = most {
+        // loom looks at it only where it could write a checkpoint.
+        builder.checkpoint_interval = most;
+        builder.max_permutations = Some(most);
+    }
     let inside = stage.clone();
     builder.check(move || inside.play(&case, &cast));
     stage.count()
 }
 
 #[cfg(not(blockjob_loom))]
-fn under_loom(_: Origin, _: Case, _: Option<usize>, _: bool) -> Count {
+fn under_loom(_: Origin, _: Case, _: Option<usize>, _: Option<usize>, _: bool) -> Count {
     panic!(
         "this build is not for loom: build it with --cfg blockjob_loom, or run cargo xtask prove"
     )
 }
 
+/// How every harness under shuttle is run.
 #[cfg(blockjob_shuttle)]
-fn under_shuttle(harness: &Harness, judged: bool) -> Count {
-    use shuttle::rand::Rng;
-    use shuttle::scheduler::{PctScheduler, RandomScheduler};
-
-    let origin = Origin {
-        harness: harness.name.to_owned(),
-        tool: tool::TOOL,
-        seed: harness.seed(),
-        ..Origin::default()
-    };
-    let stage = Stage::new(origin, &Case::Scenario(Scenario::default()), judged);
-    let inside = stage.clone();
-    let world = move || {
-        let mut random = shuttle::rand::thread_rng();
-        let scenario = crate::generate::world(|below| random.gen_range(0..below));
-        let case = Case::Scenario(scenario);
-        let cast = case.cast();
-        teller::set_case(&case);
-        inside.play(&case, &cast);
-    };
+pub(crate) fn config() -> shuttle::Config {
     let mut config = shuttle::Config::default();
     // The story says how to see it again.
     config.failure_persistence = shuttle::FailurePersistence::None;
     // proofs/README.md says what shuttle leaves out; here it would stand before every story.
     config.silence_warnings = true;
-    match harness.method {
-        Method::Random { seed, executions } => {
-            let scheduler = RandomScheduler::new_from_seed(seed, executions);
-            shuttle::Runner::new(scheduler, config).run(world);
-        }
-        Method::Pct {
-            seed,
-            depth,
-            executions,
-        } => {
-            let scheduler = PctScheduler::new_from_seed(seed, depth, executions);
-            shuttle::Runner::new(scheduler, config).run(world);
-        }
-        Method::Loom { .. } => unreachable!("chosen by the method"),
-    }
-    stage.count()
+    config
 }
 
 #[cfg(not(blockjob_shuttle))]
-fn under_shuttle(_: &Harness, _: bool) -> Count {
+pub(crate) fn not_for_shuttle() -> ! {
     panic!(
         "this build is not for shuttle: build it with --cfg blockjob_shuttle, or run cargo xtask prove"
     )
+}
+
+/// Every play of these programs, each with its number, of which there are `of`.
+#[cfg(blockjob_shuttle)]
+fn sequentially(
+    harness: &str,
+    of: u64,
+    programs: impl Iterator<Item = (u64, Program)> + Send + 'static,
+    judged: bool,
+) -> Count {
+    use crate::sequence::{InTurn, Plays};
+
+    let harness = harness.to_owned();
+    let stage = Stage::new(Origin::default(), &Case::default(), judged);
+    let counted = Arc::new(AtomicU64::new(0));
+    let playing: Arc<Mutex<Option<Plays>>> = Arc::default();
+    let more = {
+        let (stage, counted, playing) = (stage.clone(), Arc::clone(&counted), Arc::clone(&playing));
+        let mut programs = programs;
+        move || {
+            let mut playing = playing.lock().unwrap_or_else(PoisonError::into_inner);
+            if playing.as_ref().is_some_and(|plays| !plays.is_over()) {
+                return true;
+            }
+            let Some((number, program)) = programs.next() else {
+                return false;
+            };
+            let plays = Plays::of(&program);
+            stage.announce(
+                Origin {
+                    harness: harness.clone(),
+                    tool: tool::TOOL,
+                    case: Some((number as usize + 1, of as usize)),
+                    ..Origin::default()
+                },
+                &Case::Scenario(plays.scenario().clone()),
+            );
+            *playing = Some(plays);
+            counted.fetch_add(1, Ordering::Relaxed);
+            true
+        }
+    };
+    let inside = stage.clone();
+    let play = move || {
+        teller::install();
+        inside.settle();
+        inside.begun.fetch_add(1, Ordering::Relaxed);
+        let mut playing = playing.lock().unwrap_or_else(PoisonError::into_inner);
+        let plays = playing.as_mut().expect("there is more to play");
+        plays.play(&inside.recorder);
+        let case = Case::Scenario(plays.scenario().clone());
+        inside.judge(&case, &case.cast());
+    };
+    shuttle::Runner::new(InTurn::new(more), config()).run(play);
+    Count {
+        programs: counted.load(Ordering::Relaxed),
+        ..stage.count()
+    }
+}
+
+#[cfg(not(blockjob_shuttle))]
+fn sequentially(_: &str, _: u64, _: impl Iterator<Item = (u64, Program)>, _: bool) -> Count {
+    not_for_shuttle()
 }
 
 /// Plays a case once on the threads of this build and judges it: no check of interleavings.

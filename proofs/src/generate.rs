@@ -1,30 +1,23 @@
-//! Worlds at random: four jobs in two transactions and three controllers with programs.
+//! Worlds at random: jobs in transactions, and controllers with programs.
 //!
-//! The choices come from the caller, who takes them from shuttle's own random source: a failing
-//! schedule then carries its world with it.
+//! Every choice comes from the caller. [`Choices`] makes them from a seed and the world's number, so
+//! that a world is there again without those before it.
 
 use crate::actor::{Act, Role};
-use crate::scenario::{Ask, Controller, Member, Scenario};
+use crate::ask::Ask;
+use crate::programs::kept;
+use crate::scenario::{Controller, Member, Scenario};
 
-/// Runs a job may make before it converges or ends.
-const RUNS: [&[Act]; 6] = [
-    &[],
-    &[Act::Io],
-    &[Act::Io, Act::Point, Act::Io],
-    &[Act::Sleep, Act::Io],
-    &[
-        Act::Io,
-        Act::Point,
-        Act::Io,
-        Act::Sleep,
-        Act::Io,
-        Act::Point,
-    ],
-    &[Act::Point, Act::Fail],
+/// What a run does, some things more often. It fails in the end at most.
+const ACTS: [Act; 7] = [
+    Act::Io,
+    Act::Io,
+    Act::Io,
+    Act::Point,
+    Act::Point,
+    Act::Point,
+    Act::Sleep,
 ];
-
-/// What a converged job may do before it waits.
-const READY: [&[Act]; 2] = [&[], &[Act::Point, Act::Io]];
 
 /// What controllers may ask; some more often.
 const ASKS: [Ask; 14] = [
@@ -44,31 +37,78 @@ const ASKS: [Ask; 14] = [
     Ask::Enter,
 ];
 
-/// How many jobs a world has, in how many transactions.
-pub const JOBS: u8 = 4;
-/// The transactions.
-pub const GROUPS: u8 = 2;
-/// The threads that ask.
-pub const CONTROLLERS: usize = 3;
-/// The most that one of them asks, without what it adds to end its program.
-pub const ASKS_MAX: usize = 4;
+/// How large a world may be; it has at least one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Jobs.
+    pub jobs: u8,
+    /// Transactions that they are in.
+    pub groups: u8,
+    /// Threads that ask.
+    pub controllers: usize,
+    /// What one of them asks, without what it adds to end its program; may be nothing.
+    pub asks: usize,
+    /// Steps of a run; may be none.
+    pub acts: usize,
+}
+
+impl Sizes {
+    /// Larger than anything that can be searched.
+    pub const LARGE: Sizes = Sizes {
+        jobs: 16,
+        groups: 4,
+        controllers: 4,
+        asks: 12,
+        acts: 6,
+    };
+}
+
+/// Numbers at random from a seed (`SplitMix64`), the same on every machine.
+#[derive(Clone, Debug)]
+pub struct Choices(u64);
+
+impl Choices {
+    /// Those of the world with this number.
+    pub fn new(seed: u64, number: u64) -> Choices {
+        let mut choices = Choices(seed);
+        let first = choices.number();
+        Choices(first ^ number.wrapping_mul(0xD6E8_FEB8_6659_FD93))
+    }
+
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.number() % n as u64) as usize
+    }
+}
 
 /// A world; `choose(n)` is a number below `n`.
-pub fn world(mut choose: impl FnMut(usize) -> usize) -> Scenario {
-    // One, two or three of the four jobs are in the first transaction.
-    let first = 1 + choose(usize::from(JOBS) - 1) as u8;
-    let members = (0..JOBS)
-        .map(|job| Member {
-            group: u8::from(job >= first),
-            role: role(&mut choose),
-        })
-        .collect();
-    let controllers = (0..CONTROLLERS)
+pub fn world(sizes: Sizes, mut choose: impl FnMut(usize) -> usize) -> Scenario {
+    // Half of the worlds are small: a bug that needs many jobs is rarer than one that many jobs hide.
+    let large = choose(2) == 0;
+    let most = if large { sizes.jobs } else { sizes.jobs.min(4) };
+    let jobs = 1 + choose(most.into()) as u8;
+    let groups = 1 + choose(sizes.groups.min(jobs).into()) as u8;
+    let members = members(jobs, groups, sizes.acts, &mut choose);
+    let asks = if large {
+        sizes.asks
+    } else {
+        sizes.asks.div_ceil(2)
+    };
+    let controllers = (0..=choose(sizes.controllers))
         .map(|_| {
-            let length = choose(ASKS_MAX + 1);
+            let length = choose(asks + 1);
             Controller(
                 (0..length)
-                    .map(|_| (choose(usize::from(JOBS)) as u8, ASKS[choose(ASKS.len())]))
+                    .map(|_| (choose(jobs.into()) as u8, ASKS[choose(ASKS.len())]))
                     .collect(),
             )
         })
@@ -81,12 +121,45 @@ pub fn world(mut choose: impl FnMut(usize) -> usize) -> Scenario {
     }
 }
 
-fn role(choose: &mut impl FnMut(usize) -> usize) -> Role {
-    let acts = RUNS[choose(RUNS.len())];
+/// The jobs; nobody's group is empty.
+fn members(
+    jobs: u8,
+    groups: u8,
+    acts: usize,
+    choose: &mut impl FnMut(usize) -> usize,
+) -> Vec<Member> {
+    let mut group = 0;
+    (0..jobs)
+        .map(|job| {
+            // As many jobs are left as groups are still empty: each of them begins one.
+            let due = jobs - job == groups - 1 - group;
+            let may = job > 0 && group + 1 < groups;
+            if may && (due || choose(usize::from(jobs.div_ceil(groups))) == 0) {
+                group += 1;
+            }
+            Member {
+                group,
+                role: role(acts, choose),
+            }
+        })
+        .collect()
+}
+
+fn script(length_max: usize, choose: &mut impl FnMut(usize) -> usize) -> Vec<Act> {
+    let length = choose(length_max + 1);
+    (0..length).map(|_| ACTS[choose(ACTS.len())]).collect()
+}
+
+fn role(acts_max: usize, choose: &mut impl FnMut(usize) -> usize) -> Role {
+    let mut acts = script(acts_max, choose);
+    let fails = choose(8) == 0;
     let role = if choose(3) == 0 {
-        Role::mirror(acts, READY[choose(READY.len())])
+        let mut ready = script(acts_max / 2, choose);
+        ready.extend(fails.then_some(Act::Fail));
+        Role::mirror(kept(&acts), kept(&ready))
     } else {
-        Role::plain(acts)
+        acts.extend(fails.then_some(Act::Fail));
+        Role::plain(kept(&acts))
     };
     Role {
         prepare_fails: choose(6) == 0,

@@ -6,8 +6,10 @@ mod drain;
 mod waiter;
 
 use crate::actor::{Act, Role};
+use crate::generate::Sizes;
 use crate::judge::Cast;
 use crate::lockfree::LockFree;
+use crate::programs::{Ending, Space};
 use crate::scenario::{Ask, Controller, Scenario};
 
 /// One thing to play again and again.
@@ -32,6 +34,13 @@ impl Case {
     }
 }
 
+impl Default for Case {
+    /// A scenario of nobody.
+    fn default() -> Case {
+        Case::Scenario(Scenario::default())
+    }
+}
+
 /// How a harness chooses its executions.
 #[derive(Clone, Copy, Debug)]
 pub enum Method {
@@ -42,22 +51,58 @@ pub enum Method {
         /// What is explored.
         cases: fn() -> Vec<Case>,
     },
-    /// shuttle: a world and a schedule at random, so many times.
-    Random {
-        /// Where the random numbers begin.
-        seed: u64,
-        /// How many.
-        executions: usize,
+    /// loom: the same for every program of a space.
+    Programs {
+        /// The programs.
+        space: Space,
+        /// The bound; with a limit, that of the programs which are beyond it.
+        preemptions: usize,
+        /// So many executions of a program are explored without any bound first.
+        unbounded_max: Option<usize>,
     },
-    /// shuttle: a world at random and a schedule with few, well-placed priority changes (PCT).
-    Pct {
-        /// Where the random numbers begin.
-        seed: u64,
-        /// One more than the priority changes.
-        depth: usize,
-        /// How many.
-        executions: usize,
+    /// Every program of a space, and nothing at the same time.
+    Sequential {
+        /// The programs.
+        space: Space,
     },
+    /// shuttle: worlds at random, each under so many schedules at random.
+    Worlds(Worlds),
+}
+
+/// Worlds and schedules at random.
+#[derive(Clone, Copy, Debug)]
+pub struct Worlds {
+    /// How a world is drawn.
+    pub draw: Draw,
+    /// How its schedules are.
+    pub draws: Schedules,
+    /// Where the random numbers begin; world number n has those of its own.
+    pub seed: u64,
+    /// How many worlds.
+    pub worlds: u64,
+    /// How many schedules of each.
+    pub schedules: usize,
+}
+
+/// How a world is drawn.
+#[derive(Clone, Copy, Debug)]
+pub enum Draw {
+    /// Jobs, groups and controllers, up to these sizes.
+    World(Sizes),
+    /// The programs of a space, every one as likely as any other.
+    Program(Space),
+}
+
+/// How a schedule is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedules {
+    /// Whoever goes on is drawn at every step.
+    Random,
+    /// The same, weighted so that every interleaving is about as likely as any other (a uniform random
+    /// walk).
+    Uniform,
+    /// Priorities, and so many minus one places where they change (PCT).
+    Pct(usize),
 }
 
 /// A named part of the proof.
@@ -69,22 +114,54 @@ pub struct Harness {
     pub method: Method,
     /// Only with `--full`.
     pub full: bool,
+    /// Into how many parts it is cut, and how many of them are played.
+    pub parts: Parts,
+}
+
+/// Into how many parts the programs of a harness are cut, a prime number, and how many of these are
+/// played: the first ones. One part of one is the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Of every change.
+    pub quick: u64,
+    /// With `--full`.
+    pub full: u64,
+    /// All there are; with `--whole`.
+    pub whole: u64,
+}
+
+impl Parts {
+    /// What is not cut.
+    pub const ONE: Parts = Parts {
+        quick: 1,
+        full: 1,
+        whole: 1,
+    };
 }
 
 impl Harness {
     /// The tool it needs.
     pub fn tool(&self) -> &'static str {
         match self.method {
-            Method::Loom { .. } => "loom",
-            Method::Random { .. } | Method::Pct { .. } => "shuttle",
+            Method::Loom { .. } | Method::Programs { .. } => "loom",
+            Method::Sequential { .. } | Method::Worlds(_) => "shuttle",
+        }
+    }
+
+    /// How many programs or worlds it has, where they are counted.
+    pub fn programs(&self) -> Option<u64> {
+        match self.method {
+            Method::Programs { space, .. } | Method::Sequential { space } => Some(space.count()),
+            Method::Worlds(worlds) => Some(worlds.worlds),
+            Method::Loom { .. } => None,
         }
     }
 
     /// Where its random numbers begin, if it draws any.
     pub fn seed(&self) -> Option<u64> {
         match self.method {
-            Method::Loom { .. } => None,
-            Method::Random { seed, .. } | Method::Pct { seed, .. } => Some(seed),
+            Method::Worlds(worlds) => Some(worlds.seed),
+            Method::Loom { .. } | Method::Programs { .. } | Method::Sequential { .. } => None,
         }
     }
 
@@ -92,7 +169,9 @@ impl Harness {
     pub fn bound(&self) -> Option<usize> {
         match self.method {
             Method::Loom { preemptions, .. } => preemptions,
-            Method::Random { .. } | Method::Pct { .. } => None,
+            Method::Programs { preemptions, .. } => Some(preemptions),
+            Method::Sequential { .. } => Some(0),
+            Method::Worlds(_) => None,
         }
     }
 }
@@ -105,6 +184,7 @@ const fn unbounded(name: &'static str, cases: fn() -> Vec<Case>) -> Harness {
             cases,
         },
         full: false,
+        parts: Parts::ONE,
     }
 }
 
@@ -117,6 +197,7 @@ const fn within(name: &'static str, preemptions: usize, cases: fn() -> Vec<Case>
             cases,
         },
         full: false,
+        parts: Parts::ONE,
     }
 }
 
@@ -132,6 +213,85 @@ const fn long(harness: Harness) -> Harness {
         ..harness
     }
 }
+
+/// Every program of a space with at most two preemptions.
+const fn programs(name: &'static str, space: Space, parts: Parts) -> Harness {
+    Harness {
+        name,
+        method: Method::Programs {
+            space,
+            preemptions: 2,
+            unbounded_max: None,
+        },
+        full: false,
+        parts,
+    }
+}
+
+/// Worlds at random, of which every change is checked with a part.
+const fn worlds(
+    name: &'static str,
+    draw: Draw,
+    draws: Schedules,
+    seed: u64,
+    worlds: u64,
+    schedules: usize,
+) -> Harness {
+    Harness {
+        name,
+        method: Method::Worlds(Worlds {
+            draw,
+            draws,
+            seed,
+            worlds,
+            schedules,
+        }),
+        full: false,
+        parts: Parts {
+            quick: 1,
+            full: 11,
+            whole: 11,
+        },
+    }
+}
+
+/// The programs of at most two verbs and two steps; their job ends itself, or its user does.
+const SMALL: Space = Space {
+    jobs: 1,
+    verbs_min: 0,
+    verbs_max: 2,
+    steps_max: 2,
+    endings: &[Ending::AUTOMATIC, Ending::MANUAL],
+};
+
+/// Those with three verbs.
+const THREE_VERBS: Space = Space {
+    verbs_min: 3,
+    verbs_max: 3,
+    ..SMALL
+};
+
+/// A group of two, asked at most two things, with at most one step each.
+const COUPLE: Space = Space {
+    jobs: 2,
+    steps_max: 1,
+    ..SMALL
+};
+
+/// One job, nothing at the same time.
+const SEQUENTIAL: Space = Space {
+    jobs: 1,
+    verbs_min: 0,
+    verbs_max: 3,
+    steps_max: 4,
+    endings: &[Ending::AUTOMATIC, Ending::MANUAL, Ending::FAILING],
+};
+
+/// What is left: a group of two, each with a long script.
+const SAMPLED: Space = Space {
+    jobs: 2,
+    ..SEQUENTIAL
+};
 
 /// Every harness, in the order of the table.
 pub const HARNESSES: &[Harness] = &[
@@ -238,30 +398,87 @@ pub const HARNESSES: &[Harness] = &[
     unbounded("members-end", arrival::members_end),
     bounded("three-members-end", arrival::three_members_end),
     Harness {
-        name: "worlds-random",
-        method: Method::Random {
-            seed: 1,
-            executions: 20_000,
-        },
+        name: "programs-sequential",
+        method: Method::Sequential { space: SEQUENTIAL },
         full: false,
+        parts: Parts {
+            quick: 1,
+            full: 251,
+            whole: 251,
+        },
     },
     Harness {
-        name: "worlds-pct",
-        method: Method::Pct {
-            seed: 2,
-            depth: 4,
-            executions: 20_000,
+        name: "programs-two-verbs",
+        method: Method::Programs {
+            space: SMALL,
+            preemptions: 2,
+            unbounded_max: Some(20_000),
         },
         full: false,
-    },
-    Harness {
-        name: "worlds-random-many",
-        method: Method::Random {
-            seed: 3,
-            executions: 50_000,
+        parts: Parts {
+            quick: 1,
+            full: 61,
+            whole: 509,
         },
-        full: true,
     },
+    programs(
+        "programs-three-verbs",
+        THREE_VERBS,
+        Parts {
+            quick: 1,
+            full: 47,
+            whole: 251,
+        },
+    ),
+    programs(
+        "programs-group",
+        COUPLE,
+        Parts {
+            quick: 1,
+            full: 67,
+            whole: 4093,
+        },
+    ),
+    worlds(
+        "programs-sampled",
+        Draw::Program(SAMPLED),
+        Schedules::Random,
+        1,
+        110_000,
+        2,
+    ),
+    worlds(
+        "worlds-random",
+        Draw::World(Sizes::LARGE),
+        Schedules::Random,
+        2,
+        2_200,
+        8,
+    ),
+    worlds(
+        "worlds-uniform",
+        Draw::World(Sizes::LARGE),
+        Schedules::Uniform,
+        3,
+        2_200,
+        8,
+    ),
+    worlds(
+        "worlds-pct-3",
+        Draw::World(Sizes::LARGE),
+        Schedules::Pct(3),
+        4,
+        2_200,
+        8,
+    ),
+    worlds(
+        "worlds-pct-5",
+        Draw::World(Sizes::LARGE),
+        Schedules::Pct(5),
+        5,
+        2_200,
+        8,
+    ),
 ];
 
 const NO_POINT: &[Act] = &[Act::Io];

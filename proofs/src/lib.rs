@@ -10,7 +10,13 @@
 //! | [`scenario`] | jobs, groups, controllers, and how they are played |
 //! | [`lockfree`] | the same for what the engine does without its lock |
 //! | [`counters`] | the counters of progress, whose text is the engine's |
+//! | [`programs`] | every program up to a length, counted and numbered |
+//! | [`sequence`] | the same with nothing at the same time |
 //! | [`generate`] | worlds at random, for shuttle |
+//! | [`sample`] | playing them, and what is done with one that fails |
+//! | [`schedule`] | a schedule as text: recorded, followed, made shorter |
+//! | [`world`] | a world as text, to be replayed |
+//! | [`shrink`] | a smaller world that fails in the same way |
 //! | [`judge`] | the acceptor, one record after the other |
 //! | [`obligations`] | what must be true when an execution is over |
 //! | [`harness`] | the list: names, bounds, claims |
@@ -31,9 +37,15 @@ pub mod harness;
 pub mod judge;
 pub mod lockfree;
 pub mod obligations;
+pub mod programs;
 pub mod record;
+pub mod sample;
 pub mod scenario;
+pub mod schedule;
+pub mod sequence;
+pub mod shrink;
 pub mod story;
 pub mod tool;
+pub mod world;
 
 use counters::sync;

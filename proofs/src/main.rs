@@ -4,18 +4,23 @@
 //! - `--harness NAME`: runs it and prints one line of JSON. With `--cases` it says on stderr what each
 //!   case took, with `--case N` it runs that case only.
 //! - `--harness NAME --without-judge`: plays and records every execution and judges none. That proves
-//!   nothing; `cargo xtask prove --overhead` compares it with the whole.
+//!   nothing; `cargo xtask prove --overhead` compares it with the whole. Of a harness that is cut into
+//!   parts it plays the first, or with `--part I/N` that one.
+//! - `--parts`: what can be said of the harnesses before they run, one line of JSON each: how many programs
+//!   or worlds, cut into how many parts, and how many of these are played when.
+//! - `--replay FILE`: plays the world of a file under its schedule. `--shrink FILE` makes it smaller.
 //!
 //! Exit 0: every execution was allowed. 101: one was not; its story is on stderr and as a page in
 //! `target/proofs`. 2: usage, or a build without a tool, which checks nothing.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use blockjob_proofs::explore::How;
-use blockjob_proofs::harness::HARNESSES;
+use blockjob_proofs::harness::{HARNESSES, Parts};
 use blockjob_proofs::story::teller;
-use blockjob_proofs::{explore, tool};
+use blockjob_proofs::{explore, sample, tool};
 
 fn main() -> ExitCode {
     let Some(tool) = tool::TOOL else {
@@ -36,8 +41,21 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        ["--parts"] => {
+            for harness in HARNESSES.iter().filter(|harness| harness.tool() == tool) {
+                let programs = harness.programs().unwrap_or(0);
+                let Parts { quick, full, whole } = harness.parts;
+                println!(
+                    "{{\"harness\":\"{}\",\"programs\":{programs},\"quick\":{quick},\"full\":{full},\"whole\":{whole}}}",
+                    harness.name
+                );
+            }
+            ExitCode::SUCCESS
+        }
+        ["--replay", path] => ExitCode::from(sample::replay(Path::new(path))),
+        ["--shrink", path] => ExitCode::from(sample::shrink(Path::new(path))),
         ["--harness", name, rest @ ..] => match how(rest) {
-            Some(how) => run(tool, name, how),
+            Some((how, cut)) => run(tool, name, how, cut),
             None => usage(),
         },
         _ => usage(),
@@ -46,16 +64,26 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: blockjob-proofs --list [--full] | --harness NAME [--cases] [--case N] [--without-judge]"
+        "usage: blockjob-proofs --list [--full] | --parts | --replay FILE | --shrink FILE \
+         | --harness NAME [--part I/N] [--cases] [--case N] [--without-judge]"
     );
     ExitCode::from(2)
 }
 
-fn how(mut words: &[&str]) -> Option<How> {
+/// `I/N` with 1 <= I <= N.
+fn part_of(text: &str) -> Option<(u64, u64)> {
+    let (part, parts) = text.split_once('/')?;
+    let (part, parts) = (part.parse().ok()?, parts.parse().ok()?);
+    (1 <= part && part <= parts).then_some((part, parts))
+}
+
+/// How, and whether a part was named.
+fn how(mut words: &[&str]) -> Option<(How, bool)> {
     let mut how = How::default();
+    let mut cut = false;
     loop {
         words = match words {
-            [] => return Some(how),
+            [] => return Some((how, cut)),
             ["--cases", rest @ ..] => {
                 how.tell = true;
                 rest
@@ -68,12 +96,17 @@ fn how(mut words: &[&str]) -> Option<How> {
                 how.only = Some(number.parse().ok()?);
                 rest
             }
+            ["--part", part, rest @ ..] => {
+                (how.part, how.parts) = part_of(part)?;
+                cut = true;
+                rest
+            }
             _ => return None,
         };
     }
 }
 
-fn run(tool: &str, name: &str, how: How) -> ExitCode {
+fn run(tool: &str, name: &str, mut how: How, cut: bool) -> ExitCode {
     let Some(harness) = HARNESSES
         .iter()
         .find(|harness| harness.name == name && harness.tool() == tool)
@@ -81,6 +114,10 @@ fn run(tool: &str, name: &str, how: How) -> ExitCode {
         eprintln!("no harness of {tool} is called '{name}'; --list names them");
         return ExitCode::from(2);
     };
+    // A case has its number in the whole; who asks for no part gets the first.
+    if !cut && how.only.is_none() {
+        how.parts = harness.parts.whole;
+    }
     teller::end_after_the_story();
     if !how.judged {
         eprintln!("WITHOUT THE JUDGE: nothing that runs now is checked against the specification");
@@ -92,8 +129,15 @@ fn run(tool: &str, name: &str, how: How) -> ExitCode {
     let bound = harness
         .bound()
         .map_or_else(|| "null".to_owned(), |bound| bound.to_string());
+    let seed = harness
+        .seed()
+        .map_or_else(|| "null".to_owned(), |seed| seed.to_string());
     println!(
-        "{{\"harness\":\"{name}\",\"tool\":\"{tool}\",\"bound\":{bound},\"executions\":{},\"distinct\":{},\"widened\":{},\"seconds\":{:.3},\"processor_seconds\":{:.3},\"judged\":{}}}",
+        "{{\"harness\":\"{name}\",\"tool\":\"{tool}\",\"part\":{},\"parts\":{},\"bound\":{bound},\"seed\":{seed},\"programs\":{},\"unbounded\":{},\"executions\":{},\"distinct\":{},\"widened\":{},\"seconds\":{:.3},\"processor_seconds\":{:.3},\"judged\":{}}}",
+        how.part,
+        how.parts,
+        harness.programs().map_or(0, |_| count.programs),
+        count.unbounded,
         count.executions,
         count.distinct,
         count.widened,

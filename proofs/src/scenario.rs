@@ -104,7 +104,7 @@ impl Scenario {
         let late = |member: &Member| self.late && member.group > 0;
         let first_late = self.members.iter().position(late);
         let in_time = 0..first_late.unwrap_or(self.members.len());
-        let groups = self.create(&manager, &company, recorder, in_time.clone());
+        let groups = self.create(&manager, &company, recorder, in_time.clone(), false);
         let mut main = Asker::thread(0, recorder, &company);
         for &(job, ask) in &self.before_start {
             main.ask(job, ask);
@@ -128,7 +128,7 @@ impl Scenario {
         }
         if first_late.is_some() {
             let late = in_time.end..self.members.len();
-            let groups = self.create(&manager, &company, recorder, late);
+            let groups = self.create(&manager, &company, recorder, late, false);
             self.start(groups, recorder);
         }
         if self.needs_main_loop() {
@@ -155,12 +155,13 @@ impl Scenario {
     }
 
     /// Makes the jobs, group by group; each group with the place of its first member.
-    fn create(
+    pub(crate) fn create(
         &self,
         manager: &Manager,
         company: &Arc<Company>,
         recorder: &Arc<Recorder>,
         places: Range<usize>,
+        stepwise: bool,
     ) -> Vec<(usize, Transaction)> {
         let mut groups: Vec<(usize, Transaction)> = Vec::new();
         for place in places {
@@ -177,7 +178,8 @@ impl Scenario {
                 member.role,
                 Arc::clone(recorder),
                 Arc::clone(company),
-            );
+            )
+            .stepwise(stepwise);
             let (_, transaction) = groups.last_mut().expect("pushed above");
             let options = options(number, member.role, recorder, company);
             let job = recorder.call(0, Target::Job(number), Request::Create, || {

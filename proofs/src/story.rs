@@ -37,6 +37,8 @@ pub struct Origin {
     pub execution: u64,
     /// Where the tool's random numbers begin.
     pub seed: Option<u64>,
+    /// The file that holds the case and its schedule.
+    pub file: Option<String>,
 }
 
 /// What is wrong with an execution.
@@ -206,15 +208,20 @@ pub fn how_to_replay(origin: &Origin) -> Vec<String> {
     if origin.harness.is_empty() {
         return Vec::new();
     }
+    if let Some(file) = &origin.file {
+        return vec![format!("cargo xtask prove --replay {file}")];
+    }
     let name = &origin.harness;
     let mut lines = Vec::new();
     match origin.case {
         Some((case, _)) => {
             lines.push(format!("cargo xtask prove --harness {name} --case {case}"));
-            lines.push(format!(
-                "loom explores in one order: execution {} of this case fails again",
-                origin.execution
-            ));
+            if origin.tool == Some("loom") {
+                lines.push(format!(
+                    "loom explores in one order: execution {} of this case fails again",
+                    origin.execution
+                ));
+            }
         }
         None => lines.push(format!("cargo xtask prove --harness {name}")),
     }

@@ -35,3 +35,8 @@ pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> Jo
 pub fn current_id() -> ThreadId {
     backend::thread::current().id()
 }
+
+/// Lets other threads go on.
+pub fn yield_now() {
+    backend::thread::yield_now();
+}

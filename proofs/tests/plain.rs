@@ -10,6 +10,7 @@ use std::sync::Arc;
 use blockjob_model::accept::Seen;
 use blockjob_model::{Callback, Status};
 use blockjob_proofs::actor::{Act, Role};
+use blockjob_proofs::generate::{Choices, Sizes};
 use blockjob_proofs::harness::{HARNESSES, Method};
 use blockjob_proofs::judge::Judge;
 use blockjob_proofs::record::{Entry, Recorder};
@@ -35,22 +36,15 @@ fn every_scenario_plays_on_plain_threads() {
     assert!(played > 500, "only {played} scenarios");
 }
 
-/// Numbers at random from a seed.
-fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
-    let mut state = seed;
-    move |below| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    }
+/// A world at random.
+fn drawn(choices: &mut Choices) -> Scenario {
+    generate::world(Sizes::LARGE, |below| choices.below(below))
 }
 
 #[test]
 fn worlds_at_random_play_on_plain_threads() {
-    let mut choose = numbers(1);
-    for _ in 0..200 {
-        explore::once_world(generate::world(&mut choose));
+    for number in 0..100 {
+        explore::once_world(drawn(&mut Choices::new(1, number)));
     }
 }
 
@@ -150,15 +144,15 @@ fn near(entries: &[Entry], place: usize) -> [Vec<Entry>; 2] {
 
 #[test]
 fn the_short_way_accepts_what_whole_beliefs_accept_and_nothing_else() {
-    let mut choose = numbers(7);
     let (mut short, mut thorough) = (Judge::new(), Judge::thorough());
     let (mut allowed, mut refused) = (0, 0);
-    for _ in 0..60 {
-        let world = generate::world(&mut choose);
+    for number in 0..60 {
+        let mut choices = Choices::new(7, number);
+        let world = drawn(&mut choices);
         let recorder = Recorder::new();
         world.play(&recorder);
         let entries = recorder.read(<[Entry]>::to_vec);
-        let place = choose(entries.len());
+        let place = choices.below(entries.len());
         for entries in near(&entries, place).into_iter().chain([entries]) {
             let cast = world.cast();
             let (one, other) = (

@@ -105,6 +105,7 @@ fn origin(case: &Case) -> Origin {
         about: about::case(case),
         execution: 4711,
         seed: None,
+        file: None,
     }
 }
 

@@ -5,6 +5,12 @@
 //! each harness with its tool, its bound, how many executions were explored and judged, and how
 //! long that took.
 //!
+//! Programs and worlds are counted before they are played, and cut into parts, each a process of its
+//! own ([`parts`]). `--quick` plays a part of each, `--full` as much as fits into an hour, `--whole` all
+//! there is, which takes hours and is there to be split over machines (`--shard`). The first two compare
+//! what they played with the pins; a shard's share is pinned nowhere. What a longer run has done is kept
+//! beside the build, and `--resume` does not do it again.
+//!
 //! Of a harness that fails, the story of the failing execution is printed, and written as a page to
 //! `target/proofs/HARNESS.html`.
 //!
@@ -15,6 +21,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -27,19 +34,35 @@ use serde::{Deserialize, Serialize};
 use crate::overhead;
 use crate::steps::{cargo, root};
 
+mod parts;
+
+use parts::{Scale, State};
+
 /// What to prove and how to say so.
 #[derive(clap::Args, Default)]
 pub struct Options {
     /// The part that fits into a check of every change; the default.
-    #[arg(long, conflicts_with = "full")]
+    #[arg(long, conflicts_with_all = ["full", "whole"])]
     quick: bool,
-    /// Everything.
-    #[arg(long)]
+    /// Every harness; of the programs as much as fits into an hour.
+    #[arg(long, conflicts_with = "whole")]
     full: bool,
+    /// Every program there is. Hours: for several machines, with --shard.
+    #[arg(long)]
+    whole: bool,
+    /// So many parts of every harness that is cut into parts, where --quick plays one.
+    #[arg(long, value_name = "N", conflicts_with_all = ["full", "whole"])]
+    parts: Option<u64>,
+    /// Does not do again what the last --full or --whole of the same code has done.
+    #[arg(long)]
+    resume: bool,
+    /// Plays the world that a failing harness saved, under its schedule; nothing else.
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    replay: Option<PathBuf>,
     /// One line of JSON for each harness instead of a table.
     #[arg(long)]
     json: bool,
-    /// Only part I of N of the harnesses: `--shard 1/2`.
+    /// Only part I of N of all there is to do: `--shard 3/8`.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<(usize, usize)>,
     /// Only this harness; may be given again.
@@ -52,7 +75,7 @@ pub struct Options {
     #[arg(long)]
     pin: bool,
     /// Measures what judging costs: executions a second with the judge and without. Proves nothing.
-    #[arg(long, conflicts_with_all = ["pin", "shard", "case", "json", "full"])]
+    #[arg(long, conflicts_with_all = ["pin", "shard", "case", "json", "full", "whole", "parts", "resume"])]
     overhead: bool,
 }
 
@@ -87,8 +110,16 @@ pub(crate) const BUILDS: [Build; 2] = [
 pub(crate) struct Proved {
     pub(crate) harness: String,
     pub(crate) tool: String,
+    /// Which part of how many, counted from 1.
+    part: u64,
+    parts: u64,
     /// On preemptions; none where every execution was explored, or where they are drawn at random.
     bound: Option<u64>,
+    /// Where random numbers begin.
+    seed: Option<u64>,
+    /// Programs or worlds, where these are counted, and how many of them were explored without a bound.
+    programs: u64,
+    unbounded: u64,
     pub(crate) executions: u64,
     /// Histories among them that differ.
     pub(crate) distinct: u64,
@@ -107,6 +138,8 @@ struct Job {
     tool: &'static str,
     name: String,
     case: Option<usize>,
+    /// Which part of how many.
+    part: (u64, u64),
 }
 
 /// Builds, runs, compares.
@@ -115,12 +148,15 @@ pub fn run(options: &Options) -> ExitCode {
         return overhead(&options.harness);
     }
     let begun = Instant::now();
+    if let Some(file) = &options.replay {
+        return replay(file);
+    }
     match prove(options) {
         Ok((proved, mut faults)) => {
             let pins = root().join("proofs/executions.txt");
             if options.pin {
                 faults.extend(pin(&pins, &proved).err());
-            } else if options.case.is_none() {
+            } else if options.case.is_none() && options.parts.is_none() && !options.whole {
                 faults.extend(compare(&pins, &proved));
             }
             let executions: u64 = proved.iter().map(|proved| proved.executions).sum();
@@ -174,20 +210,75 @@ pub(crate) fn everything() -> Result<(Vec<Proved>, Vec<String>), String> {
     Ok((proved, faults))
 }
 
+/// Plays a saved world. The exit code is that of the binary.
+fn replay(file: &Path) -> ExitCode {
+    let shuttle = &BUILDS[1];
+    let played = shuttle.make().and_then(|binary| {
+        Command::new(binary)
+            .arg("--replay")
+            .arg(file)
+            .env("BLOCKJOB_PROOFS_PAGES", target().join("proofs"))
+            .status()
+            .map_err(|error| error.to_string())
+    });
+    match played {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) if status.code() == Some(2) => ExitCode::from(2),
+        Ok(_) => ExitCode::FAILURE,
+        Err(reason) => {
+            eprintln!("prove: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+impl Options {
+    fn scale(&self) -> Scale {
+        match self.parts {
+            Some(parts) => Scale::Parts(parts),
+            None if self.whole => Scale::Whole,
+            None if self.full => Scale::Full,
+            None => Scale::Quick,
+        }
+    }
+
+    fn all_harnesses(&self) -> bool {
+        self.full || self.whole || !self.harness.is_empty()
+    }
+}
+
 fn prove(options: &Options) -> Result<(Vec<Proved>, Vec<String>), String> {
     let mut jobs = Vec::new();
+    let mut binaries = Vec::new();
     for build in &BUILDS {
         let binary = build.make()?;
-        for name in list(&binary, options.full || !options.harness.is_empty())? {
-            if options.harness.is_empty() || options.harness.contains(&name) {
-                jobs.push(Job {
-                    binary: binary.clone(),
-                    tool: build.tool,
-                    name,
-                    case: options.case,
-                });
+        let shapes = parts::shapes(&binary)?;
+        for name in list(&binary, options.all_harnesses())? {
+            if !options.harness.is_empty() && !options.harness.contains(&name) {
+                continue;
             }
+            let shape = shapes
+                .get(&name)
+                .ok_or_else(|| format!("{} does not say how large {name} is", binary.display()))?;
+            let played = match options.case {
+                Some(_) => 1,
+                None => shape.played(options.scale()),
+            };
+            if !options.json {
+                shape
+                    .announcement(played)
+                    .into_iter()
+                    .for_each(|line| println!("{line}"));
+            }
+            jobs.extend((1..=played).map(|part| Job {
+                binary: binary.clone(),
+                tool: build.tool,
+                name: name.clone(),
+                case: options.case,
+                part: (part, shape.whole),
+            }));
         }
+        binaries.push(binary);
     }
     if let Some(unknown) = options
         .harness
@@ -206,7 +297,22 @@ fn prove(options: &Options) -> Result<(Vec<Proved>, Vec<String>), String> {
     if jobs.is_empty() {
         return Err("no harness is left to run".to_owned());
     }
-    Ok(run_all(jobs, options.json))
+    let mut state = State::new(target().join("prove-state.json"), &binaries, commit())?;
+    if options.resume {
+        state.resume()?;
+    }
+    let long = options.full || options.whole;
+    Ok(run_all(jobs, options.json, state, long))
+}
+
+/// Where the project stands, in words.
+fn commit() -> String {
+    Command::new("git")
+        .current_dir(root())
+        .args(["describe", "--always", "--dirty"])
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default()
 }
 
 impl Build {
@@ -273,55 +379,153 @@ pub(crate) fn list(binary: &Path, full: bool) -> Result<Vec<String>, String> {
     Ok(names.lines().map(str::to_owned).collect())
 }
 
-/// Runs the harnesses, so many at a time as there are processors; results in the order of the list.
-fn run_all(jobs: Vec<Job>, json: bool) -> (Vec<Proved>, Vec<String>) {
+/// A run under way.
+struct Run {
+    /// Where each harness stands in the list, and how many of its parts are not done.
+    harnesses: Vec<(String, usize)>,
+    /// By harness: what its parts proved, and what was found against it.
+    proved: Vec<Vec<Proved>>,
+    faults: Vec<String>,
+    state: State,
+    done: usize,
+    jobs: usize,
+    width: usize,
+    json: bool,
+    long: bool,
+    begun: Instant,
+    told: Instant,
+}
+
+impl Run {
+    fn place(&self, harness: &str) -> usize {
+        let mut names = self.harnesses.iter();
+        names
+            .position(|(name, _)| name == harness)
+            .unwrap_or_default()
+    }
+
+    /// A part is done, now or before.
+    fn add(&mut self, name: &str, result: Result<Proved, String>, now: bool) {
+        let place = self.place(name);
+        self.done += 1;
+        self.harnesses[place].1 -= 1;
+        match result {
+            Ok(proved) => {
+                if now && self.long {
+                    self.faults.extend(self.state.add(&proved).err());
+                }
+                self.proved[place].push(proved);
+            }
+            Err(fault) => self.faults.push(fault),
+        }
+        if self.harnesses[place].1 == 0 {
+            if let Some(total) = parts::sum(&self.proved[place]) {
+                say(&total, self.width, self.json);
+            }
+        } else if self.long {
+            self.tell();
+        }
+    }
+
+    /// A line of progress: at once for people, now and then for a file.
+    fn tell(&mut self) {
+        let people = std::io::stderr().is_terminal();
+        if !people && self.told.elapsed() < PROGRESS {
+            return;
+        }
+        self.told = Instant::now();
+        let executions: u64 = self
+            .proved
+            .iter()
+            .flatten()
+            .map(|part| part.executions)
+            .sum();
+        let (done, jobs) = (self.done, self.jobs);
+        let minutes = self.begun.elapsed().as_secs_f64() / 60.0;
+        let end = if people { "\r" } else { "\n" };
+        eprint!("prove: {done} of {jobs} parts, {executions} executions, {minutes:.1} min   {end}");
+    }
+}
+
+/// How often a run whose progress goes to a file says how far it is.
+const PROGRESS: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Runs the harnesses, so many parts at a time as there are processors; results in the order of the list.
+fn run_all(jobs: Vec<Job>, json: bool, state: State, long: bool) -> (Vec<Proved>, Vec<String>) {
     let width = jobs.iter().map(|job| job.name.len()).max().unwrap_or(0);
     if !json {
         println!(
-            "{:<width$}  {:<7}  {:>5}  {:>10}  {:>9}  {:>8}",
+            "{:<width$}  {:<7}  {:>5}  {:>10}  {:>9}  {:>8}  programs",
             "harness", "tool", "bound", "executions", "distinct", "seconds"
         );
     }
-    let queue = Mutex::new(jobs.into_iter().enumerate());
-    let results = Mutex::new(BTreeMap::new());
+    let mut harnesses: Vec<(String, usize)> = Vec::new();
+    for job in &jobs {
+        match harnesses.iter_mut().find(|(name, _)| *name == job.name) {
+            Some((_, parts)) => *parts += 1,
+            None => harnesses.push((job.name.clone(), 1)),
+        }
+    }
+    let mut run = Run {
+        proved: vec![Vec::new(); harnesses.len()],
+        harnesses,
+        faults: Vec::new(),
+        state,
+        done: 0,
+        jobs: jobs.len(),
+        width,
+        json,
+        long,
+        begun: Instant::now(),
+        told: Instant::now(),
+    };
+    let mut left = Vec::new();
+    for job in jobs {
+        match run.state.of(&job.name, job.part).cloned() {
+            Some(proved) => run.add(&job.name, Ok(proved), false),
+            None => left.push(job),
+        }
+    }
+    if run.done > 0 {
+        eprintln!("prove: {} of {} parts were done before", run.done, run.jobs);
+    }
+    let queue = Mutex::new(left.into_iter());
+    let run = Mutex::new(run);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some((place, job)) = next else { return };
+                    let Some(job) = next else { return };
                     let result = job.run();
-                    if let Ok(proved) = &result {
-                        say(proved, width, json);
-                    }
-                    results
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(place, result);
+                    let mut run = run.lock().unwrap_or_else(PoisonError::into_inner);
+                    run.add(&job.name, result, true);
                 }
             });
         }
     });
-    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut proved = Vec::new();
-    let mut faults = Vec::new();
-    for result in results.into_values() {
-        match result {
-            Ok(result) => proved.push(result),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    (proved, faults)
+    let run = run.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let proved = run.proved.iter().filter_map(|proved| parts::sum(proved));
+    (proved.collect(), run.faults)
 }
 
 impl Job {
     fn run(&self) -> Result<Proved, String> {
-        let fault = |why: &str| format!("{} under {}: {why}", self.name, self.tool);
+        let (part, parts) = self.part;
+        let fault = |why: &str| match parts {
+            1 => format!("{} under {}: {why}", self.name, self.tool),
+            _ => format!(
+                "{} under {}, part {part}/{parts}: {why}",
+                self.name, self.tool
+            ),
+        };
         let mut command = Command::new(&self.binary);
         command.args(["--harness", &self.name]);
         if let Some(case) = self.case {
             command.args(["--case", &case.to_string()]);
+        } else {
+            command.args(["--part", &format!("{part}/{parts}")]);
         }
         let output = command
             .env("BLOCKJOB_PROOFS_PAGES", target().join("proofs"))
@@ -337,10 +541,12 @@ impl Job {
         let proved: Proved =
             serde_json::from_str(last).map_err(|error| fault(&format!("{error}: {last}")))?;
         // A build without the tool must not pass as checked, nor a run without the judge.
+        let part = self.case.is_some() || (proved.part, proved.parts) == self.part;
         if !proved.judged
             || proved.tool != self.tool
             || proved.harness != self.name
             || proved.executions == 0
+            || !part
         {
             return Err(fault(&format!("ran something else: {last}")));
         }
@@ -365,9 +571,17 @@ fn say(proved: &Proved, width: usize, json: bool) {
         return;
     }
     let bound = bound(proved);
+    let seed = proved
+        .seed
+        .map_or_else(String::new, |seed| format!(", seed {seed}"));
     println!(
-        "{:<width$}  {:<7}  {bound:>5}  {:>10}  {:>9}  {:>8.1}",
-        proved.harness, proved.tool, proved.executions, proved.distinct, proved.seconds
+        "{:<width$}  {:<7}  {bound:>5}  {:>10}  {:>9}  {:>8.1}  {}{seed}",
+        proved.harness,
+        proved.tool,
+        proved.executions,
+        proved.distinct,
+        proved.seconds,
+        proved.of_programs(),
     );
 }
 
@@ -397,9 +611,10 @@ fn compare(path: &Path, proved: &[Proved]) -> Vec<String> {
     proved
         .iter()
         .filter_map(|proved| {
-            let name = &proved.harness;
+            let name = &proved.pinned_as()?;
             let again = format!(
-                "if that is what the change meant, cargo xtask prove --pin --harness {name} pins it"
+                "if that is what the change meant, cargo xtask prove --pin --harness {} pins it",
+                proved.harness
             );
             match pins.get(name) {
                 None => Some(format!("{name} has no pinned executions; {again}")),
@@ -424,17 +639,19 @@ fn pin(path: &Path, proved: &[Proved]) -> Result<(), String> {
         }
     }
     for proved in proved {
+        let Some(name) = proved.pinned_as() else {
+            continue;
+        };
         let bound = bound(proved);
-        lines.insert(
-            proved.harness.clone(),
-            format!(
-                "{:<30} {:<8} {bound:<5} {}",
-                proved.harness, proved.tool, proved.executions
-            ),
+        let line = format!(
+            "{name:<30} {:<8} {bound:<5} {}",
+            proved.tool, proved.executions
         );
+        lines.insert(name, line);
     }
     let mut text = String::from(
-        "# Executions of each harness: name, tool, bound on preemptions (- is a draw at random), executions.\n\
+        "# Executions of each harness: name (name:N are its first N parts), tool, bound on preemptions (- is a\n\
+         # draw at random), executions.\n\
          # Written by `cargo xtask prove --pin`, compared by `cargo xtask prove`.\n",
     );
     for line in lines.values() {

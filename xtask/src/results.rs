@@ -244,17 +244,18 @@ fn page(
         page,
         "\n## The engine, under loom and shuttle\n\n\
          {} harnesses, {executions} executions. A bound is a number of preemptions; none is none; `-` is a draw at random.\n\n\
-         | harness | tool | bound | executions | distinct histories | seconds |\n\
-         |---|---|---|---|---|---|\n",
+         | harness | tool | bound | programs or worlds | executions | distinct histories | seconds |\n\
+         |---|---|---|---|---|---|---|\n",
         proved.len()
     );
     for proved in proved {
         let _ = writeln!(
             page,
-            "| `{}` | {} | {} | {} | {} | {:.1} |",
+            "| `{}` | {} | {} | {} | {} | {} | {:.1} |",
             proved.harness,
             proved.tool,
             prove::bound(proved),
+            proved.of_programs(),
             proved.executions,
             proved.distinct,
             proved.seconds,

@@ -39,6 +39,16 @@ static SCENE: Mutex<Option<Scene>> = Mutex::new(None);
 static FAULT: Mutex<Option<Fault>> = Mutex::new(None);
 static ENDS: AtomicBool = AtomicBool::new(false);
 
+/// What the panic of a broken rule says before the rule's name.
+pub const NOT_ALLOWED: &str = "the specification does not allow this execution: ";
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Whether nothing is told of a panic: somebody else looks at it.
+pub fn quietly(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
 /// The process ends with the first story.
 pub fn end_after_the_story() {
     ENDS.store(true, Ordering::Relaxed);
@@ -73,7 +83,7 @@ pub fn set_case(case: &Case) {
 pub fn fail(fault: Fault) -> ! {
     let rule = fault.rule.clone();
     *FAULT.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
-    panic!("the specification does not allow this execution: {rule}");
+    panic!("{NOT_ALLOWED}{rule}");
 }
 
 /// Sees to it that panics come here first. Under loom this has to happen before the first
@@ -84,6 +94,9 @@ pub fn install() {
     INSTALLED.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
+            if QUIET.load(Ordering::Relaxed) {
+                return;
+            }
             let told = tell(panic);
             if told && ENDS.load(Ordering::Relaxed) {
                 std::process::exit(FAILED);
@@ -126,7 +139,8 @@ fn tell(panic: &PanicHookInfo<'_>) -> bool {
     teller.join().is_ok()
 }
 
-fn pages() -> PathBuf {
+/// The folder of the pages.
+pub fn pages() -> PathBuf {
     env::var_os(PAGES).map_or_else(|| Path::new("target/proofs").to_owned(), PathBuf::from)
 }
 
