@@ -260,8 +260,16 @@ impl Scenario {
                     .rposition(|&(other, ask)| other == job && ask == wanted)
             };
             let pauses = last(Ask::Pause) > last(Ask::Resume);
+            // What is asked while a pause of its own is outstanding is refused, but for a forced cancel.
+            let heard = |place: usize| {
+                let last = |wanted: Ask| {
+                    let mut before = controller.0[..place].iter();
+                    before.rposition(|&(other, ask)| other == job && ask == wanted)
+                };
+                last(Ask::Pause) <= last(Ask::Resume)
+            };
             let complete = last(Ask::Complete).max(last(Ask::CompleteSync));
-            let told = last(Ask::AwaitReady).is_some() && complete.is_some();
+            let told = last(Ask::AwaitReady).is_some() && complete.is_some_and(heard);
             if told && !pauses {
                 // Completed when it was ready: nothing else may have to wake it (P25).
                 continue;
@@ -289,7 +297,8 @@ impl Scenario {
             } else {
                 program.extend(pauses.then_some((job, Ask::Resume)));
                 // A soft cancel is refused while somebody else has the job paused.
-                let told = alone && last(Ask::CancelSoft) > last(Ask::Pause);
+                let cancel = last(Ask::CancelSoft);
+                let told = alone && cancel > last(Ask::Pause) && cancel.is_some_and(heard);
                 program.extend((!told).then_some((job, Ask::CancelSoft)));
             }
         }
