@@ -158,6 +158,18 @@ impl Space {
         self.words() * scripts * self.endings.len() as u64
     }
 
+    /// Another number for each, far from that of its neighbour: a few parts, which are neighbours, hold
+    /// something of everything.
+    fn spread(&self, number: u64) -> u64 {
+        let count = self.count();
+        // About the golden section, and prime to the count, so that no two become one.
+        let mut step = count * 618 / 1000;
+        while greatest_common_divisor(step, count) != 1 {
+            step += 1;
+        }
+        (u128::from(number) * u128::from(step) % u128::from(count)) as u64
+    }
+
     /// How many of them are in part `part` of `parts`, counting parts from 1.
     pub fn count_of_part(&self, part: u64, parts: u64) -> u64 {
         (self.count() + parts - part) / parts
@@ -168,8 +180,9 @@ impl Space {
     /// # Panics
     ///
     /// On a number that is not below [`count`](Self::count).
-    pub fn program(&self, mut number: u64, scripts: &[Script]) -> Program {
+    pub fn program(&self, number: u64, scripts: &[Script]) -> Program {
         assert!(number < self.count(), "no program has number {number}");
+        let mut number = self.spread(number);
         let mut digit = |base: u64| {
             let digit = number % base;
             number /= base;
@@ -210,6 +223,14 @@ impl Space {
         (part - 1..self.count())
             .step_by(parts as usize)
             .map(move |number| (number, space.program(number, &scripts)))
+    }
+}
+
+fn greatest_common_divisor(one: u64, other: u64) -> u64 {
+    if other == 0 {
+        one
+    } else {
+        greatest_common_divisor(other, one % other)
     }
 }
 

@@ -70,17 +70,22 @@ fn a_part_of_a_harness_loses_no_verb_and_no_script() {
             .take_while(|n| n * n <= parts)
             .all(|n| parts % n != 0);
         assert!(prime, "{}: {parts} is no prime", harness.name);
-        let full: Vec<_> = (1..=harness.parts.full.min(5))
+        let full: Vec<_> = (1..=harness.parts.full)
             .flat_map(|part| space.part(part, parts).map(|(_, program)| program))
             .collect();
-        let asked = full.iter().flat_map(|program| &program.verbs);
-        let asked: HashSet<_> = asked.collect();
-        assert_eq!(
-            asked.len(),
-            usize::from(space.jobs) * Ask::VERBS.len(),
-            "{}",
-            harness.name
-        );
+        for place in 0..space.verbs_max {
+            let asked = full.iter().filter_map(|program| program.verbs.get(place));
+            let asked: HashSet<_> = asked.collect();
+            let all = usize::from(space.jobs) * Ask::VERBS.len();
+            assert_eq!(asked.len(), all, "{}, verb {place}", harness.name);
+        }
+        for job in 0..usize::from(space.jobs) {
+            let scripts: HashSet<_> = full.iter().map(|program| &program.scripts[job]).collect();
+            let all = Script::count_up_to(space.steps_max);
+            assert_eq!(scripts.len() as u64, all, "{}, job {job}", harness.name);
+        }
+        let endings: HashSet<_> = full.iter().map(|program| program.ending).collect();
+        assert_eq!(endings.len(), space.endings.len(), "{}", harness.name);
     }
 }
 
