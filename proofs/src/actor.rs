@@ -248,6 +248,7 @@ impl Actor {
             self.job
         );
         self.see(Seen::Begin(callback));
+        tool::meanwhile();
         self.ask_inside(callback);
         self.see(Seen::End(callback, true));
     }
@@ -259,6 +260,7 @@ impl Actor {
             self.job
         );
         self.see(Seen::Begin(callback));
+        tool::meanwhile();
         self.ask_inside(callback);
         self.see(Seen::End(callback, well));
     }
@@ -276,6 +278,7 @@ impl Actor {
             Act::Io => {
                 let _permit = context.io();
                 self.see(Seen::IoBegin);
+                tool::meanwhile();
                 self.see(Seen::IoEnd);
                 Ok(())
             }

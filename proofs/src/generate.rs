@@ -92,9 +92,14 @@ impl Choices {
 
 /// A world; `choose(n)` is a number below `n`.
 pub fn world(sizes: Sizes, mut choose: impl FnMut(usize) -> usize) -> Scenario {
-    // Half of the worlds are small: a bug that needs many jobs is rarer than one that many jobs hide.
-    let large = choose(2) == 0;
-    let most = if large { sizes.jobs } else { sizes.jobs.min(4) };
+    // Most worlds are small: a bug that needs many jobs is rarer than one that many jobs hide, for
+    // what is asked is then spread over them.
+    let most = match choose(4) {
+        0 => sizes.jobs,
+        1 => sizes.jobs.min(4),
+        _ => sizes.jobs.min(2),
+    };
+    let large = most == sizes.jobs;
     let jobs = 1 + choose(most.into()) as u8;
     let groups = 1 + choose(sizes.groups.min(jobs).into()) as u8;
     let members = members(jobs, groups, sizes.acts, &mut choose);
@@ -106,11 +111,7 @@ pub fn world(sizes: Sizes, mut choose: impl FnMut(usize) -> usize) -> Scenario {
     let controllers = (0..=choose(sizes.controllers))
         .map(|_| {
             let length = choose(asks + 1);
-            Controller(
-                (0..length)
-                    .map(|_| (choose(jobs.into()) as u8, ASKS[choose(ASKS.len())]))
-                    .collect(),
-            )
+            Controller(program(length, jobs, &mut choose))
         })
         .collect();
     Scenario {
@@ -119,6 +120,26 @@ pub fn world(sizes: Sizes, mut choose: impl FnMut(usize) -> usize) -> Scenario {
         early: choose(2) == 0,
         ..Scenario::default()
     }
+}
+
+/// What a controller asks. Half of the time it stays with the job it asked before, and then often asks for
+/// the opposite: what undoes a thing while it is still being done is where most bugs are.
+fn program(length: usize, jobs: u8, choose: &mut impl FnMut(usize) -> usize) -> Vec<(u8, Ask)> {
+    let mut program: Vec<(u8, Ask)> = Vec::with_capacity(length);
+    for _ in 0..length {
+        let again = program.last().copied().filter(|_| choose(2) == 0);
+        let opposite = again.and_then(|(_, ask)| match ask {
+            Ask::Pause => Some(Ask::Resume),
+            Ask::Resume => Some(Ask::Pause),
+            Ask::HoldAll => Some(Ask::ReleaseAll),
+            Ask::ReleaseAll => Some(Ask::HoldAll),
+            _ => None,
+        });
+        let opposite = opposite.filter(|_| choose(2) == 0);
+        let job = again.map_or_else(|| choose(jobs.into()) as u8, |(job, _)| job);
+        program.push((job, opposite.unwrap_or_else(|| ASKS[choose(ASKS.len())])));
+    }
+    program
 }
 
 /// The jobs; nobody's group is empty.

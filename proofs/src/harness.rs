@@ -445,7 +445,7 @@ pub const HARNESSES: &[Harness] = &[
         Schedules::Random,
         1,
         110_000,
-        2,
+        4,
     ),
     worlds(
         "worlds-random",
@@ -453,7 +453,7 @@ pub const HARNESSES: &[Harness] = &[
         Schedules::Random,
         2,
         2_200,
-        8,
+        32,
     ),
     worlds(
         "worlds-uniform",
@@ -469,7 +469,7 @@ pub const HARNESSES: &[Harness] = &[
         Schedules::Pct(3),
         4,
         2_200,
-        8,
+        32,
     ),
     worlds(
         "worlds-pct-5",
@@ -477,7 +477,7 @@ pub const HARNESSES: &[Harness] = &[
         Schedules::Pct(5),
         5,
         2_200,
-        8,
+        32,
     ),
 ];
 

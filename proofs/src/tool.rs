@@ -40,3 +40,11 @@ pub fn current_id() -> ThreadId {
 pub fn yield_now() {
     backend::thread::yield_now();
 }
+
+/// A place where shuttle may let others go on, as they may while a callback runs. Locks let nobody in
+/// between their release and what follows it, so what a thread does between two sections of its own would
+/// otherwise happen at once. loom needs no such place, and threads have it everywhere.
+pub fn meanwhile() {
+    #[cfg(blockjob_shuttle)]
+    AtomicBool::new(false).load(Ordering::SeqCst);
+}
