@@ -21,7 +21,8 @@ Judge recorded behaviour of a job engine.
 A trace is a native trace of this project; or a conversation with QEMU, one message a line: \
 {\"t\": seconds, \"dir\": \">\" or \"<\", \"msg\": {...}}; or bare QMP objects as a monitor's socket or a \
 test's log shows them, in one line or over many, in JSON or as Python prints them, commands or not, \
-with other text before them and between, of several monitors in one file where what stands before an object names them. A trace is accepted when the \
+with other text before them and between, of several monitors in one file where what stands before an object names them; \
+or QEMU's trace log with the events of its job layer (--trace 'job_*'). A trace is accepted when the \
 specification allows everything in it; else the first thing that it does not allow is explained, with \
 what would have been allowed in its place.";
 
@@ -75,6 +76,8 @@ enum FormatName {
     Qmp,
     /// Bare QMP objects, from a socket or a test's log
     QmpRaw,
+    /// QEMU's trace log
+    QemuLog,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -106,6 +109,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
             FormatName::Native => Some(Format::Native),
             FormatName::Qmp => Some(Format::Qmp),
             FormatName::QmpRaw => Some(Format::QmpRaw),
+            FormatName::QemuLog => Some(Format::QemuLog),
         },
         observer: match arguments.observer {
             ObserverName::Auto => Observer::Auto,

@@ -69,6 +69,11 @@ pub enum TraceError {
         /// What was expected.
         what: String,
     },
+    /// The profile's implementation writes no such log.
+    #[error(
+        "a QEMU trace log, but the profile's job layer has no events for it; choose another with --profile, or auto"
+    )]
+    NoSuchLog,
     /// Nothing in it.
     #[error("it is empty; record at least one reply or one event")]
     Empty,

@@ -33,12 +33,13 @@ pub use judge::Observer;
 pub use reader::detect::Format;
 pub use verdict::{Fault, Outcome, Verdict};
 
+use judge::log;
 use judge::monitors::Monitors;
 use judge::native::{Judge, Stop};
 use judge::trial::{Sentence, Trial};
 use reader::lines::{Line, Lines};
 use reader::raw::{Found, Object, Objects, Passed};
-use reader::{detect, native, qmp, raw};
+use reader::{detect, native, qemu_log, qmp, raw};
 
 /// How much is read at a time, bytes.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -124,6 +125,7 @@ impl Run {
             Some(Format::Qmp) => self.judge_qmp(&first, &mut lines, options),
             Some(Format::QmpRaw) => self.judge_raw(Objects::new(&first, passed, lines), options),
             Some(Format::Native) => self.judge_native(&first, &mut lines, options),
+            Some(Format::QemuLog) => self.judge_log(&first, &mut lines, options),
             None => {
                 self.cut(&first);
                 Err(TraceError::NothingToJudge { lines: 1 })
@@ -264,6 +266,55 @@ impl Run {
         }
         self.cut(line);
         Ok(false)
+    }
+
+    fn judge_log<R: BufRead>(
+        &mut self,
+        first: &Line<'_>,
+        lines: &mut Lines<R>,
+        options: &Options,
+    ) -> Result<(), TraceError> {
+        let Some(mut judge) = log::Judge::new(options.profile) else {
+            return Err(TraceError::NoSuchLog);
+        };
+        let mut read = first.number;
+        let mut take = |line: &Line<'_>| match qemu_log::read(line) {
+            // Cut there.
+            Some(entry) if line.whole || entry.is_whole() => judge.take(&entry),
+            _ => Ok(()),
+        };
+        let mut judged = take(first);
+        let result = loop {
+            if judged.is_err() {
+                break Ok(());
+            }
+            match lines.next_of_log() {
+                Ok(Some(line)) => {
+                    read = line.number;
+                    judged = take(&line);
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.fault = judged.err();
+        self.events = judge.events();
+        self.jobs = judge.jobs();
+        self.profile = Some(judge.profile().name);
+        if judge.damaged() > 0 {
+            self.notes.push(format!(
+                "{} damaged lines; behind each, what is known of the jobs begins anew",
+                judge.damaged()
+            ));
+        }
+        result?;
+        if self.events == 0 && self.fault.is_none() {
+            return Err(TraceError::NothingToJudge { lines: read });
+        }
+        if self.fault.is_none() {
+            self.fits = judge.fits().iter().map(|profile| profile.name).collect();
+        }
+        Ok(())
     }
 
     fn judge_native<R: BufRead>(

@@ -7,9 +7,11 @@
 //! | [`qmp`] | one QMP conversation by one profile |
 //! | [`trial`] | one QMP conversation by every profile that may fit |
 //! | [`monitors`] | the conversations of several monitors in one file |
+//! | [`log`] | QEMU's trace log |
 //! | [`native`] | the engine's own trace |
 
 pub mod command;
+pub mod log;
 pub mod monitors;
 pub mod native;
 pub mod qmp;

@@ -6,6 +6,7 @@ use std::io::BufRead;
 use super::json::{pieces, read_line};
 use super::lines::{Line, Lines};
 use super::python::to_json;
+use super::qemu_log;
 use super::raw::{Passed, named};
 use crate::oracle::error::TraceError;
 
@@ -21,11 +22,13 @@ pub enum Format {
     Qmp,
     /// Bare QMP objects.
     QmpRaw,
+    /// QEMU's trace log.
+    QemuLog,
 }
 
 impl Format {
     /// Every format that is read.
-    pub const ALL: [Format; 3] = [Format::Native, Format::Qmp, Format::QmpRaw];
+    pub const ALL: [Format; 4] = [Format::Native, Format::Qmp, Format::QmpRaw, Format::QemuLog];
 
     /// The name to ask for it by.
     pub const fn name(self) -> &'static str {
@@ -33,12 +36,13 @@ impl Format {
             Format::Native => "native",
             Format::Qmp => "qmp",
             Format::QmpRaw => "qmp-raw",
+            Format::QemuLog => "qemu-log",
         }
     }
 
     /// Whether other text may stand before it and in it.
     const fn may_be_preceded(self) -> bool {
-        matches!(self, Format::QmpRaw)
+        matches!(self, Format::QmpRaw | Format::QemuLog)
     }
 
     /// The format called `name`, if there is one.
@@ -127,18 +131,24 @@ pub fn begin<R: BufRead>(
     given: Option<Format>,
     passed: &mut Passed,
 ) -> Result<(Option<Format>, First), TraceError> {
-    let Some(first) = lines.next_line()? else {
-        return Err(TraceError::Empty);
+    let log = given.is_some_and(|format| matches!(format, Format::QemuLog));
+    let first = if log {
+        lines.next_of_log()
+    } else {
+        lines.next_line()
     };
-    if given.is_some() {
-        return Ok((given, First::of(&first)));
-    }
-    let reason = match detect(&first) {
-        Ok(format) => return Ok((format, First::of(&first))),
-        Err(reason) => reason,
+    let reason = match first {
+        Ok(None) => return Err(TraceError::Empty),
+        Ok(Some(first)) if given.is_some() => return Ok((given, First::of(&first))),
+        Ok(Some(first)) => match detect(&first) {
+            Ok(format) => return Ok((format, First::of(&first))),
+            Err(reason) => reason,
+        },
+        Err(reason @ TraceError::NotText { .. }) if given.is_none() => reason,
+        Err(error) => return Err(error),
     };
-    passed.note(first.number);
-    while let Ok(Some(line)) = lines.next_line() {
+    passed.note(reason.line().unwrap_or(1));
+    while let Ok(Some(line)) = lines.next_of_log() {
         if let Ok(Some(format)) = detect(&line)
             && format.may_be_preceded()
         {
@@ -157,6 +167,10 @@ pub fn begin<R: BufRead>(
 /// # Errors
 /// It is not JSON, or belongs to no format that is read.
 pub fn detect(line: &Line<'_>) -> Result<Option<Format>, TraceError> {
+    if qemu_log::is_stamped(line.text) || qemu_log::read(line).is_some_and(|entry| entry.is_whole())
+    {
+        return Ok(Some(Format::QemuLog));
+    }
     if goes_on(line.text) {
         return Ok(Some(Format::QmpRaw));
     }
@@ -181,7 +195,7 @@ pub fn detect(line: &Line<'_>) -> Result<Option<Format>, TraceError> {
         return Ok(Some(Format::QmpRaw));
     }
     let what = "neither a native trace (it begins with {\"blockjob_trace\":1,…}), nor a QMP \
-         conversation (each line is {\"t\":…,\"dir\":…,\"msg\":{…}}), nor a bare QMP object";
+         conversation (each line is {\"t\":…,\"dir\":…,\"msg\":{…}}), nor a bare QMP object, nor a line of QEMU's trace log";
     Err(TraceError::UnknownFormat {
         line: line.number,
         what: what.to_owned(),
@@ -221,6 +235,19 @@ mod tests {
         ] {
             assert_eq!(of(bare).unwrap(), Some(Format::QmpRaw), "{bare}");
         }
+    }
+
+    #[test]
+    fn a_trace_log_is_known_by_its_events_or_its_stamps() {
+        for text in [
+            "job_completed job 0x1 ret 0",
+            "42@1700000000.123456:qemu_mutex_lock waiting on mutex",
+            "qmp_enter_job_pause {\"id\": \"j\"}",
+        ] {
+            assert_eq!(of(text).unwrap(), Some(Format::QemuLog), "{text}");
+        }
+        of("job_completed job").unwrap_err();
+        of("a@b.c: d").unwrap_err();
     }
 
     #[test]

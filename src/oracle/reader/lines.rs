@@ -23,6 +23,8 @@ pub struct Line<'a> {
 pub struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
+    /// The line, where its bytes were no text.
+    mended: String,
     number: u64,
 }
 
@@ -32,6 +34,7 @@ impl<R: BufRead> Lines<R> {
         Lines {
             reader,
             buffer: Vec::new(),
+            mended: String::new(),
             number: 0,
         }
     }
@@ -41,31 +44,10 @@ impl<R: BufRead> Lines<R> {
     /// # Errors
     /// What cannot be read, is longer than [`LINE_MAX_BYTES`], or is not text.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, TraceError> {
-        let end = loop {
-            self.buffer.clear();
-            let read = (&mut self.reader)
-                .take(LINE_MAX_BYTES + 1)
-                .read_until(b'\n', &mut self.buffer)
-                .map_err(|source| TraceError::Read {
-                    line: self.number + 1,
-                    source,
-                })?;
-            if read == 0 {
-                return Ok(None);
-            }
-            self.number += 1;
-            if read as u64 > LINE_MAX_BYTES {
-                return Err(TraceError::LineTooLong {
-                    line: self.number,
-                    max_bytes: LINE_MAX_BYTES,
-                });
-            }
-            if self.buffer.iter().any(|byte| !byte.is_ascii_whitespace()) {
-                break read;
-            }
+        let Some((end, whole)) = self.fill()? else {
+            return Ok(None);
         };
-        let whole = self.buffer[end - 1] == b'\n';
-        let bytes = &self.buffer[..end - usize::from(whole)];
+        let bytes = &self.buffer[..end];
         let line = self.number;
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Some(Line {
@@ -86,6 +68,56 @@ impl<R: BufRead> Lines<R> {
                 line,
                 column: error.valid_up_to() as u64 + 1,
             }),
+        }
+    }
+
+    /// The next line of a log, in which anything may stand: what is no text is replaced.
+    ///
+    /// # Errors
+    /// What cannot be read, or is longer than [`LINE_MAX_BYTES`].
+    pub fn next_of_log(&mut self) -> Result<Option<Line<'_>>, TraceError> {
+        let Some((end, whole)) = self.fill()? else {
+            return Ok(None);
+        };
+        let bytes = &self.buffer[..end];
+        let text = if let Ok(text) = std::str::from_utf8(bytes) {
+            text
+        } else {
+            self.mended = String::from_utf8_lossy(bytes).into_owned();
+            &self.mended
+        };
+        Ok(Some(Line {
+            number: self.number,
+            text,
+            whole,
+        }))
+    }
+
+    /// Reads a line that is not blank; how long it is, and whether it ended with a line break.
+    fn fill(&mut self) -> Result<Option<(usize, bool)>, TraceError> {
+        loop {
+            self.buffer.clear();
+            let read = (&mut self.reader)
+                .take(LINE_MAX_BYTES + 1)
+                .read_until(b'\n', &mut self.buffer)
+                .map_err(|source| TraceError::Read {
+                    line: self.number + 1,
+                    source,
+                })?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if read as u64 > LINE_MAX_BYTES {
+                return Err(TraceError::LineTooLong {
+                    line: self.number,
+                    max_bytes: LINE_MAX_BYTES,
+                });
+            }
+            if self.buffer.iter().any(|byte| !byte.is_ascii_whitespace()) {
+                let whole = self.buffer[read - 1] == b'\n';
+                return Ok(Some((read - usize::from(whole), whole)));
+            }
         }
     }
 }
@@ -120,6 +152,15 @@ mod tests {
             Err(TraceError::NotText { line: 2, column: 3 }) => {}
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn in_a_log_what_is_not_text_is_replaced() {
+        let mut lines = Lines::new(&b"a\xffb\nok"[..]);
+        assert_eq!(lines.next_of_log().unwrap().unwrap().text, "a\u{fffd}b");
+        let last = lines.next_of_log().unwrap().unwrap();
+        assert_eq!((last.number, last.text, last.whole), (2, "ok", false));
+        assert!(lines.next_of_log().unwrap().is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | [`qmp`] | recorded QMP conversations |
 //! | [`raw`] | bare QMP objects, from sockets and test logs |
 //! | [`python`] | what test logs print in place of JSON |
+//! | [`qemu_log`] | QEMU's trace log |
 //! | [`native`] | the engine's own trace |
 //! | [`json`] | pieces of JSON whose type has still to be judged |
 //!
@@ -17,5 +18,6 @@ pub mod json;
 pub mod lines;
 pub mod native;
 pub mod python;
+pub mod qemu_log;
 pub mod qmp;
 pub mod raw;

@@ -1,0 +1,565 @@
+//! QEMU's trace log, judged: every edge by the table, every verb by the status it met, every result by
+//! the status it goes with.
+//!
+//! The log is written where the job layer decides, under its lock; so a job's lines follow on each other
+//! without a gap, and each says which status it found. Jobs are known by their addresses, which a later
+//! job may have again.
+
+use std::collections::HashMap;
+
+use blockjob_model::{Profile, Refusal, Status, Verb};
+
+use super::refusal::{self, Meaning};
+use crate::oracle::reader::json::pieces;
+use crate::oracle::reader::qemu_log::{Entry, Said};
+use crate::oracle::verdict::Fault;
+
+pieces! {
+    /// A command's arguments, where they name a job.
+    Arguments {
+        /// Of `job-*` commands, and two of the others.
+        id: "id",
+        /// Of `block-job-*` commands.
+        device: "device",
+    }
+}
+
+/// A job at an address.
+struct Job {
+    /// Its id, once a command named it.
+    id: Option<String>,
+    /// The status it has, and in which line it got it; `None` behind a damaged line.
+    status: Option<(Status, u64)>,
+    /// The line in which its run ended, and its result.
+    ended: Option<(u64, i64)>,
+}
+
+/// The command that the main loop is at.
+struct Command {
+    line: u64,
+    name: String,
+    id: Option<String>,
+    /// What the table said of its verb, and in which line.
+    looked_up: Option<(bool, u64)>,
+}
+
+#[derive(Default)]
+struct Process {
+    jobs: HashMap<String, Job>,
+    command: Option<Command>,
+}
+
+/// A trace log, judged by every profile that may fit.
+pub struct Judge {
+    processes: HashMap<Option<u64>, Process>,
+    fits: Vec<&'static Profile>,
+    /// The profile that was contradicted last.
+    furthest: &'static Profile,
+    events: u64,
+    jobs: u64,
+    damaged: u64,
+}
+
+impl Judge {
+    /// A log of an implementation of `profile`, or of whichever fits. `None`: there is no log of the
+    /// jobs of that profile.
+    pub fn new(profile: Option<&'static Profile>) -> Option<Judge> {
+        let fits: Vec<&'static Profile> = match profile {
+            Some(profile) => vec![profile],
+            None => Profile::ALL
+                .into_iter()
+                .filter(|profile| profile.since.is_some())
+                .collect(),
+        };
+        // Before QEMU 2.12 there was nothing to write down.
+        let fits: Vec<_> = fits
+            .into_iter()
+            .filter(|profile| profile.verb_table)
+            .collect();
+        Some(Judge {
+            processes: HashMap::new(),
+            furthest: fits.first()?,
+            fits,
+            events: 0,
+            jobs: 0,
+            damaged: 0,
+        })
+    }
+
+    /// The profiles that fit, the newest first.
+    pub fn fits(&self) -> &[&'static Profile] {
+        &self.fits
+    }
+
+    /// The profile that fits, or the one that went furthest.
+    pub fn profile(&self) -> &'static Profile {
+        self.fits.first().copied().unwrap_or(self.furthest)
+    }
+
+    /// Lines judged.
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Jobs so far.
+    pub const fn jobs(&self) -> u64 {
+        self.jobs
+    }
+
+    /// Lines that begin as one of these and go on as none.
+    pub const fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// Takes the next line.
+    ///
+    /// # Errors
+    /// It contradicts the specification, whatever the profile.
+    pub fn take(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
+        let line = entry.line;
+        match entry.said {
+            Said::Transition {
+                job,
+                result,
+                allowed,
+                from,
+                to,
+                block,
+            } => {
+                self.events += 1;
+                self.named_as(line, block)?;
+                let from = status(line, job, from)?;
+                let to = status(line, job, to)?;
+                self.transition(entry, job, result, allowed, (from, to))
+            }
+            Said::Verb {
+                job,
+                status: found,
+                verb,
+                allowed,
+                block,
+            } => {
+                self.events += 1;
+                self.named_as(line, block)?;
+                let found = status(line, job, found)?;
+                let Some(verb) = Verb::from_name(verb) else {
+                    return Err(fault(
+                        line,
+                        job,
+                        None,
+                        "log-shape",
+                        "1b",
+                        "this is none of the verbs",
+                        &format!("{verb} is looked up"),
+                    ));
+                };
+                self.verb(entry, job, found, verb, allowed)
+            }
+            Said::Completed { job, result } => {
+                self.events += 1;
+                self.completed(entry, job, result)
+            }
+            Said::Enter { command, arguments } => {
+                self.process(entry).command = Some(Command {
+                    line,
+                    name: command.replace('_', "-"),
+                    id: serde_json::from_str::<Arguments<'_>>(arguments)
+                        .ok()
+                        .and_then(|arguments| {
+                            let id = arguments.id.as_str().or(arguments.device.as_str())?;
+                            Some(id.into_owned())
+                        }),
+                    looked_up: None,
+                });
+                Ok(())
+            }
+            Said::For { job } => {
+                let process = self.process(entry);
+                let id = process
+                    .command
+                    .as_mut()
+                    .and_then(|command| command.id.take());
+                if let (Some(job), Some(id)) = (process.jobs.get_mut(job), id) {
+                    job.id = Some(id);
+                }
+                Ok(())
+            }
+            Said::Exit {
+                command,
+                answer,
+                well,
+            } => self.exit(entry, command, answer, well),
+            Said::Damaged => {
+                self.damaged += 1;
+                // It may have been about any of them.
+                for process in self.processes.values_mut() {
+                    process.command = None;
+                    for job in process.jobs.values_mut() {
+                        job.status = None;
+                        job.ended = None;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn process(&mut self, entry: &Entry<'_>) -> &mut Process {
+        self.processes.entry(entry.process).or_default()
+    }
+
+    /// The events were called `block_job_…` before QEMU 3.0, and `job_…` since.
+    fn named_as(&mut self, line: u64, block: bool) -> Result<(), Fault> {
+        self.keep(
+            |profile| profile.status_events != block,
+            |profile| Fault {
+                line,
+                rule: "event-of-another-version",
+                message: format!(
+                    "because {} is judged, whose job layer calls its trace events {}, but this one is called otherwise",
+                    profile.name,
+                    if profile.status_events { "job_…" } else { "block_job_…" },
+                ),
+                allowed: Vec::new(),
+                section: "11",
+            },
+        )
+    }
+
+    /// Lets go of the profiles that do not agree.
+    fn keep(
+        &mut self,
+        agrees: impl Fn(&Profile) -> bool,
+        fault: impl FnOnce(&Profile) -> Fault,
+    ) -> Result<(), Fault> {
+        let first = self.fits[0];
+        let all = self.fits.len();
+        self.fits.retain(|profile| agrees(profile));
+        if self.fits.len() < all && self.fits.is_empty() {
+            self.furthest = first;
+            return Err(fault(first));
+        }
+        Ok(())
+    }
+
+    fn transition(
+        &mut self,
+        entry: &Entry<'_>,
+        address: &str,
+        result: i64,
+        allowed: bool,
+        (from, to): (Status, Status),
+    ) -> Result<(), Fault> {
+        let line = entry.line;
+        let process = self.processes.entry(entry.process).or_default();
+        let known = process.jobs.get(address);
+        let id = known.and_then(|job| job.id.as_deref());
+        if let Some(&Job {
+            status: Some((status, before)),
+            ..
+        }) = known
+        {
+            if from == Status::Undefined {
+                return Err(fault(
+                    line,
+                    address,
+                    id,
+                    "address-in-use",
+                    "1b",
+                    &format!(
+                        "a job is there, {status} since line {before}, and none is freed before it is null"
+                    ),
+                    "another is created there",
+                ));
+            }
+            found(line, address, id, status, before, from)?;
+        }
+        let says = if allowed { "allowed" } else { "disallowed" };
+        if from.may_become(to) != allowed {
+            return Err(fault(
+                line,
+                address,
+                id,
+                "table-contradicted",
+                "1b",
+                &format!(
+                    "the table {} {from} to {to}",
+                    if from.may_become(to) {
+                        "allows"
+                    } else {
+                        "does not allow"
+                    }
+                ),
+                &format!("the log says {says}"),
+            ));
+        }
+        if !allowed {
+            let mut fault = fault(
+                line,
+                address,
+                id,
+                "status-transition",
+                "1b",
+                &format!("the job is {from}, from where {to} is not in the table"),
+                "that is attempted",
+            );
+            fault.allowed = Status::ALL
+                .into_iter()
+                .filter(|&to| from.may_become(to))
+                .map(|to| to.name().to_owned())
+                .collect();
+            return Err(fault);
+        }
+        let ended = known.and_then(|job| job.ended);
+        results(line, address, id, result, ended, (from, to))?;
+        if to == Status::Null {
+            process.jobs.remove(address);
+            return Ok(());
+        }
+        if let Some(job) = process.jobs.get_mut(address) {
+            job.status = Some((to, line));
+        } else {
+            self.jobs += 1;
+            process.jobs.insert(
+                address.to_owned(),
+                Job {
+                    id: None,
+                    status: Some((to, line)),
+                    ended: None,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn verb(
+        &mut self,
+        entry: &Entry<'_>,
+        address: &str,
+        status: Status,
+        verb: Verb,
+        allowed: bool,
+    ) -> Result<(), Fault> {
+        let line = entry.line;
+        let process = self.processes.entry(entry.process).or_default();
+        let known = process.jobs.get(address);
+        let id = known.and_then(|job| job.id.clone());
+        if let Some(&Job {
+            status: Some((before, at)),
+            ..
+        }) = known
+        {
+            found(line, address, id.as_deref(), before, at, status)?;
+        }
+        if let Some(command) = &mut process.command {
+            command.looked_up = Some((allowed, line));
+        }
+        self.keep(
+            |profile| profile.permits(verb, status) == allowed,
+            |profile| {
+                fault(
+                    line,
+                    address,
+                    id.as_deref(),
+                    "verb-table-contradicted",
+                    "1b",
+                    &format!(
+                        "{} {} {verb} of a job that is {status}",
+                        profile.name,
+                        if allowed {
+                            "does not permit"
+                        } else {
+                            "permits"
+                        }
+                    ),
+                    if allowed {
+                        "the log says allowed"
+                    } else {
+                        "the log says prohibited"
+                    },
+                )
+            },
+        )
+    }
+
+    fn completed(&mut self, entry: &Entry<'_>, address: &str, result: i64) -> Result<(), Fault> {
+        let line = entry.line;
+        let process = self.processes.entry(entry.process).or_default();
+        let Some(job) = process.jobs.get_mut(address) else {
+            return Ok(());
+        };
+        let id = job.id.as_deref();
+        if let Some((before, _)) = job.ended {
+            return Err(fault(
+                line,
+                address,
+                id,
+                "run-ended-twice",
+                "2.10",
+                &format!("its run ended in line {before}, and a job runs once"),
+                "it ends again",
+            ));
+        }
+        if let Some((status, since)) = job.status {
+            let fits = match status {
+                Status::Aborting => result != 0,
+                Status::Running | Status::Ready => result == 0,
+                _ => false,
+            };
+            if !fits {
+                return Err(fault(
+                    line,
+                    address,
+                    id,
+                    "run-end",
+                    "2.10",
+                    &format!("the job is {status} since line {since}"),
+                    &format!("its run ends with {result}"),
+                ));
+            }
+        }
+        job.ended = Some((line, result));
+        Ok(())
+    }
+
+    fn exit(
+        &mut self,
+        entry: &Entry<'_>,
+        name: &str,
+        answer: &str,
+        well: bool,
+    ) -> Result<(), Fault> {
+        let Some(command) = self.process(entry).command.take() else {
+            return Ok(());
+        };
+        let name = name.replace('_', "-");
+        let Some((allowed, line)) = command.looked_up.filter(|_| command.name == name) else {
+            return Ok(());
+        };
+        let refused = matches!(
+            refusal::read(answer),
+            Meaning::Refusal(Refusal::Verb { .. }, _)
+        );
+        let (because, but) = match (allowed, well) {
+            (false, true) => ("prohibited", "it succeeded".to_owned()),
+            (true, false) if refused => ("allowed", format!("the answer was: {answer}")),
+            _ => return Ok(()),
+        };
+        Err(Fault {
+            line: entry.line,
+            rule: "verb-outcome",
+            message: format!(
+                "{name} of line {}: because the table said {because} in line {line}, but {but}",
+                command.line
+            ),
+            allowed: Vec::new(),
+            section: "1b",
+        })
+    }
+}
+
+/// The status that a line says it found is the one the job has.
+fn found(
+    line: u64,
+    address: &str,
+    id: Option<&str>,
+    status: Status,
+    since: u64,
+    found: Status,
+) -> Result<(), Fault> {
+    if status == found {
+        return Ok(());
+    }
+    Err(fault(
+        line,
+        address,
+        id,
+        "status-found",
+        "1b",
+        &format!("the job is {status} since line {since}, and every change of it is logged"),
+        &format!("it is found to be {found}"),
+    ))
+}
+
+/// The result that a job has goes with the status it gets.
+fn results(
+    line: u64,
+    address: &str,
+    id: Option<&str>,
+    result: i64,
+    ended: Option<(u64, i64)>,
+    (from, to): (Status, Status),
+) -> Result<(), Fault> {
+    let (fails, because) = match (from, to) {
+        (_, Status::Aborting) | (Status::Aborting, _) => {
+            (true, "a job aborts with the error that made it")
+        }
+        // Behind it nothing is decided any more, and what it was before is not known here.
+        (Status::Concluded, _) => return Ok(()),
+        (_, Status::Waiting | Status::Pending | Status::Concluded) => {
+            (false, "only a job whose run succeeded gets there")
+        }
+        _ => (false, "a job has no result before its run has ended"),
+    };
+    if (result != 0) != fails {
+        return Err(fault(
+            line,
+            address,
+            id,
+            "result",
+            "2.10",
+            because,
+            &format!("{from} to {to} comes with result {result}"),
+        ));
+    }
+    let decided = matches!(from, Status::Running | Status::Ready);
+    if let Some((before, result)) = ended
+        && decided
+        && to != Status::Waiting
+    {
+        return Err(fault(
+            line,
+            address,
+            id,
+            "result",
+            "2.10",
+            &format!("its run ended with {result} in line {before}"),
+            &format!("it goes from {from} to {to}"),
+        ));
+    }
+    Ok(())
+}
+
+/// A status by its name.
+fn status(line: u64, address: &str, name: &str) -> Result<Status, Fault> {
+    Status::from_name(name).ok_or_else(|| {
+        fault(
+            line,
+            address,
+            None,
+            "log-shape",
+            "1b",
+            "a status is one of the eleven",
+            &format!("{name} is none"),
+        )
+    })
+}
+
+fn fault(
+    line: u64,
+    address: &str,
+    id: Option<&str>,
+    rule: &'static str,
+    section: &'static str,
+    because: &str,
+    but: &str,
+) -> Fault {
+    let job = id.map_or_else(|| address.to_owned(), |id| format!("'{id}' at {address}"));
+    Fault {
+        line,
+        rule,
+        message: format!("job {job}: because {because}, but {but}"),
+        allowed: Vec::new(),
+        section,
+    }
+}
