@@ -1,0 +1,193 @@
+//! What a command that makes jobs may be answered.
+
+use blockjob_model::Refusal;
+use blockjob_model::identity::is_well_formed;
+
+use super::{Judged, Pending, Session, text_of_another_version};
+use crate::oracle::fields::shown;
+use crate::oracle::judge::command::Creation;
+use crate::oracle::judge::refusal::{self, Meaning};
+use crate::oracle::reader::json::Piece;
+use crate::oracle::verdict::Fault;
+
+impl Session {
+    pub(super) fn creation_answered(
+        &mut self,
+        line: u64,
+        head: &Pending,
+        creation: &Creation,
+        value: Piece<'_>,
+        error: Option<(&str, &str)>,
+    ) -> Judged {
+        let silent = !self.profile().status_events;
+        if silent && !self.filtered {
+            self.creation_settled(head, error.is_none());
+        }
+        let made = &head.progress.made;
+        let Some((class, desc)) = error else {
+            if !value.is_object() {
+                return Err(head.fault(
+                    line,
+                    "reply-shape",
+                    "the command returns {}",
+                    &format!("it returned {}", shown(value)),
+                ));
+            }
+            for (place, plan) in creation.jobs.iter().enumerate() {
+                let id = plan.id.as_deref().unwrap_or("?");
+                match made.iter().find(|made| made.plan == place) {
+                    // Nothing tells of them.
+                    _ if silent || self.filtered => {}
+                    None => {
+                        return Err(Fault {
+                            section: "2.1",
+                            ..head.fault(
+                                line,
+                                "created-event-missing",
+                                &format!("it was to create job '{id}' before it answered"),
+                                "it succeeded, and no such job was created",
+                            )
+                        });
+                    }
+                    Some(made) if !made.started => {
+                        return Err(Fault {
+                            section: "2.2",
+                            ..head.fault(
+                                line,
+                                "start-failed-but-succeeded",
+                                &format!(
+                                    "job '{}' was to be started before it answered, and {}",
+                                    made.id,
+                                    if made.gone {
+                                        "is gone unstarted"
+                                    } else {
+                                        "was not"
+                                    }
+                                ),
+                                "it succeeded",
+                            )
+                        });
+                    }
+                    Some(_) => {}
+                }
+                if plan.speed < 0 {
+                    return Err(head.fault(
+                        line,
+                        "negative-speed-accepted",
+                        &format!("the speed asked for is {}", plan.speed),
+                        "it succeeded",
+                    ));
+                }
+            }
+            return Ok(());
+        };
+        if let Some(alive) = made.iter().find(|made| !made.gone && !silent) {
+            return Err(Fault {
+                section: "2.1",
+                ..head.fault(
+                    line,
+                    "creation-failed-but-alive",
+                    &format!("job '{}' was created and is not gone", alive.id),
+                    &format!("it failed: {desc}"),
+                )
+            });
+        }
+        if class == "CommandNotFound" {
+            return Ok(());
+        }
+        self.creation_refused(line, head, creation, desc)
+    }
+
+    /// The command in hand made its jobs, or did not, and its answer is the first to say so.
+    pub(super) fn creation_settled(&mut self, head: &Pending, well: bool) {
+        for made in &head.progress.made {
+            let key = self.jobs.get(&made.id).and_then(|known| known.key);
+            match key {
+                Some(key) if well => self.acceptor.began(key),
+                Some(key) => {
+                    self.acceptor.never(key);
+                    self.jobs.remove(&made.id);
+                }
+                // It is gone already.
+                None => {}
+            }
+        }
+    }
+
+    /// The errors of creation that can be held against the command.
+    pub(super) fn creation_refused(
+        &self,
+        line: u64,
+        head: &Pending,
+        creation: &Creation,
+        desc: &str,
+    ) -> Judged {
+        let answer = format!("the answer was: {desc}");
+        let planned = |id: &str| {
+            creation
+                .jobs
+                .iter()
+                .any(|plan| !plan.explicit || plan.id.as_deref() == Some(id))
+        };
+        let argument = |name: &str| creation.arguments.iter().any(|argument| argument == name);
+        // Arguments inside arguments, and those of actions, are named by a path.
+        let simple = |name: &str| !creation.transaction && !name.contains(['.', '[']);
+        let meaning = refusal::read(desc);
+        let ours = creation.transaction || !matches!(meaning, Meaning::Ungroupable(_));
+        if let Err(says) = refusal::fits(&meaning, desc, self.profile())
+            && ours
+        {
+            return Err(text_of_another_version(
+                line,
+                head,
+                desc,
+                says,
+                self.profile(),
+            ));
+        }
+        match meaning {
+            Meaning::IdInUse(id) | Meaning::InvalidId(id) if !planned(id) => Err(head.fault(
+                line,
+                "error-names-other-job",
+                "the command asks for no such id",
+                &answer,
+            )),
+            Meaning::IdInUse(id) => {
+                let wanted = creation
+                    .jobs
+                    .iter()
+                    .filter(|plan| plan.id.as_deref() == Some(id))
+                    .count();
+                let held_on_to =
+                    !self.profile().id_is_free_at_null && self.gone.iter().any(|gone| gone == id);
+                let taken =
+                    self.jobs.contains_key(id) || held_on_to || wanted > 1 || !self.inventory;
+                if taken {
+                    Ok(())
+                } else {
+                    Err(head.fault(line, "id-not-in-use", "no job has that id", &answer))
+                }
+            }
+            Meaning::InvalidId(id) if is_well_formed(id) => {
+                Err(head.fault(line, "id-not-malformed", "that id is well formed", &answer))
+            }
+            Meaning::Refusal(Refusal::NegativeSpeed, _)
+                if creation.jobs.iter().all(|plan| plan.speed >= 0) =>
+            {
+                Err(head.fault(
+                    line,
+                    "speed-not-negative",
+                    "no speed asked for is negative",
+                    &answer,
+                ))
+            }
+            Meaning::Missing(name) if simple(name) && argument(name) => {
+                Err(head.fault(line, "argument-error", "that argument is there", &answer))
+            }
+            Meaning::Unfit(name) if simple(name) && !argument(name) => {
+                Err(head.fault(line, "argument-error", "there is no such argument", &answer))
+            }
+            _ => Ok(()),
+        }
+    }
+}

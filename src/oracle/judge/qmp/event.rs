@@ -1,0 +1,428 @@
+//! Events of a conversation: statuses, and those of block jobs.
+
+use std::borrow::Cow;
+
+use blockjob_model::accept::Seen;
+use blockjob_model::identity::is_well_formed;
+use blockjob_model::profile::ManualStages;
+use blockjob_model::state::Group;
+use blockjob_model::{Event, Status};
+
+use super::{GONE_MAX, Judged, Session, unknown};
+use crate::oracle::fields::{self, Known, Place, shown};
+use crate::oracle::judge::command::{Ask, unknown_specs};
+use crate::oracle::judge::{Observer, at};
+use crate::oracle::reader::qmp::{EventData, Message};
+use crate::oracle::verdict::Fault;
+
+impl Session {
+    pub(super) fn event(&mut self, line: u64, message: &Message<'_>) -> Judged {
+        let Some(name) = message.event.as_str() else {
+            return Err(Fault {
+                line,
+                rule: "message-shape",
+                message: format!(
+                    "because `event` is an event's name, but it is {}",
+                    shown(message.event)
+                ),
+                allowed: Vec::new(),
+                section: "7.1",
+            });
+        };
+        match name.as_ref() {
+            "JOB_STATUS_CHANGE" => {
+                let data: EventData<'_> = message.data.read().unwrap_or_default();
+                self.status_event(line, &data)
+            }
+            "BLOCK_JOB_READY"
+            | "BLOCK_JOB_PENDING"
+            | "BLOCK_JOB_COMPLETED"
+            | "BLOCK_JOB_CANCELLED"
+            | "BLOCK_JOB_ERROR" => {
+                let data: EventData<'_> = message.data.read().unwrap_or_default();
+                self.block_event(line, &name, &data)
+            }
+            "SHUTDOWN" | "DEVICE_DELETED" => {
+                self.requests_from_inside();
+                Ok(())
+            }
+            "RESUME" => {
+                self.continued = true;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An event that this version of QEMU does not have.
+    pub(super) fn event_of_another_version(&self, line: u64, name: &str, since: &str) -> Fault {
+        Fault {
+            line,
+            rule: "event-of-another-version",
+            message: format!(
+                "{name}: because {} is judged, and this event is there since QEMU {since}, but it \
+                 came",
+                self.profile().name
+            ),
+            allowed: Vec::new(),
+            section: "11",
+        }
+    }
+
+    pub(super) fn status_event(&mut self, line: u64, data: &EventData<'_>) -> Judged {
+        self.events += 1;
+        if !self.profile().status_events {
+            return Err(self.event_of_another_version(line, "JOB_STATUS_CHANGE", "3.0"));
+        }
+        let (Some(id), Some(status)) = (
+            data.id.as_str(),
+            data.status
+                .as_str()
+                .and_then(|name| Status::from_name(&name)),
+        ) else {
+            let (member, piece, expected) = if data.id.as_str().is_none() {
+                ("id", data.id, "a job's id")
+            } else {
+                ("status", data.status, "one of the eleven statuses")
+            };
+            return Err(Fault {
+                line,
+                rule: "event-shape",
+                message: format!(
+                    "JOB_STATUS_CHANGE: because `{member}` is {expected}, but it is {}",
+                    shown(piece)
+                ),
+                allowed: Vec::new(),
+                section: "7.1",
+            });
+        };
+        let place = Place {
+            line,
+            what: "JOB_STATUS_CHANGE",
+            id: &id,
+        };
+        let Some(known) = self.jobs.get_mut(id.as_ref()) else {
+            return match status {
+                Status::Created => self.created(place),
+                _ => self.unknown_job(place, status),
+            };
+        };
+        if status == Status::Created && self.filtered {
+            // Its end, or a query's answer, stands elsewhere.
+            return self.created(place);
+        }
+        if status == Status::Created {
+            return Err(place.fault(
+                "id-in-use",
+                "2.1",
+                &format!("a job of this id is there: {}", known.standing()),
+                "another is created",
+            ));
+        }
+        if !self.mixed {
+            fields::success_after_report(known, place, status)?;
+        }
+        if let Some(key) = known.key {
+            let revived = matches!(status, Status::Waiting | Status::Pending)
+                && matches!(&self.suspended, Some((_, brought_down)) if *brought_down == id);
+            if revived {
+                self.goes_on()?;
+            }
+            self.observe(line, &id, key, Seen::Status(status))?;
+        } else if let Some((last, before)) = known.last
+            && (last == status || !last.may_become(status))
+            && !(self.mixed || self.filtered && leads_to(last, status))
+        {
+            return Err(place.fault(
+                "status-transition",
+                "1b",
+                &format!("it is {last} since line {before}"),
+                &format!("{status} is not reached from there"),
+            ));
+        }
+        if let Some(known) = self.jobs.get_mut(id.as_ref()) {
+            known.last = Some((status, line));
+        }
+        if matches!(status, Status::Running | Status::Null)
+            && let Some(made) = self
+                .queue
+                .front_mut()
+                .and_then(|head| head.progress.made.iter_mut().find(|made| made.id == id))
+        {
+            made.started |= status == Status::Running;
+            made.gone |= status == Status::Null;
+        }
+        if status == Status::Null {
+            self.goes(&id);
+        }
+        Ok(())
+    }
+
+    /// The job is gone, as was announced or follows.
+    pub(super) fn goes(&mut self, id: &str) {
+        let queried = self
+            .queue
+            .front()
+            .is_some_and(|head| matches!(head.ask, Ask::Query { .. }));
+        if let Some(known) = self.jobs.remove(id)
+            && queried
+        {
+            self.leaving.insert(id.to_owned(), known);
+        }
+        if self.gone.len() == GONE_MAX {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(id.to_owned());
+    }
+
+    /// A job comes into being.
+    pub(super) fn created(&mut self, place: Place<'_>) -> Judged {
+        self.goes_on()?;
+        if !is_well_formed(place.id) {
+            return Err(place.fault(
+                "id-malformed",
+                "2.1",
+                "an id is a letter followed by letters, digits, `-`, `.` or `_`",
+                "a job is created with this one",
+            ));
+        }
+        let mut known = if self.filtered {
+            self.jobs_seen += 1;
+            self.filtered_job(place.id)
+        } else if let Some(plan) = self.plan_for(place.id)
+            && let Some(mut head) = self.queue.pop_front()
+        {
+            let known = match &head.ask {
+                Ask::Create(creation) => {
+                    self.plan_job(&mut head.progress, creation, plan, place.id)
+                }
+                _ => Known::met(),
+            };
+            self.queue.push_front(head);
+            known
+        } else {
+            if self.observer == Observer::Sole {
+                return Err(place.fault(
+                    "created-unasked",
+                    "2.1",
+                    "this client is the only one and asked for no such job",
+                    "one is created",
+                ));
+            }
+            self.foreign_job(place.id)
+        };
+        if let Some(key) = known.key {
+            self.acceptor
+                .observe(key, Seen::Status(Status::Created))
+                .map_err(|rejection| at(place.line, rejection))?;
+        }
+        known.last = Some((Status::Created, place.line));
+        self.jobs.insert(place.id.to_owned(), known);
+        Ok(())
+    }
+
+    /// A job of a filtered recording: what is known of it is what it was asked for with.
+    pub(super) fn filtered_job(&mut self, id: &str) -> Known {
+        let planned = self.plan_for(id).and_then(|plan| {
+            let Ask::Create(creation) = &self.queue.front()?.ask else {
+                return None;
+            };
+            Some((creation.jobs[plan].kind, creation.jobs[plan].policy))
+        });
+        match planned {
+            Some((kind, policy)) => Known {
+                kind: Some(Cow::Borrowed(kind)),
+                policy,
+                ..Known::filtered()
+            },
+            None => Known::filtered(),
+        }
+    }
+
+    /// Takes a job that somebody unseen makes into judgement.
+    pub(super) fn foreign_job(&mut self, id: &str) -> Known {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        self.jobs_seen += 1;
+        let group = self.acceptor.group(Group {
+            open: true,
+            others: true,
+            ..Group::CLOSED
+        });
+        let key = self.acceptor.job(group, &unknown_specs(), id);
+        self.acceptor.start(key);
+        Known::foreign(key, serial)
+    }
+
+    /// The plan of the command in hand that `id` belongs to.
+    pub(super) fn plan_for(&self, id: &str) -> Option<usize> {
+        let head = self.queue.front()?;
+        let Ask::Create(creation) = &head.ask else {
+            return None;
+        };
+        let free = |plan: &usize| head.progress.made.iter().all(|made| made.plan != *plan);
+        let named = |plan: &usize| creation.jobs[*plan].id.as_deref() == Some(id);
+        let all = 0..creation.jobs.len();
+        all.clone()
+            .filter(free)
+            .find(named)
+            .or_else(|| all.filter(free).find(|&plan| !creation.jobs[plan].explicit))
+    }
+
+    /// Something of a job whose creation was not seen.
+    pub(super) fn unknown_job(&mut self, place: Place<'_>, status: Status) -> Judged {
+        if !self.filtered && self.gone.iter().any(|id| id == place.id) {
+            return Err(place.fault(
+                "status-after-null",
+                "1b",
+                "the job is gone: its status is null, which nothing follows",
+                &format!("it becomes {status}"),
+            ));
+        }
+        if self.inventory {
+            return Err(unknown(place));
+        }
+        self.meet(place, Some(status));
+        Ok(())
+    }
+
+    /// Takes note of a job that was there before the recording.
+    pub(super) fn meet(&mut self, place: Place<'_>, status: Option<Status>) {
+        if status == Some(Status::Null) {
+            return;
+        }
+        self.jobs_seen += 1;
+        let known = if self.filtered {
+            self.filtered_job(place.id)
+        } else {
+            Known::met()
+        };
+        self.jobs.insert(
+            place.id.to_owned(),
+            Known {
+                last: status.map(|status| (status, place.line)),
+                ..known
+            },
+        );
+    }
+
+    pub(super) fn block_event(&mut self, line: u64, name: &str, data: &EventData<'_>) -> Judged {
+        self.events += 1;
+        if name == "BLOCK_JOB_PENDING" && self.profile().manual_stages == ManualStages::None {
+            return Err(self.event_of_another_version(line, name, "2.12"));
+        }
+        let (member, piece) = if name == "BLOCK_JOB_PENDING" {
+            ("id", data.id)
+        } else {
+            ("device", data.device)
+        };
+        let Some(id) = piece.as_str() else {
+            return Err(Fault {
+                line,
+                rule: "event-shape",
+                message: format!(
+                    "{name}: because `{member}` is a job's id, but it is {}",
+                    shown(piece)
+                ),
+                allowed: Vec::new(),
+                section: "7.1",
+            });
+        };
+        let place = Place {
+            line,
+            what: name,
+            id: &id,
+        };
+        if !self.jobs.contains_key(id.as_ref()) {
+            if !self.filtered && self.gone.iter().any(|gone| *gone == id) {
+                return Err(place.fault(
+                    "event-after-null",
+                    "7.4",
+                    "the job is gone: its status is null, which nothing follows",
+                    "an event of it comes",
+                ));
+            }
+            if self.inventory {
+                return Err(unknown(place));
+            }
+            self.meet(place, None);
+        }
+        let silent = !self.profile().status_events;
+        let Some(known) = self.jobs.get_mut(id.as_ref()) else {
+            return Ok(());
+        };
+        if self.mixed {
+            *known = known.whoevers();
+        }
+        if known.block == Some(false) {
+            return Err(place.fault(
+                "event-of-non-block-job",
+                "7.1",
+                "it is no block job and has no such events",
+                "one comes",
+            ));
+        }
+        known.block = Some(true);
+        let event = match name {
+            "BLOCK_JOB_ERROR" => Event::Error {
+                action: fields::error_event(known, place, data)?,
+            },
+            "BLOCK_JOB_PENDING" => {
+                fields::kind(known, place, data.kind, "event-job-type")?;
+                Event::Pending
+            }
+            _ => {
+                fields::progress_event(known, place, data)?;
+                if silent {
+                    fields::event_after_report(known, place, data)?;
+                }
+                match name {
+                    "BLOCK_JOB_READY" => Event::Ready,
+                    "BLOCK_JOB_COMPLETED" => Event::Completed {
+                        error: data.error.is_present(),
+                    },
+                    _ => Event::Cancelled,
+                }
+            }
+        };
+        let (key, dismisses_itself) = (known.key, known.auto_dismiss != Some(false));
+        if let Some(key) = key {
+            self.observe(line, &id, key, Seen::Event(event))?;
+        }
+        let terminal = matches!(event, Event::Completed { .. } | Event::Cancelled);
+        if terminal && self.filtered {
+            // Another of this id may follow, and nothing tell of it.
+            if let Some(known) = self.jobs.get_mut(id.as_ref()) {
+                known.failed = None;
+                known.kind = None;
+            }
+        } else if terminal && dismisses_itself && silent {
+            // The rest follows in the same breath, before anything else can be read.
+            if let Some(key) = key {
+                self.acceptor.vanished(key);
+            }
+            self.goes(&id);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a job may go from one status to the other, in as many steps as it takes.
+fn leads_to(from: Status, to: Status) -> bool {
+    let mut met = vec![from];
+    let mut next = 0;
+    while let Some(&status) = met.get(next) {
+        next += 1;
+        for then in Status::ALL {
+            if status.may_become(then) {
+                if then == to {
+                    return true;
+                }
+                if !met.contains(&then) {
+                    met.push(then);
+                }
+            }
+        }
+    }
+    false
+}

@@ -1,0 +1,352 @@
+//! Replies: whose they are, and what a verb may be answered.
+
+use blockjob_model::{Profile, Refusal, Request};
+
+use super::{Judged, MONITOR, Pending, Session, Target, text_of_another_version};
+use crate::oracle::fields::shown;
+use crate::oracle::judge::at;
+use crate::oracle::judge::command::{Ask, VerbAsk};
+use crate::oracle::judge::refusal::{self, Meaning};
+use crate::oracle::reader::json::Piece;
+use crate::oracle::reader::qmp::{ErrorReply, Message};
+use crate::oracle::verdict::Fault;
+
+impl Session {
+    pub(super) fn reply(&mut self, line: u64, message: &Message<'_>) -> Judged {
+        self.replies += 1;
+        let protocol = |rule, message: String, allowed: Vec<String>| {
+            Err(Fault {
+                line,
+                rule,
+                message,
+                allowed,
+                section: "2 (QMP)",
+            })
+        };
+        let echoed = message.id;
+        let fits = |pending: &Pending| match &pending.id {
+            Some(id) => echoed.is_present() && echoed.same_value(id),
+            None => !echoed.is_present(),
+        };
+        if let Some(place) = self.oob.iter().position(fits) {
+            self.oob.remove(place);
+            return Ok(());
+        }
+        if self.filtered {
+            // Its command may have been left out.
+            let asked = self.queue.iter().position(fits);
+            let Some(asked) = asked.and_then(|place| self.queue.remove(place)) else {
+                return Ok(());
+            };
+            if self.mixed && asked.id.is_none() {
+                // It may answer another client.
+                return Ok(());
+            }
+            return self.answered(line, &asked, message);
+        }
+        let Some(head) = self.queue.front() else {
+            if self.lost > 0 || !self.commands {
+                self.lost = self.lost.saturating_sub(1);
+                return Ok(());
+            }
+            return protocol(
+                "reply-without-command",
+                "because every command has been answered, but another reply comes".to_owned(),
+                vec!["an event".to_owned()],
+            );
+        };
+        if !fits(head) {
+            let expected = match &head.id {
+                Some(id) => format!("with id {id}"),
+                None => "without an id".to_owned(),
+            };
+            let rule = if self.queue.iter().any(fits) {
+                "reply-order"
+            } else {
+                "reply-id"
+            };
+            return protocol(
+                rule,
+                format!(
+                    "because commands are answered in order and {} of line {} is next, but this reply has {}",
+                    head.name,
+                    head.line,
+                    if echoed.is_present() {
+                        format!("id {}", shown(echoed))
+                    } else {
+                        "no id".to_owned()
+                    }
+                ),
+                vec![format!("the reply {expected}")],
+            );
+        }
+        let Some(head) = self.queue.pop_front() else {
+            return Ok(());
+        };
+        self.answered(line, &head, message)?;
+        self.leaving.clear();
+        self.begin();
+        Ok(())
+    }
+
+    /// The command in hand is answered.
+    pub(super) fn answered(&mut self, line: u64, head: &Pending, message: &Message<'_>) -> Judged {
+        let error = if message.error.is_present() {
+            let error: ErrorReply<'_> = message.error.read().unwrap_or_default();
+            match (error.class.as_str(), error.desc.as_str()) {
+                (Some(class), Some(desc)) => Some((class, desc)),
+                _ => {
+                    return Err(head.fault(
+                        line,
+                        "reply-shape",
+                        "an error has a `class` and a `desc`, both strings",
+                        &format!("it is {}", shown(message.error)),
+                    ));
+                }
+            }
+        } else {
+            None
+        };
+        let error = error
+            .as_ref()
+            .map(|(class, desc)| (class.as_ref(), desc.as_ref()));
+        if let Some((class, _)) = error {
+            const CLASSES: [&str; 5] = [
+                "GenericError",
+                "CommandNotFound",
+                "DeviceNotActive",
+                "DeviceNotFound",
+                "KVMMissingCap",
+            ];
+            if !CLASSES.contains(&class) {
+                return Err(head.fault(
+                    line,
+                    "error-class",
+                    &format!("the class of an error is {}", CLASSES.join(", ")),
+                    &format!("it is {class}"),
+                ));
+            }
+        }
+        match &head.ask {
+            Ask::Verb(verb) => self.verb_answered(line, head, verb, message.value, error),
+            Ask::Query { block } => self.query_answered(line, head, *block, message.value, error),
+            Ask::Create(creation) => {
+                self.creation_answered(line, head, creation, message.value, error)
+            }
+            Ask::Human(Some(_)) if head.progress.called => {
+                // The human monitor prints nothing when a command succeeded.
+                if error.is_none() && message.value.as_str().as_deref() == Some("") {
+                    self.acceptor
+                        .answer(MONITOR, Ok(()))
+                        .map_err(|rejection| at(line, rejection))
+                } else {
+                    self.acceptor.withdraw(MONITOR);
+                    Ok(())
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn verb_answered(
+        &mut self,
+        line: u64,
+        head: &Pending,
+        verb: &VerbAsk,
+        value: Piece<'_>,
+        error: Option<(&str, &str)>,
+    ) -> Judged {
+        let id = verb.id.as_deref().unwrap_or_default();
+        let asked = self
+            .jobs
+            .get_mut(id)
+            .and_then(|known| known.speed_asked.take());
+        let reply = match error {
+            None => {
+                if !value.is_empty_object() {
+                    return Err(head.fault(
+                        line,
+                        "reply-shape",
+                        "the command returns {}",
+                        &format!("it returned {}", shown(value)),
+                    ));
+                }
+                if let Some(fault) = verb.argument_faults.first() {
+                    return Err(head.fault(
+                        line,
+                        "arguments-accepted",
+                        &format!("its arguments are wrong ({fault}…)"),
+                        "it succeeded",
+                    ));
+                }
+                Ok(())
+            }
+            Some((class, desc)) => {
+                let Some(refusal) = refusal_of(line, head, verb, class, desc, self.profile())?
+                else {
+                    // It failed before it reached the job layer, or the driver turned it down.
+                    if head.progress.called {
+                        self.acceptor.withdraw(MONITOR);
+                    }
+                    return Ok(());
+                };
+                Err(refusal)
+            }
+        };
+        if let Some(known) = self.jobs.get_mut(id)
+            && reply.is_ok()
+            && known.speed.is_some()
+            && asked.is_some()
+        {
+            known.speed = asked;
+        }
+        match head.progress.target {
+            Target::Job(_) => self
+                .acceptor
+                .answer(MONITOR, reply)
+                .map_err(|rejection| at(line, rejection)),
+            Target::Unknown => match reply {
+                // Whatever the job was at, the answer says what it was.
+                Err(Refusal::Verb { status, verb }) if self.profile().permits(verb, status) => {
+                    Err(Fault {
+                        section: "1b",
+                        ..head.fault(
+                            line,
+                            "refused-what-is-permitted",
+                            &format!("a job that is {status} may be asked to {verb}"),
+                            "it was refused for that status",
+                        )
+                    })
+                }
+                _ => Ok(()),
+            },
+            // Somebody else may have created it meanwhile.
+            Target::Nobody if self.jobs.contains_key(id) => Ok(()),
+            Target::Nobody => match reply {
+                Err(Refusal::NotFound) => Ok(()),
+                Ok(()) => Err(Fault {
+                    allowed: vec![Refusal::NotFound.text(id, verb.block)],
+                    ..head.fault(
+                        line,
+                        "verb-accepted-for-nobody",
+                        &format!("no job has the id '{id}'"),
+                        "it succeeded",
+                    )
+                }),
+                Err(refusal) => Err(Fault {
+                    allowed: vec![Refusal::NotFound.text(id, verb.block)],
+                    ..head.fault(
+                        line,
+                        "refusal-text",
+                        &format!("no job has the id '{id}'"),
+                        &format!("the answer was: {}", refusal.text(id, verb.block)),
+                    )
+                }),
+            },
+        }
+    }
+}
+
+/// Which refusal an error reply to a verb is; `None`: none of the job layer's.
+fn refusal_of(
+    line: u64,
+    head: &Pending,
+    verb: &VerbAsk,
+    class: &str,
+    desc: &str,
+    profile: &Profile,
+) -> Result<Option<Refusal>, Fault> {
+    let id = verb.id.as_deref().unwrap_or_default();
+    if !verb.argument_faults.is_empty() {
+        let about_arguments =
+            matches!(refusal::read(desc), Meaning::Missing(_) | Meaning::Unfit(_));
+        let expected = verb
+            .argument_faults
+            .iter()
+            .any(|fault| desc.starts_with(fault.as_str()));
+        if about_arguments && !expected {
+            return Err(Fault {
+                allowed: verb.argument_faults.clone(),
+                ..head.fault(
+                    line,
+                    "argument-error",
+                    "that argument is in order",
+                    &format!("the answer was: {desc}"),
+                )
+            });
+        }
+        return Ok(None);
+    }
+    if class == "CommandNotFound" {
+        // Not negotiated yet, disabled, or a command of another version.
+        return Ok(None);
+    }
+    let meaning = refusal::read(desc);
+    if let Err(says) = refusal::fits(&meaning, desc, profile) {
+        return Err(text_of_another_version(line, head, desc, says, profile));
+    }
+    match meaning {
+        Meaning::Refusal(refusal, named) => {
+            if let Some(named) = named
+                && named != id
+            {
+                return Err(head.fault(
+                    line,
+                    "error-names-other-job",
+                    &format!("the command was for '{id}'"),
+                    &format!("the answer names '{named}'"),
+                ));
+            }
+            if let Refusal::Verb { verb: named, .. } = refusal
+                && named != verb.verb
+            {
+                return Err(head.fault(
+                    line,
+                    "error-names-other-verb",
+                    &format!("the command's verb is {}", verb.verb),
+                    &format!("the answer names {named}"),
+                ));
+            }
+            if refusal == Refusal::NotFound && named.is_some() != verb.block {
+                return Err(Fault {
+                    allowed: vec![profile.text(refusal, id, verb.block)],
+                    ..head.fault(
+                        line,
+                        "refusal-text",
+                        "block-job-* and job-* commands have their own words for this",
+                        &format!("the answer was: {desc}"),
+                    )
+                });
+            }
+            if class != refusal.class(verb.block) {
+                return Err(Fault {
+                    allowed: vec![refusal.class(verb.block).to_owned()],
+                    ..head.fault(
+                        line,
+                        "error-class",
+                        &format!("this error is of class {}", refusal.class(verb.block)),
+                        &format!("its class was {class}"),
+                    )
+                });
+            }
+            // The driver says the same of a convergence it has lost (§12-13).
+            let drivers = refusal == Refusal::CannotComplete && profile.ready_may_lapse;
+            Ok((!drivers).then_some(refusal))
+        }
+        Meaning::SpeedUnsupported if matches!(verb.request, Request::SetSpeed { .. }) => Ok(None),
+        Meaning::Missing(_) | Meaning::Unfit(_) => Err(head.fault(
+            line,
+            "argument-error",
+            "its arguments are in order",
+            &format!("the answer was: {desc}"),
+        )),
+        // A driver may turn these down in its own words.
+        Meaning::Other if matches!(verb.request, Request::Complete | Request::Change) => Ok(None),
+        _ => Err(head.fault(
+            line,
+            "refusal-text",
+            "no refusal of this command has such a text",
+            &format!("the answer was: {desc}"),
+        )),
+    }
+}
