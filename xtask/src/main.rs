@@ -1,8 +1,9 @@
 //! Chores of the project, one file each: `cargo xtask test`, `cargo xtask prove`, `cargo xtask
-//! museum`, `cargo xtask results`, `cargo xtask bench`.
+//! museum`, `cargo xtask mutants`, `cargo xtask results`, `cargo xtask bench`.
 
 mod bench;
 mod museum;
+mod mutants;
 mod overhead;
 mod prove;
 mod results;
@@ -36,6 +37,8 @@ enum Chore {
     /// Puts the real bugs of proofs/museum into the code, one at a time; the check that each names
     /// must fail.
     Museum(museum::Options),
+    /// Small mistakes put into the code by cargo-mutants, one at a time: proofs/MUTATION.md. Hours.
+    Mutants(mutants::Options),
     /// Searches the specification, runs every harness, and writes proofs/RESULTS.md. Minutes.
     Results,
     /// The benchmarks in benches/: ratios beside an empty loop and beside other tools. Never
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Chore::Test => test::run(),
         Chore::Prove(options) => prove::run(&options),
         Chore::Museum(options) => museum::run(&options),
+        Chore::Mutants(options) => mutants::run(&options),
         Chore::Results => results::run(),
         Chore::Bench { name } => bench::run(name.as_deref()),
     }
