@@ -7,7 +7,7 @@
 //! each verb as late as it can stand, then the last one ever earlier, then the one before it.
 //!
 //! No thread is needed for that: shuttle's coroutines and a scheduler that changes over only where
-//! somebody blocks or lets others go on ([`InTurn`]). The verdict is the acceptor's, as everywhere; and how
+//! somebody blocks or lets others go on (`InTurn`). The verdict is the acceptor's, as everywhere; and how
 //! the job says that it ended must agree with what its driver was told.
 
 use std::sync::Arc;
