@@ -303,6 +303,8 @@ fn under_loom(
         builder.checkpoint_interval = most;
         builder.max_permutations = Some(most);
     }
+    // Without it, half of the time goes into making stacks.
+    blockjob_stacks::link();
     let inside = stage.clone();
     builder.check(move || inside.play(&case, &cast));
     stage.count()

@@ -1,4 +1,5 @@
-//! Positional I/O on file descriptors: the one place that talks to the kernel, and the only one with `unsafe`.
+//! Positional I/O on file descriptors: the one place that talks to the kernel, and the only one with `unsafe`
+//! that is shipped (`proofs/stacks` has some for the proofs).
 //!
 //! Each function is a thin, safe cover over one Linux system call (or one short sequence of them) through
 //! [`libc`]. The first line of its documentation is the C call, then what it does here, then the man page.
