@@ -12,7 +12,7 @@ use blockjob::oracle::{self, Format, Options, Outcome};
 use proptest::prelude::*;
 
 /// What the formats are made of.
-const PIECES: [&[u8]; 46] = [
+const PIECES: [&[u8]; 53] = [
     b"{\"return\": {}}\n",
     b"{\"return\": []}",
     b"{\"execute\": \"query-jobs\"}\n",
@@ -59,6 +59,13 @@ const PIECES: [&[u8]; 46] = [
     b"\x1f\x8b\x08\x00",
     b"\x28\xb5\x2f\xfd",
     b"some words\n",
+    b"2026-01-02 03:04:05.678+0000: 4711: debug : f:1 : x\n",
+    b"QEMU_MONITOR_SEND_MSG: mon=0x7f1 msg={\"execute\":\"query-jobs\",\"id\":\"libvirt-9\"}\r\n fd=-1\n",
+    b"QEMU_MONITOR_IO_WRITE: mon=0x7f1 buf={\"execute\":\"query-jobs\",\"id\":\"libvirt-9\"}\r\n",
+    b"QEMU_MONITOR_RECV_REPLY: mon=0x7f1 reply={\"return\": [], \"id\": \"libvirt-9\"}\n",
+    b"QEMU_MONITOR_RECV_EVENT: mon=0x7f1 event={\"event\": \"JOB_STATUS_CHANGE\", \"data\": {\"id\": \"j\", \"status\": \"null\"}}\n",
+    b"{\"msg\":\"QEMU_MONITOR_RECV_EVENT: mon=0x7f1 event={\\\"event\\\": \\u12",
+    b"Line [{\"QMP\": {\"version\": {\"qemu\": {\"major\": 7, \"minor\": 2}}}}]\n",
 ];
 
 fn formats() -> impl Iterator<Item = Option<Format>> {

@@ -22,7 +22,8 @@ A trace is a native trace of this project; or a conversation with QEMU, one mess
 {\"t\": seconds, \"dir\": \">\" or \"<\", \"msg\": {...}}; or bare QMP objects as a monitor's socket or a \
 test's log shows them, in one line or over many, in JSON or as Python prints them, commands or not, \
 with other text before them and between, of several monitors in one file where what stands before an object names them; \
-or QEMU's trace log with the events of its job layer (--trace 'job_*'). A trace is accepted when the \
+or QEMU's trace log with the events of its job layer (--trace 'job_*'); or libvirt's debug log, as libvirt, \
+a system's journal or a container writes it. A trace is accepted when the \
 specification allows everything in it; else the first thing that it does not allow is explained, with \
 what would have been allowed in its place.";
 
@@ -78,6 +79,8 @@ enum FormatName {
     QmpRaw,
     /// QEMU's trace log
     QemuLog,
+    /// libvirt's debug log
+    Libvirt,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -110,6 +113,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
             FormatName::Qmp => Some(Format::Qmp),
             FormatName::QmpRaw => Some(Format::QmpRaw),
             FormatName::QemuLog => Some(Format::QemuLog),
+            FormatName::Libvirt => Some(Format::Libvirt),
         },
         observer: match arguments.observer {
             ObserverName::Auto => Observer::Auto,

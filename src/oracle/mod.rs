@@ -33,10 +33,11 @@ pub use judge::Observer;
 pub use reader::detect::Format;
 pub use verdict::{Fault, Outcome, Verdict};
 
-use judge::log;
 use judge::monitors::Monitors;
 use judge::native::{Judge, Stop};
 use judge::trial::{Sentence, Trial};
+use judge::{libvirt, log};
+use reader::libvirt::{Reader, Said};
 use reader::lines::{Line, Lines};
 use reader::raw::{Found, Object, Objects, Passed};
 use reader::{detect, native, qemu_log, qmp, raw};
@@ -126,6 +127,7 @@ impl Run {
             Some(Format::QmpRaw) => self.judge_raw(Objects::new(&first, passed, lines), options),
             Some(Format::Native) => self.judge_native(&first, &mut lines, options),
             Some(Format::QemuLog) => self.judge_log(&first, &mut lines, options),
+            Some(Format::Libvirt) => self.judge_libvirt(&first, &mut lines, options),
             None => {
                 self.cut(&first);
                 Err(TraceError::NothingToJudge { lines: 1 })
@@ -315,6 +317,49 @@ impl Run {
             self.fits = judge.fits().iter().map(|profile| profile.name).collect();
         }
         Ok(())
+    }
+
+    fn judge_libvirt<R: BufRead>(
+        &mut self,
+        first: &Line<'_>,
+        lines: &mut Lines<R>,
+        options: &Options,
+    ) -> Result<(), TraceError> {
+        let mut judge = libvirt::Judge::new(options.profile, options.observer);
+        let mut reader = Reader::default();
+        let mut read = first.number;
+        let mut open = reader.read(first).is_none_or(|entry| judge.take(&entry));
+        let result = loop {
+            if !open {
+                break Ok(());
+            }
+            match lines.next_of_log() {
+                Ok(Some(line)) => {
+                    read = line.number;
+                    // The last message may be cut: then nothing follows of which it would be missing.
+                    open = reader
+                        .read(&line)
+                        .filter(|entry| line.whole || entry.said != Said::Lost)
+                        .is_none_or(|entry| judge.take(&entry));
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        let (gaps, first_gap) = judge.gaps();
+        if gaps > 0 {
+            self.notes.push(format!(
+                "{gaps} gaps in the log, the first of them before line {first_gap}; behind each, what is known of \
+                 the jobs begins anew"
+            ));
+        }
+        if judge.count() > 1 {
+            self.notes.push(format!(
+                "{} connections, each judged by itself",
+                judge.count()
+            ));
+        }
+        self.sentence(judge.end(), read, result)
     }
 
     fn judge_native<R: BufRead>(

@@ -8,9 +8,11 @@
 //! | [`trial`] | one QMP conversation by every profile that may fit |
 //! | [`monitors`] | the conversations of several monitors in one file |
 //! | [`log`] | QEMU's trace log |
+//! | [`libvirt`] | libvirt's debug log |
 //! | [`native`] | the engine's own trace |
 
 pub mod command;
+pub mod libvirt;
 pub mod log;
 pub mod monitors;
 pub mod native;

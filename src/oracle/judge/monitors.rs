@@ -11,6 +11,8 @@ use crate::oracle::reader::qmp::Record;
 
 /// How many monitors are told apart. More names than this are no names of monitors.
 const MONITORS_MAX: usize = 256;
+/// The same, where they are known to be apart: as many as a host has daemons.
+const APART_MAX: usize = 4096;
 
 struct Monitor {
     name: String,
@@ -28,6 +30,9 @@ pub struct Monitors {
     filtered: bool,
     /// They are monitors of different daemons.
     apart: bool,
+    /// What came of those that are over, and how many they were.
+    over: Option<Sentence>,
+    over_count: usize,
 }
 
 impl Monitors {
@@ -41,6 +46,8 @@ impl Monitors {
             last: 0,
             filtered: false,
             apart,
+            over: None,
+            over_count: 0,
         }
     }
 
@@ -76,9 +83,10 @@ impl Monitors {
         if let Some(place) = self.all.iter().position(|monitor| monitor.name == name) {
             return place;
         }
-        if self.all.len() == MONITORS_MAX {
+        let max = if self.apart { APART_MAX } else { MONITORS_MAX };
+        if self.all.len() == max {
             // The last one stands for all that are left.
-            let place = MONITORS_MAX - 1;
+            let place = max - 1;
             self.all[place].trial.filter();
             return place;
         }
@@ -100,37 +108,86 @@ impl Monitors {
         self.all.len() - 1
     }
 
-    /// How many there are.
+    /// The monitor `name` is over; what comes through one of that name is another conversation. What
+    /// contradicted it, if anything did, is no fault.
+    pub fn close(&mut self, name: &str) {
+        let place = self.all.iter().position(|monitor| monitor.name == name);
+        if let Some(place) = place {
+            let monitor = self.all.swap_remove(place);
+            self.bury(monitor);
+        }
+    }
+
+    /// All of them are over.
+    pub fn close_all(&mut self) {
+        for monitor in std::mem::take(&mut self.all) {
+            self.bury(monitor);
+        }
+    }
+
+    fn bury(&mut self, monitor: Monitor) {
+        let mut sentence = monitor.trial.end();
+        if sentence.fault.take().is_some() {
+            sentence.fits.clear();
+        }
+        self.over_count += 1;
+        match &mut self.over {
+            Some(over) => join(over, &sentence),
+            over => *over = Some(sentence),
+        }
+    }
+
+    /// How many there are, or were.
     pub const fn count(&self) -> usize {
-        self.all.len()
+        self.all.len() + self.over_count
     }
 
     /// Ends all of them: what is to be said of them together.
     pub fn end(mut self) -> Sentence {
-        if self.all.is_empty() {
-            return Trial::new(self.profile, self.observer).end();
-        }
         // The one that was contradicted speaks for all, else the first.
         let speaks = self.all.iter().position(|monitor| monitor.trial.is_over());
-        let speaker = self.all.remove(speaks.unwrap_or(0));
-        let mut all = speaker.trial.end();
-        for monitor in self.all {
-            let other = monitor.trial.end();
-            all.events += other.events;
-            all.jobs += other.jobs;
-            all.replies += other.replies;
-            all.widened += other.widened;
-            all.newer = all.newer.or(other.newer);
-            all.stopped_at = all.stopped_at.or(other.stopped_at);
-            if all.fits.iter().any(|fits| other.fits.contains(fits)) {
-                all.fits.retain(|fits| other.fits.contains(fits));
-                all.profile = all
-                    .fits
-                    .first()
-                    .and_then(|name| Profile::by_name(name))
-                    .unwrap_or(all.profile);
+        let over = self.over.take();
+        let mut others = self.all.into_iter();
+        let (mut all, rest) = match (speaks, over) {
+            (Some(place), over) => {
+                let mut monitors: Vec<Monitor> = others.by_ref().collect();
+                let speaker = monitors.remove(place);
+                (speaker.trial.end(), (over, monitors.into_iter()))
             }
+            (None, Some(over)) => (over, (None, others)),
+            (None, None) => match others.next() {
+                Some(first) => (first.trial.end(), (None, others)),
+                None => return Trial::new(self.profile, self.observer).end(),
+            },
+        };
+        let (over, others) = rest;
+        for other in over
+            .into_iter()
+            .chain(others.map(|monitor| monitor.trial.end()))
+        {
+            join(&mut all, &other);
         }
         all
+    }
+}
+
+/// What is to be said of two together; the first speaks.
+fn join(all: &mut Sentence, other: &Sentence) {
+    all.events += other.events;
+    all.jobs += other.jobs;
+    all.replies += other.replies;
+    all.widened += other.widened;
+    all.newer = all.newer.or(other.newer);
+    all.stopped_at = all.stopped_at.or(other.stopped_at);
+    if all.fits.is_empty() && all.fault.is_none() {
+        all.fits.clone_from(&other.fits);
+        all.profile = other.profile;
+    } else if all.fits.iter().any(|fits| other.fits.contains(fits)) {
+        all.fits.retain(|fits| other.fits.contains(fits));
+        all.profile = all
+            .fits
+            .first()
+            .and_then(|name| Profile::by_name(name))
+            .unwrap_or(all.profile);
     }
 }

@@ -4,6 +4,7 @@
 use std::io::BufRead;
 
 use super::json::{pieces, read_line};
+use super::libvirt;
 use super::lines::{Line, Lines};
 use super::python::to_json;
 use super::qemu_log;
@@ -24,11 +25,19 @@ pub enum Format {
     QmpRaw,
     /// QEMU's trace log.
     QemuLog,
+    /// libvirt's debug log.
+    Libvirt,
 }
 
 impl Format {
     /// Every format that is read.
-    pub const ALL: [Format; 4] = [Format::Native, Format::Qmp, Format::QmpRaw, Format::QemuLog];
+    pub const ALL: [Format; 5] = [
+        Format::Native,
+        Format::Qmp,
+        Format::QmpRaw,
+        Format::QemuLog,
+        Format::Libvirt,
+    ];
 
     /// The name to ask for it by.
     pub const fn name(self) -> &'static str {
@@ -37,12 +46,13 @@ impl Format {
             Format::Qmp => "qmp",
             Format::QmpRaw => "qmp-raw",
             Format::QemuLog => "qemu-log",
+            Format::Libvirt => "libvirt",
         }
     }
 
     /// Whether other text may stand before it and in it.
     const fn may_be_preceded(self) -> bool {
-        matches!(self, Format::QmpRaw | Format::QemuLog)
+        matches!(self, Format::QmpRaw | Format::QemuLog | Format::Libvirt)
     }
 
     /// The format called `name`, if there is one.
@@ -131,7 +141,7 @@ pub fn begin<R: BufRead>(
     given: Option<Format>,
     passed: &mut Passed,
 ) -> Result<(Option<Format>, First), TraceError> {
-    let log = given.is_some_and(|format| matches!(format, Format::QemuLog));
+    let log = given.is_some_and(|format| matches!(format, Format::QemuLog | Format::Libvirt));
     let first = if log {
         lines.next_of_log()
     } else {
@@ -167,6 +177,9 @@ pub fn begin<R: BufRead>(
 /// # Errors
 /// It is not JSON, or belongs to no format that is read.
 pub fn detect(line: &Line<'_>) -> Result<Option<Format>, TraceError> {
+    if libvirt::is_libvirt(line.text) {
+        return Ok(Some(Format::Libvirt));
+    }
     if qemu_log::is_stamped(line.text) || qemu_log::read(line).is_some_and(|entry| entry.is_whole())
     {
         return Ok(Some(Format::QemuLog));
@@ -180,7 +193,7 @@ pub fn detect(line: &Line<'_>) -> Result<Option<Format>, TraceError> {
     if marks.native.is_present() {
         return Ok(Some(Format::Native));
     }
-    if marks.dir.is_present() || marks.msg.is_present() {
+    if marks.dir.is_present() || marks.msg.is_object() {
         return Ok(Some(Format::Qmp));
     }
     let bare = [
@@ -195,7 +208,7 @@ pub fn detect(line: &Line<'_>) -> Result<Option<Format>, TraceError> {
         return Ok(Some(Format::QmpRaw));
     }
     let what = "neither a native trace (it begins with {\"blockjob_trace\":1,…}), nor a QMP \
-         conversation (each line is {\"t\":…,\"dir\":…,\"msg\":{…}}), nor a bare QMP object, nor a line of QEMU's trace log";
+         conversation (each line is {\"t\":…,\"dir\":…,\"msg\":{…}}), nor a bare QMP object, nor a line of QEMU's trace log or of libvirt's debug log";
     Err(TraceError::UnknownFormat {
         line: line.number,
         what: what.to_owned(),

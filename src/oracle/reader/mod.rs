@@ -8,6 +8,7 @@
 //! | [`raw`] | bare QMP objects, from sockets and test logs |
 //! | [`python`] | what test logs print in place of JSON |
 //! | [`qemu_log`] | QEMU's trace log |
+//! | [`libvirt`] | libvirt's debug log |
 //! | [`native`] | the engine's own trace |
 //! | [`json`] | pieces of JSON whose type has still to be judged |
 //!
@@ -15,6 +16,7 @@
 
 pub mod detect;
 pub mod json;
+pub mod libvirt;
 pub mod lines;
 pub mod native;
 pub mod python;

@@ -111,6 +111,11 @@ impl Scan {
     }
 }
 
+/// Behind the object or list that `text` begins with, if it ends there.
+pub fn object_end(text: &str) -> Option<usize> {
+    Scan::default().end_in(text)
+}
+
 impl<R: BufRead> Objects<R> {
     /// The objects of a trace whose first line with something to read, and what stands before it,
     /// was read already.

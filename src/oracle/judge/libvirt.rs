@@ -1,0 +1,298 @@
+//! libvirt's debug log, judged: a conversation for each monitor.
+//!
+//! libvirt has one connection to each daemon, one command under way on it at a time, and numbers its
+//! commands (`"id":"libvirt-12"`). So where a log has lost something, be it that a logger gave up or that
+//! somebody cut pieces out, the numbers tell; from there on the conversation is judged as one that begins
+//! there, with jobs that were there before. What is not in the log is never held against the daemon: so an
+//! event that no command explains is a fault only when the next number shows that no command is missing.
+
+use std::collections::HashMap;
+
+use blockjob_model::Profile;
+
+use super::Observer;
+use super::monitors::Monitors;
+use super::trial::Sentence;
+use crate::oracle::reader::libvirt::{Entry, Said};
+use crate::oracle::reader::qmp::{Direction, Message, Record};
+
+/// How many connections are remembered; beyond, the log is of no host.
+const CONNECTIONS_MAX: usize = 4096;
+/// How many greetings wait for whom they are for.
+const GREETINGS_MAX: usize = 64;
+
+/// What libvirt says of itself on one connection.
+#[derive(Default)]
+struct Connection {
+    /// Commands are logged when they are handed over, not only when they are written.
+    handed: bool,
+    /// The number of the last command.
+    number: Option<u64>,
+    /// It was answered.
+    answered: bool,
+    /// The daemon's greeting.
+    greeting: Option<String>,
+    /// An event contradicts what is known, unless the next number shows a gap.
+    doubtful: bool,
+}
+
+/// A log of libvirt.
+pub struct Judge {
+    monitors: Monitors,
+    connections: HashMap<String, Connection>,
+    /// Greetings that nobody answered yet.
+    greetings: Vec<String>,
+    /// Where something is missing: how often, and the first line that shows it.
+    gaps: u64,
+    first_gap: u64,
+}
+
+impl Judge {
+    /// A log of daemons of `profile`, or of whichever fits each.
+    pub fn new(profile: Option<&'static Profile>, observer: Observer) -> Judge {
+        Judge {
+            monitors: Monitors::new(profile, observer, true),
+            connections: HashMap::new(),
+            greetings: Vec::new(),
+            gaps: 0,
+            first_gap: 0,
+        }
+    }
+
+    /// How often something is missing, and the first line that shows it.
+    pub const fn gaps(&self) -> (u64, u64) {
+        (self.gaps, self.first_gap)
+    }
+
+    /// How many connections there were over which something went.
+    pub const fn count(&self) -> usize {
+        self.monitors.count()
+    }
+
+    /// Ends the log.
+    pub fn end(self) -> Sentence {
+        self.monitors.end()
+    }
+
+    /// Takes the next line; `false` once nothing more can be judged.
+    pub fn take(&mut self, entry: &Entry<'_>) -> bool {
+        let Entry {
+            line,
+            monitor,
+            said,
+        } = *entry;
+        match said {
+            Said::Greeting(greeting) => {
+                if self.greetings.len() < GREETINGS_MAX {
+                    self.greetings.push(greeting.to_owned());
+                }
+                true
+            }
+            Said::Opened | Said::Closed => {
+                let known = self.connections.remove(monitor);
+                if known.is_some_and(|connection| connection.doubtful) {
+                    return false;
+                }
+                self.monitors.close(monitor);
+                true
+            }
+            Said::Restarted => {
+                if self
+                    .connections
+                    .values()
+                    .any(|connection| connection.doubtful)
+                {
+                    return false;
+                }
+                self.monitors.close_all();
+                self.connections.clear();
+                self.greetings.clear();
+                true
+            }
+            Said::Lost => {
+                self.greetings.clear();
+                if monitor.is_empty() {
+                    self.gap(line);
+                    let known: Vec<String> = self.connections.keys().cloned().collect();
+                    known.iter().all(|monitor| self.begin_anew(line, monitor))
+                } else {
+                    self.miss(line, monitor)
+                }
+            }
+            Said::Sent(command) => self.sent(line, monitor, command),
+            Said::Written(command) => {
+                let handed = self
+                    .connections
+                    .get(monitor)
+                    .is_some_and(|connection| connection.handed);
+                handed || self.sent_as_written(line, monitor, command)
+            }
+            Said::Received(message) => self.received(line, monitor, message),
+        }
+    }
+
+    fn gap(&mut self, line: u64) {
+        self.gaps += 1;
+        if self.gaps == 1 {
+            self.first_gap = line;
+        }
+    }
+
+    /// Something that went over this monitor is missing.
+    fn miss(&mut self, line: u64, monitor: &str) -> bool {
+        self.gap(line);
+        self.begin_anew(line, monitor)
+    }
+
+    /// The conversation goes on as one that begins here.
+    fn begin_anew(&mut self, line: u64, monitor: &str) -> bool {
+        self.monitors.close(monitor);
+        let Some(connection) = self.connections.get_mut(monitor) else {
+            return true;
+        };
+        connection.number = None;
+        connection.answered = false;
+        connection.doubtful = false;
+        self.greet(line, monitor)
+    }
+
+    /// The daemon at the other end is the one that greeted.
+    fn greet(&mut self, line: u64, monitor: &str) -> bool {
+        let greeting = self
+            .connections
+            .get(monitor)
+            .and_then(|connection| connection.greeting.as_deref());
+        let Some(message) = greeting.and_then(parsed) else {
+            return true;
+        };
+        let record = Record {
+            line,
+            direction: Direction::Received,
+            message,
+        };
+        self.monitors.take(monitor, &record)
+    }
+
+    fn connection(&mut self, monitor: &str) -> &mut Connection {
+        if !self.connections.contains_key(monitor) {
+            if self.connections.len() == CONNECTIONS_MAX {
+                self.connections.clear();
+                self.monitors.close_all();
+            }
+            self.connections
+                .insert(monitor.to_owned(), Connection::default());
+        }
+        self.connections.entry(monitor.to_owned()).or_default()
+    }
+
+    /// A command that was written, and is not logged otherwise; it may have been written in vain.
+    fn sent_as_written(&mut self, line: u64, monitor: &str, command: &str) -> bool {
+        let number = parsed(command).and_then(|message| number(&message));
+        let again = number.is_some() && self.connection(monitor).number == number;
+        again || self.command(line, monitor, command)
+    }
+
+    fn sent(&mut self, line: u64, monitor: &str, command: &str) -> bool {
+        self.connection(monitor).handed = true;
+        self.command(line, monitor, command)
+    }
+
+    fn command(&mut self, line: u64, monitor: &str, command: &str) -> bool {
+        let Some(message) = parsed(command) else {
+            return self.miss(line, monitor);
+        };
+        let named = message.execute.as_str();
+        if named.is_some_and(|name| name == "qmp_capabilities") {
+            // That is the first thing said over a connection.
+            if self.connection(monitor).doubtful {
+                return false;
+            }
+            self.monitors.close(monitor);
+            let greeting = self.claim_greeting();
+            let connection = self.connection(monitor);
+            *connection = Connection {
+                handed: connection.handed,
+                greeting,
+                ..Connection::default()
+            };
+            if !self.greet(line, monitor) {
+                return false;
+            }
+        }
+        if let Some(number) = number(&message) {
+            let connection = self.connection(monitor);
+            let follows = connection
+                .number
+                .is_none_or(|last| connection.answered && number == last + 1);
+            if !follows && !self.miss(line, monitor) {
+                return false;
+            }
+            let connection = self.connection(monitor);
+            connection.number = Some(number);
+            connection.answered = false;
+        }
+        if self.connection(monitor).doubtful {
+            return false;
+        }
+        let record = Record {
+            line,
+            direction: Direction::Sent,
+            message,
+        };
+        self.monitors.take(monitor, &record)
+    }
+
+    fn received(&mut self, line: u64, monitor: &str, message: &str) -> bool {
+        let Some(message) = parsed(message) else {
+            return self.miss(line, monitor);
+        };
+        if let Some(number) = number(&message) {
+            let connection = self.connection(monitor);
+            match connection.number {
+                Some(last) if number > last => {
+                    if !self.miss(line, monitor) {
+                        return false;
+                    }
+                }
+                // An answer that comes twice, or late, is the daemon's.
+                last => connection.answered |= last == Some(number),
+            }
+        }
+        let connection = self.connection(monitor);
+        let event = message.event.is_present();
+        if connection.doubtful {
+            return event;
+        }
+        let numbered = connection.number.is_some();
+        let record = Record {
+            line,
+            direction: Direction::Received,
+            message,
+        };
+        let open = self.monitors.take(monitor, &record);
+        if !open && event && numbered {
+            self.connection(monitor).doubtful = true;
+            return true;
+        }
+        open
+    }
+
+    /// The greeting that the command which answers it is for: only if there is no doubt.
+    fn claim_greeting(&mut self) -> Option<String> {
+        let greeting = self.greetings.pop()?;
+        if self.greetings.iter().any(|other| *other != greeting) {
+            self.greetings.clear();
+            return None;
+        }
+        Some(greeting)
+    }
+}
+
+fn parsed(text: &str) -> Option<Message<'_>> {
+    serde_json::from_str::<Message<'_>>(text).ok()
+}
+
+/// The number libvirt gave a command.
+fn number(message: &Message<'_>) -> Option<u64> {
+    message.id.as_str()?.strip_prefix("libvirt-")?.parse().ok()
+}
