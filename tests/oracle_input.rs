@@ -99,7 +99,9 @@ fn files_that_are_no_traces_are_named_with_the_way_out() {
         (&b""[..], "empty"),
         (b"\n \n", "empty"),
         (b"hello\n", "line 1: not JSON"),
-        (b"\x1f\x8b\x08\x00\xff\n", "line 1, column 2: not UTF-8"),
+        // Packed as nothing here unpacks it; packed and cut.
+        (b"\xfd7zXZ\x00\xff\n", "line 1, column 1: not UTF-8"),
+        (b"\x1f\x8b\x08\x00\xff\n", "empty"),
         (b"{\"a\":1}\n", "line 1: neither a native trace"),
         (
             b"{\"dir\":\">\",\"msg\":{\"execute\":\"quit\"}}\n",

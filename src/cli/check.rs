@@ -23,12 +23,12 @@ A trace is a native trace of this project; or a conversation with QEMU, one mess
 test's log shows them, in one line or over many, in JSON or as Python prints them, commands or not, \
 with other text before them and between, of several monitors in one file where what stands before an object names them; \
 or QEMU's trace log with the events of its job layer (--trace 'job_*'); or libvirt's debug log, as libvirt, \
-a system's journal or a container writes it. A trace is accepted when the \
+a system's journal or a container writes it. It may be compressed by gzip or zstd. A trace is accepted when the \
 specification allows everything in it; else the first thing that it does not allow is explained, with \
 what would have been allowed in its place.";
 
 const EXIT_CODES: &str = "\
-Of a folder the files *.jsonl, *.ndjson and *.trace are read, the others are counted.
+Of a folder the files *.jsonl, *.ndjson, *.trace and *.log are read, compressed (.gz, .zst) or not; the others are counted.
 
 Exit codes: 0 every trace was accepted; 1 one was rejected; 2 none was rejected, but something could \
 not be judged.";
@@ -195,7 +195,7 @@ fn conclude(tally: &Tally, unreadable: &[String]) -> Answer {
     if *others > 0 {
         let known = oracle::EXTENSIONS.map(|extension| format!("*.{extension}"));
         complain(&format!(
-            "note: {others} other files were not read; of a folder only {} are",
+            "note: {others} other files were not read; of a folder only {} are, compressed or not",
             known.join(", ")
         ));
     }

@@ -37,7 +37,7 @@ pub enum TraceError {
     },
     /// Bytes that are no text.
     #[error(
-        "line {line}, column {column}: not UTF-8 text; a trace is JSON lines, unpack it if it is compressed"
+        "line {line}, column {column}: not UTF-8 text; a trace is text, or text packed by gzip or zstd"
     )]
     NotText {
         /// The line, from 1.

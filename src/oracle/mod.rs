@@ -40,13 +40,14 @@ use judge::{libvirt, log};
 use reader::libvirt::{Reader, Said};
 use reader::lines::{Line, Lines};
 use reader::raw::{Found, Object, Objects, Passed};
-use reader::{detect, native, qemu_log, qmp, raw};
+use reader::{detect, native, packed, qemu_log, qmp, raw};
 
 /// How much is read at a time, bytes.
 const BUFFER_BYTES: usize = 1 << 18;
 
-/// The extensions of the files in a folder that are taken for traces.
-pub const EXTENSIONS: [&str; 3] = ["jsonl", "ndjson", "trace"];
+/// The extensions of the files in a folder that are taken for traces; one of [`packed::ENDINGS`] may
+/// follow.
+pub const EXTENSIONS: [&str; 4] = ["jsonl", "ndjson", "trace", "log"];
 
 /// How a trace is to be judged.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,11 +91,7 @@ pub fn traces_in(folder: &Path) -> io::Result<(Vec<PathBuf>, usize)> {
     let mut others = 0;
     for entry in folder.read_dir()? {
         let path = entry?.path();
-        let known = path
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .is_some_and(|extension| EXTENSIONS.contains(&extension));
-        if known && path.is_file() {
+        if is_named_as_trace(&path) && path.is_file() {
             traces.push(path);
         } else {
             others += 1;
@@ -102,6 +99,20 @@ pub fn traces_in(folder: &Path) -> io::Result<(Vec<PathBuf>, usize)> {
     }
     traces.sort();
     Ok((traces, others))
+}
+
+/// Whether a file's name is that of a trace, compressed or not.
+fn is_named_as_trace(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    let is_in = |ending: &str, endings: &[&str]| endings.contains(&ending);
+    let name = match name.rsplit_once('.') {
+        Some((name, ending)) if is_in(ending, &packed::ENDINGS) => name,
+        _ => name,
+    };
+    name.rsplit_once('.')
+        .is_some_and(|(_, extension)| is_in(extension, &EXTENSIONS))
 }
 
 /// One judgement on its way.
@@ -118,7 +129,24 @@ struct Run {
 
 impl Run {
     fn judge(&mut self, reader: impl BufRead, options: &Options) -> Result<(), TraceError> {
-        let mut lines = Lines::new(reader);
+        let unpacked =
+            packed::unpack(reader).map_err(|source| TraceError::Read { line: 1, source })?;
+        let ended = unpacked.ended();
+        let judged = self.judge_lines(Lines::new(unpacked.reader), options);
+        if ended.is_cut() {
+            self.notes.push(
+                "the compressed stream ends too early: the recording, or the file, was cut there"
+                    .to_owned(),
+            );
+        }
+        judged
+    }
+
+    fn judge_lines<R: BufRead>(
+        &mut self,
+        mut lines: Lines<R>,
+        options: &Options,
+    ) -> Result<(), TraceError> {
         let mut passed = Passed::default();
         let (format, first) = detect::begin(&mut lines, options.format, &mut passed)?;
         let first = first.line();

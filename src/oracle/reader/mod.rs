@@ -3,6 +3,7 @@
 //! | module | what it reads |
 //! |---|---|
 //! | [`lines`] | any of them, as numbered lines |
+//! | [`packed`] | compressed ones, unpacked |
 //! | [`detect`] | the first line, to tell the formats apart |
 //! | [`qmp`] | recorded QMP conversations |
 //! | [`raw`] | bare QMP objects, from sockets and test logs |
@@ -19,6 +20,7 @@ pub mod json;
 pub mod libvirt;
 pub mod lines;
 pub mod native;
+pub mod packed;
 pub mod python;
 pub mod qemu_log;
 pub mod qmp;
