@@ -425,6 +425,47 @@ fn two_monitors_of_one_daemon_both_see_its_events() {
 }
 
 #[test]
+fn what_is_no_text_is_a_note_and_no_false_alarm() {
+    for path in traces("live-10.0") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let bare = written(&text, FORMS[0].1).0;
+        // Ids of jobs as another encoding has them, and noise between.
+        for at in [1, bare.lines().count() / 2] {
+            let mut bytes = Vec::new();
+            for (place, line) in bare.lines().enumerate() {
+                let mut line = line.as_bytes().to_vec();
+                if place % 3 == 0 && place > 0 {
+                    for byte in &mut line {
+                        if *byte == b'j' {
+                            *byte = 0xe9;
+                        }
+                    }
+                }
+                if place == at {
+                    bytes.extend_from_slice(b"\xff\x00\xfe noise\n");
+                }
+                bytes.append(&mut line);
+                bytes.push(b'\n');
+            }
+            let verdict = oracle::check_reader("bare", &bytes[..], &Options::default());
+            let about = format!("{} {at}: {verdict}", path.display());
+            assert!(matches!(verdict.outcome, Outcome::Accept), "{about}");
+            assert!(
+                verdict.notes.iter().any(|note| note.contains("not UTF-8")),
+                "{about}"
+            );
+        }
+    }
+    // What it does show is judged.
+    let verdict = oracle::check_reader(
+        "bare",
+        &b"{\"event\":\"X\xff\"}\n{\"event\":\"JOB_STATUS_CHANGE\",\"data\":{\"id\":\"j\",\"status\":\"asleep\"}}\n"[..],
+        &Options::default(),
+    );
+    assert!(verdict.fault().is_some(), "{verdict}");
+}
+
+#[test]
 fn a_cut_object_is_a_note_and_a_broken_one_an_error() {
     let verdict = judge("{\n \"return\": {}\n}\n{\n \"event\":");
     assert!(matches!(verdict.outcome, Outcome::Accept), "{verdict}");

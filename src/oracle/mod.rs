@@ -199,6 +199,7 @@ impl Run {
         options: &Options,
     ) -> Result<(), TraceError> {
         let mut monitors = Monitors::new(options.profile, options.observer, false);
+        let mut only_events = false;
         let result = (|| {
             loop {
                 // Whoever lets other text stand between may have left out anything.
@@ -216,7 +217,19 @@ impl Run {
                 if filtered {
                     monitors.filter();
                 }
+                let mended = filtered && line.text.contains(char::REPLACEMENT_CHARACTER);
                 match raw::read(&line)? {
+                    Found::Message(record) if mended || only_events => {
+                        let event = record.message.event.is_present();
+                        if mended && !event && !only_events {
+                            // What it said is not known, nor what later answers belong to.
+                            monitors.close_all();
+                            only_events = true;
+                        }
+                        if event && !mended && !monitors.take(monitor, &record) {
+                            break;
+                        }
+                    }
                     Found::Message(record) => {
                         if !monitors.take(monitor, &record) {
                             break;
@@ -241,6 +254,13 @@ impl Run {
                 passed.lines,
                 if passed.lines == 1 { "line" } else { "lines" },
                 passed.first
+            ));
+        }
+        let (mended, first) = objects.mended();
+        if mended > 0 {
+            self.notes.push(format!(
+                "{mended} {} not UTF-8, the first of them line {first}: only the rest is judged",
+                if mended == 1 { "line is" } else { "lines are" },
             ));
         }
         if monitors.count() > 1 {
@@ -335,6 +355,13 @@ impl Run {
             self.notes.push(format!(
                 "{} damaged lines; behind each, what is known of the jobs begins anew",
                 judge.damaged()
+            ));
+        }
+        let (gaps, first) = judge.gaps();
+        if gaps > 0 {
+            self.notes.push(format!(
+                "{gaps} gaps in the log, the first of them before line {first}: the events were switched off in \
+                 between; behind each, what is known of the jobs begins anew"
             ));
         }
         result?;

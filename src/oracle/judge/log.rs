@@ -3,7 +3,8 @@
 //!
 //! The log is written where the job layer decides, under its lock; so a job's lines follow on each other
 //! without a gap, and each says which status it found. Jobs are known by their addresses, which a later
-//! job may have again.
+//! job may have again. Where a line does not follow on the last of its job, the events were switched off
+//! in between (`trace-event-set-state`): that is told, and what is known begins anew.
 
 use std::collections::HashMap;
 
@@ -58,6 +59,8 @@ pub struct Judge {
     events: u64,
     jobs: u64,
     damaged: u64,
+    gaps: u64,
+    first_gap: u64,
 }
 
 impl Judge {
@@ -83,6 +86,8 @@ impl Judge {
             events: 0,
             jobs: 0,
             damaged: 0,
+            gaps: 0,
+            first_gap: 0,
         })
     }
 
@@ -109,6 +114,29 @@ impl Judge {
     /// Lines that begin as one of these and go on as none.
     pub const fn damaged(&self) -> u64 {
         self.damaged
+    }
+
+    /// How often lines are missing, and the first line that shows it.
+    pub const fn gaps(&self) -> (u64, u64) {
+        (self.gaps, self.first_gap)
+    }
+
+    /// Lines of a process are missing before this one: nothing is known any more of what it was at.
+    fn gap(&mut self, entry: &Entry<'_>) {
+        self.gaps += 1;
+        if self.gaps == 1 {
+            self.first_gap = entry.line;
+        }
+        *self.process(entry) = Process::default();
+    }
+
+    /// The status that a line says it found is the one the job has, unless lines are missing.
+    fn found(&mut self, entry: &Entry<'_>, address: &str, found: Status) {
+        let known = self.process(entry).jobs.get(address);
+        let status = known.and_then(|job| job.status);
+        if status.is_some_and(|(status, _)| status != found) {
+            self.gap(entry);
+        }
     }
 
     /// Takes the next line.
@@ -251,29 +279,10 @@ impl Judge {
         (from, to): (Status, Status),
     ) -> Result<(), Fault> {
         let line = entry.line;
+        self.found(entry, address, from);
         let process = self.processes.entry(entry.process).or_default();
         let known = process.jobs.get(address);
         let id = known.and_then(|job| job.id.as_deref());
-        if let Some(&Job {
-            status: Some((status, before)),
-            ..
-        }) = known
-        {
-            if from == Status::Undefined {
-                return Err(fault(
-                    line,
-                    address,
-                    id,
-                    "address-in-use",
-                    "1b",
-                    &format!(
-                        "a job is there, {status} since line {before}, and none is freed before it is null"
-                    ),
-                    "another is created there",
-                ));
-            }
-            found(line, address, id, status, before, from)?;
-        }
         let says = if allowed { "allowed" } else { "disallowed" };
         if from.may_become(to) != allowed {
             return Err(fault(
@@ -341,16 +350,10 @@ impl Judge {
         allowed: bool,
     ) -> Result<(), Fault> {
         let line = entry.line;
+        self.found(entry, address, status);
         let process = self.processes.entry(entry.process).or_default();
         let known = process.jobs.get(address);
         let id = known.and_then(|job| job.id.clone());
-        if let Some(&Job {
-            status: Some((before, at)),
-            ..
-        }) = known
-        {
-            found(line, address, id.as_deref(), before, at, status)?;
-        }
         if let Some(command) = &mut process.command {
             command.looked_up = Some((allowed, line));
         }
@@ -384,39 +387,34 @@ impl Judge {
 
     fn completed(&mut self, entry: &Entry<'_>, address: &str, result: i64) -> Result<(), Fault> {
         let line = entry.line;
-        let process = self.processes.entry(entry.process).or_default();
-        let Some(job) = process.jobs.get_mut(address) else {
+        let Some(job) = self.process(entry).jobs.get_mut(address) else {
             return Ok(());
         };
-        let id = job.id.as_deref();
-        if let Some((before, _)) = job.ended {
+        // A run that fails makes its job abort and is written down in one go: nothing goes missing between.
+        let fits = match job.status {
+            None => true,
+            Some((Status::Aborting, _)) => result != 0,
+            Some((Status::Running | Status::Ready, _)) => result == 0,
+            // It went on, or was gone and another came to its place.
+            Some(_) => {
+                self.gap(entry);
+                return Ok(());
+            }
+        };
+        if job.ended.is_some() {
+            self.gap(entry);
+            return Ok(());
+        }
+        if let (false, Some((status, since))) = (fits, job.status) {
             return Err(fault(
                 line,
                 address,
-                id,
-                "run-ended-twice",
+                job.id.as_deref(),
+                "run-end",
                 "2.10",
-                &format!("its run ended in line {before}, and a job runs once"),
-                "it ends again",
+                &format!("the job is {status} since line {since}"),
+                &format!("its run ends with {result}"),
             ));
-        }
-        if let Some((status, since)) = job.status {
-            let fits = match status {
-                Status::Aborting => result != 0,
-                Status::Running | Status::Ready => result == 0,
-                _ => false,
-            };
-            if !fits {
-                return Err(fault(
-                    line,
-                    address,
-                    id,
-                    "run-end",
-                    "2.10",
-                    &format!("the job is {status} since line {since}"),
-                    &format!("its run ends with {result}"),
-                ));
-            }
         }
         job.ended = Some((line, result));
         Ok(())
@@ -456,29 +454,6 @@ impl Judge {
             section: "1b",
         })
     }
-}
-
-/// The status that a line says it found is the one the job has.
-fn found(
-    line: u64,
-    address: &str,
-    id: Option<&str>,
-    status: Status,
-    since: u64,
-    found: Status,
-) -> Result<(), Fault> {
-    if status == found {
-        return Ok(());
-    }
-    Err(fault(
-        line,
-        address,
-        id,
-        "status-found",
-        "1b",
-        &format!("the job is {status} since line {since}, and every change of it is logged"),
-        &format!("it is found to be {found}"),
-    ))
 }
 
 /// The result that a job has goes with the status it gets.

@@ -50,7 +50,7 @@ impl Format {
         }
     }
 
-    /// Whether other text may stand before it and in it.
+    /// Whether other text may stand before it and in it, and what is no text at all.
     const fn may_be_preceded(self) -> bool {
         matches!(self, Format::QmpRaw | Format::QemuLog | Format::Libvirt)
     }
@@ -141,7 +141,7 @@ pub fn begin<R: BufRead>(
     given: Option<Format>,
     passed: &mut Passed,
 ) -> Result<(Option<Format>, First), TraceError> {
-    let log = given.is_some_and(|format| matches!(format, Format::QemuLog | Format::Libvirt));
+    let log = given.is_some_and(Format::may_be_preceded);
     let first = if log {
         lines.next_of_log()
     } else {

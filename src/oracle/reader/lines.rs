@@ -25,6 +25,8 @@ pub struct Lines<R> {
     buffer: Vec<u8>,
     /// The line, where its bytes were no text.
     mended: String,
+    /// How many lines were no text, and the first of them.
+    broken: (u64, u64),
     number: u64,
 }
 
@@ -35,6 +37,7 @@ impl<R: BufRead> Lines<R> {
             reader,
             buffer: Vec::new(),
             mended: String::new(),
+            broken: (0, 0),
             number: 0,
         }
     }
@@ -71,6 +74,11 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
+    /// How many lines of a log were no text, and the first of them.
+    pub const fn mended(&self) -> (u64, u64) {
+        self.broken
+    }
+
     /// The next line of a log, in which anything may stand: what is no text is replaced.
     ///
     /// # Errors
@@ -83,6 +91,10 @@ impl<R: BufRead> Lines<R> {
         let text = if let Ok(text) = std::str::from_utf8(bytes) {
             text
         } else {
+            if self.broken.0 == 0 {
+                self.broken.1 = self.number;
+            }
+            self.broken.0 += 1;
             self.mended = String::from_utf8_lossy(bytes).into_owned();
             &self.mended
         };
@@ -161,6 +173,7 @@ mod tests {
         let last = lines.next_of_log().unwrap().unwrap();
         assert_eq!((last.number, last.text, last.whole), (2, "ok", false));
         assert!(lines.next_of_log().unwrap().is_none());
+        assert_eq!(lines.mended(), (1, 1));
     }
 
     #[test]

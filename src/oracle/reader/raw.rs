@@ -42,7 +42,7 @@ pub struct Object<'a> {
     pub line: Line<'a>,
     /// Which monitor's it is; empty where none is named.
     pub monitor: &'a str,
-    /// Something in it was filtered out.
+    /// Something in it was filtered out, or was no text.
     pub filtered: bool,
 }
 
@@ -132,6 +132,11 @@ impl<R: BufRead> Objects<R> {
         }
     }
 
+    /// How many lines were no text, and the first of them.
+    pub const fn mended(&self) -> (u64, u64) {
+        self.lines.mended()
+    }
+
     /// What was passed over so far.
     pub const fn passed(&self) -> Passed {
         self.passed
@@ -149,7 +154,7 @@ impl<R: BufRead> Objects<R> {
 
     /// Takes the next line into hand; `false` at the end.
     fn turn(&mut self) -> Result<bool, TraceError> {
-        let Some(line) = self.lines.next_line()? else {
+        let Some(line) = self.lines.next_of_log()? else {
             return Ok(false);
         };
         self.line.clear();
@@ -190,7 +195,7 @@ impl<R: BufRead> Objects<R> {
     /// The next object; `None` at the end.
     ///
     /// # Errors
-    /// What cannot be read, is no text, or is longer than [`LINE_MAX_BYTES`].
+    /// What cannot be read, or is longer than [`LINE_MAX_BYTES`].
     pub fn next_object(&mut self) -> Result<Option<Object<'_>>, TraceError> {
         if !self.find()? {
             return Ok(None);
@@ -222,11 +227,12 @@ impl<R: BufRead> Objects<R> {
                 break false;
             }
         };
-        let mut filtered = false;
+        // Two that differ may look alike now.
+        let mut filtered = self.lines.mended().0 > 0;
         if scan.python {
             let unfiltered = to_json(&self.object);
             self.object = unfiltered.json;
-            filtered = unfiltered.filtered;
+            filtered |= unfiltered.filtered;
         }
         Ok(Some(Object {
             line: Line {
