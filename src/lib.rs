@@ -40,6 +40,8 @@ pub mod engine;
 pub mod io;
 #[cfg(feature = "cli")]
 pub mod oracle;
+#[cfg(feature = "cli")]
+pub mod report;
 mod sync;
 pub mod trace;
 

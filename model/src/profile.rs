@@ -16,6 +16,7 @@
 pub mod aspect;
 pub mod difference;
 pub mod release;
+mod variant;
 
 use crate::status::Status;
 use crate::verb::{Refusal, Verb};

@@ -1,11 +1,14 @@
 //! `blockjob check`: recorded behaviour, judged.
 
+mod outputs;
+
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use blockjob::model::Profile;
-use blockjob::oracle::{self, Format, Observer, Options};
+use blockjob::oracle::{self, Format, Observer, Options, Watch};
 use clap::{Args, ValueEnum};
 
 use super::args;
@@ -13,6 +16,7 @@ use super::output::{
     Answer, Failure, Output, Verdict, complain, printable, printable_lines, sentence,
 };
 use super::progress::{Bar, Shown};
+use outputs::{Files, Outputs, Watching};
 
 /// The long help.
 pub const LONG: &str = "\
@@ -52,6 +56,8 @@ pub struct Arguments {
     /// One JSON object a trace instead of text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    files: Files,
 }
 
 /// A choice, or `auto`.
@@ -121,6 +127,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
             ObserverName::Shared => Observer::Shared,
         },
     };
+    let mut outputs = Outputs::prepare(&arguments.files)?;
     let current = Arc::new(Mutex::new(String::new()));
     let bar = Bar::watch({
         let current = Arc::clone(&current);
@@ -133,7 +140,10 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     let mut say = |path: &Path| {
         *current.lock().unwrap_or_else(PoisonError::into_inner) =
             printable(&path.to_string_lossy());
-        let verdict = judge(path, &options);
+        let begun = Instant::now();
+        let mut watching = outputs.watch(&options);
+        let verdict = judge(path, &options, &mut watching);
+        outputs.add(watching, &verdict, begun.elapsed());
         match verdict.exit_code() {
             0 => tally.accepted += 1,
             1 => tally.rejected += 1,
@@ -175,7 +185,20 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     }
     drop(bar);
     tally.others = others;
-    conclude(&tally, &unreadable)
+    let answer = conclude(&tally, &unreadable);
+    match (answer, outputs.write()) {
+        (answer, Ok(())) => answer,
+        // A rejection outranks a report that could not be written, and that outranks what could not be judged.
+        (Ok(Verdict::Bad), Err(failure)) => {
+            complain(&failure);
+            Ok(Verdict::Bad)
+        }
+        (Ok(Verdict::Good), Err(failure)) => Err(failure),
+        (Err(unjudged), Err(failure)) => {
+            complain(&unjudged);
+            Err(failure)
+        }
+    }
 }
 
 /// Says what is to be said of all of them; the verdict.
@@ -218,12 +241,17 @@ fn conclude(tally: &Tally, unreadable: &[String]) -> Answer {
     }
 }
 
-fn judge(path: &Path, options: &Options) -> oracle::Verdict {
-    if path.as_os_str() == "-" {
-        let reader = BufReader::with_capacity(1 << 18, io::stdin().lock());
-        return oracle::check_reader("-", reader, options);
+fn judge(path: &Path, options: &Options, watching: &mut Watching) -> oracle::Verdict {
+    let standard_input = path.as_os_str() == "-";
+    let input = || BufReader::with_capacity(1 << 18, io::stdin().lock());
+    match (watching.watchers(), standard_input) {
+        (watchers, true) if watchers.is_empty() => oracle::check_reader("-", input(), options),
+        (watchers, false) if watchers.is_empty() => oracle::check(path, options),
+        (watchers, true) => {
+            oracle::check_reader_watched("-", input(), options, Watch::new(watchers))
+        }
+        (watchers, false) => oracle::check_watched(path, options, Watch::new(watchers)),
     }
-    oracle::check(path, options)
 }
 
 fn text(mut verdict: oracle::Verdict, output: &mut Output) {

@@ -17,6 +17,8 @@ enum Document {
     Native,
     /// One line of `check --json`
     Check,
+    /// `check --coverage FILE.json`
+    Coverage,
     /// One line of `copy --json`
     Copy,
     /// `explore --json`
@@ -31,6 +33,7 @@ impl Document {
         match self {
             Document::Native => include_str!("schema/native.json"),
             Document::Check => include_str!("schema/check.json"),
+            Document::Coverage => include_str!("schema/coverage.json"),
             Document::Copy => include_str!("schema/copy.json"),
             Document::Explore => include_str!("schema/explore.json"),
             Document::Spec => include_str!("schema/spec.json"),

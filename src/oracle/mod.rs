@@ -10,16 +10,20 @@
 //! | [`judge`] | what a line may be at that place |
 //! | [`fields`] | checks of fields that need no belief |
 //! | [`verdict`] | what is said of a trace, and its text and JSON |
+//! | [`watch`] | a trace's steps, whatever its format, for who counts or draws them |
+//! | [`coverage`] | which parts of the specification a set of traces shows |
 //! | [`error`] | why a file could not be judged |
 //!
 //! [`check`] judges one file. Everything here runs on the calling thread and blocks on reading;
 //! memory is bounded by the jobs that are alive and the longest line.
 
+pub mod coverage;
 pub mod error;
 pub mod fields;
 pub mod judge;
 pub mod reader;
 pub mod verdict;
+pub mod watch;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -32,15 +36,17 @@ pub use error::TraceError;
 pub use judge::Observer;
 pub use reader::detect::Format;
 pub use verdict::{Fault, Outcome, Verdict};
+pub use watch::Watch;
 
 use judge::monitors::Monitors;
 use judge::native::{Judge, Stop};
 use judge::trial::{Sentence, Trial};
 use judge::{libvirt, log};
-use reader::libvirt::{Reader, Said};
+use reader::libvirt::{self as libvirt_log, Reader, Said};
 use reader::lines::{Line, Lines};
 use reader::raw::{Found, Object, Objects, Passed};
 use reader::{detect, native, packed, qemu_log, qmp, raw};
+use watch::Read;
 
 /// How much is read at a time, bytes.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -62,24 +68,40 @@ pub struct Options {
 
 /// Judges the trace in the file `path`.
 pub fn check(path: &Path, options: &Options) -> Verdict {
+    check_file(path, options, Run::default())
+}
+
+/// Judges the trace in the file `path`, and tells `watch` of its steps.
+pub fn check_watched(path: &Path, options: &Options, watch: Watch<'_>) -> Verdict {
+    check_file(path, options, Run::watched(watch))
+}
+
+fn check_file(path: &Path, options: &Options, run: Run<'_>) -> Verdict {
     let name = path.display().to_string();
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?.is_dir(), file)));
     match opened {
         Ok((false, file)) => {
-            check_reader(&name, BufReader::with_capacity(BUFFER_BYTES, file), options)
+            let reader = BufReader::with_capacity(BUFFER_BYTES, file);
+            run.check(&name, reader, options)
         }
-        Ok((true, _)) => Run::default().error(&name, TraceError::Folder),
-        Err(source) => Run::default().error(&name, TraceError::Open { source }),
+        Ok((true, _)) => run.error(&name, TraceError::Folder),
+        Err(source) => run.error(&name, TraceError::Open { source }),
     }
 }
 
 /// Judges the trace that `reader` yields; `name` is what the verdict calls it.
 pub fn check_reader(name: &str, reader: impl BufRead, options: &Options) -> Verdict {
-    let mut run = Run::default();
-    match run.judge(reader, options) {
-        Ok(()) => run.verdict(name),
-        Err(error) => run.error(name, error),
-    }
+    Run::default().check(name, reader, options)
+}
+
+/// Judges the trace that `reader` yields, and tells `watch` of its steps.
+pub fn check_reader_watched(
+    name: &str,
+    reader: impl BufRead,
+    options: &Options,
+    watch: Watch<'_>,
+) -> Verdict {
+    Run::watched(watch).check(name, reader, options)
 }
 
 /// The files of a folder, and how many of them are no traces by their names.
@@ -117,7 +139,8 @@ fn is_named_as_trace(path: &Path) -> bool {
 
 /// One judgement on its way.
 #[derive(Default)]
-struct Run {
+struct Run<'w> {
+    watch: Option<Watch<'w>>,
     fault: Option<Fault>,
     events: u64,
     jobs: u64,
@@ -127,7 +150,21 @@ struct Run {
     notes: Vec<String>,
 }
 
-impl Run {
+impl<'w> Run<'w> {
+    fn watched(watch: Watch<'w>) -> Run<'w> {
+        Run {
+            watch: Some(watch),
+            ..Run::default()
+        }
+    }
+
+    fn check(mut self, name: &str, reader: impl BufRead, options: &Options) -> Verdict {
+        match self.judge(reader, options) {
+            Ok(()) => self.verdict(name),
+            Err(error) => self.error(name, error),
+        }
+    }
+
     fn judge(&mut self, reader: impl BufRead, options: &Options) -> Result<(), TraceError> {
         let unpacked =
             packed::unpack(reader).map_err(|source| TraceError::Read { line: 1, source })?;
@@ -231,7 +268,14 @@ impl Run {
                         }
                     }
                     Found::Message(record) => {
-                        if !monitors.take(monitor, &record) {
+                        if let Some(watch) = &mut self.watch {
+                            watch.before(&Read::Message(monitor, &record), &monitors);
+                        }
+                        let taken = monitors.take(monitor, &record);
+                        if let Some(watch) = &mut self.watch {
+                            watch.conversation(monitor, &line, &record, taken, &monitors);
+                        }
+                        if !taken {
                             break;
                         }
                     }
@@ -312,7 +356,14 @@ impl Run {
         read: impl FnOnce(&Line<'a>) -> Result<Option<qmp::Record<'a>>, TraceError>,
     ) -> Result<bool, TraceError> {
         if let Some(record) = read(line)? {
-            return Ok(trial.take(&record));
+            if let Some(watch) = &mut self.watch {
+                watch.before(&Read::Message("", &record), trial);
+            }
+            let taken = trial.take(&record);
+            if let Some(watch) = &mut self.watch {
+                watch.conversation("", line, &record, taken, trial);
+            }
+            return Ok(taken);
         }
         self.cut(line);
         Ok(false)
@@ -328,9 +379,19 @@ impl Run {
             return Err(TraceError::NoSuchLog);
         };
         let mut read = first.number;
+        let watch = &mut self.watch;
         let mut take = |line: &Line<'_>| match qemu_log::read(line) {
             // Cut there.
-            Some(entry) if line.whole || entry.is_whole() => judge.take(&entry),
+            Some(entry) if line.whole || entry.is_whole() => {
+                if let Some(watch) = watch {
+                    watch.before(&Read::Log(&entry), &judge);
+                }
+                let judged = judge.take(&entry);
+                if let Some(watch) = watch {
+                    watch.log(line, &entry, judged.is_ok(), &judge);
+                }
+                judged
+            }
             _ => Ok(()),
         };
         let mut judged = take(first);
@@ -383,7 +444,21 @@ impl Run {
         let mut judge = libvirt::Judge::new(options.profile, options.observer);
         let mut reader = Reader::default();
         let mut read = first.number;
-        let mut open = reader.read(first).is_none_or(|entry| judge.take(&entry));
+        let watch = &mut self.watch;
+        let mut take = |entry: &libvirt_log::Entry<'_>| {
+            if let Some(watch) = watch {
+                watch.before(&Read::Libvirt(entry), judge.monitors());
+            }
+            let again = judge.was_handed_over(entry);
+            let open = judge.take(entry);
+            if let Some(watch) = watch
+                && !again
+            {
+                watch.libvirt(entry, open, judge.monitors());
+            }
+            open
+        };
+        let mut open = reader.read(first).is_none_or(|entry| take(&entry));
         let result = loop {
             if !open {
                 break Ok(());
@@ -395,7 +470,7 @@ impl Run {
                     open = reader
                         .read(&line)
                         .filter(|entry| line.whole || entry.said != Said::Lost)
-                        .is_none_or(|entry| judge.take(&entry));
+                        .is_none_or(|entry| take(&entry));
                 }
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
@@ -429,7 +504,7 @@ impl Run {
         let mut witnessed = 0;
         let mut widened = 0;
         let mut read = 1;
-        let mut take = |run: &mut Run, line: &Line<'_>| -> Result<bool, TraceError> {
+        let mut take = |run: &mut Run<'_>, line: &Line<'_>| -> Result<bool, TraceError> {
             read = line.number;
             let Some(record) = native::read(line)? else {
                 run.cut(line);
@@ -443,9 +518,19 @@ impl Run {
                 witnessed += judge.witnessed();
                 widened += judge.widened();
                 judge = Judge::new(profile, options.observer);
+                if let Some(watch) = &mut run.watch {
+                    watch.native(line, &record, true, &judge);
+                }
                 return Ok(true);
             }
-            match judge.take(line.number, &record) {
+            if let Some(watch) = &mut run.watch {
+                watch.before(&Read::Native(line.number, &record), &judge);
+            }
+            let judged = judge.take(line.number, &record);
+            if let Some(watch) = &mut run.watch {
+                watch.native(line, &record, judged.is_ok(), &judge);
+            }
+            match judged {
                 Ok(()) => Ok(true),
                 Err(Stop::Fault(fault)) => {
                     run.fault = Some(fault);

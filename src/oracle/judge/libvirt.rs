@@ -69,6 +69,20 @@ impl Judge {
         self.monitors.count()
     }
 
+    /// The conversations.
+    pub const fn monitors(&self) -> &Monitors {
+        &self.monitors
+    }
+
+    /// The entry is a command as it was written that was logged before, when it was handed over.
+    pub fn was_handed_over(&self, entry: &Entry<'_>) -> bool {
+        matches!(entry.said, Said::Written(_))
+            && self
+                .connections
+                .get(entry.monitor)
+                .is_some_and(|connection| connection.handed)
+    }
+
     /// Ends the log.
     pub fn end(self) -> Sentence {
         self.monitors.end()

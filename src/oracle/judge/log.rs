@@ -14,6 +14,7 @@ use super::refusal::{self, Meaning};
 use crate::oracle::reader::json::pieces;
 use crate::oracle::reader::qemu_log::{Entry, Said};
 use crate::oracle::verdict::Fault;
+use crate::oracle::watch::Belief;
 
 pieces! {
     /// A command's arguments, where they name a job.
@@ -61,6 +62,21 @@ pub struct Judge {
     damaged: u64,
     gaps: u64,
     first_gap: u64,
+}
+
+/// A log leaves nothing open: each line says which status it found.
+impl Belief for Judge {
+    fn profile(&self) -> &'static Profile {
+        self.profile()
+    }
+
+    fn statuses(&self, job: &str) -> Vec<Status> {
+        self.processes
+            .values()
+            .filter_map(|process| process.jobs.get(job)?.status)
+            .map(|(status, _)| status)
+            .collect()
+    }
 }
 
 impl Judge {

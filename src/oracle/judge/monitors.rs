@@ -3,11 +3,13 @@
 //! They may be monitors of one daemon, whose clients then share its jobs, or of several. Which it is
 //! a recording does not say; so nobody here is taken for the only client.
 
-use blockjob_model::Profile;
+use blockjob_model::profile::REFERENCE;
+use blockjob_model::{Profile, Status};
 
 use super::Observer;
 use super::trial::{Sentence, Trial};
 use crate::oracle::reader::qmp::Record;
+use crate::oracle::watch::Belief;
 
 /// How many monitors are told apart. More names than this are no names of monitors.
 const MONITORS_MAX: usize = 256;
@@ -33,6 +35,30 @@ pub struct Monitors {
     /// What came of those that are over, and how many they were.
     over: Option<Sentence>,
     over_count: usize,
+}
+
+/// That of the monitor whose turn it was.
+impl Belief for Monitors {
+    fn profile(&self) -> &'static Profile {
+        match self.all.get(self.last) {
+            Some(monitor) => monitor.trial.profile(),
+            None => self.profile.unwrap_or(&REFERENCE),
+        }
+    }
+
+    fn statuses(&self, job: &str) -> Vec<Status> {
+        self.all
+            .get(self.last)
+            .map_or_else(Vec::new, |monitor| monitor.trial.statuses(job))
+    }
+
+    fn has_begun(&self) -> bool {
+        !self.all.is_empty()
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.filtered
+    }
 }
 
 impl Monitors {

@@ -16,6 +16,7 @@ use crate::oracle::reader::json::Piece;
 use crate::oracle::reader::native::{Record, shape};
 use crate::oracle::reader::qmp::EventData;
 use crate::oracle::verdict::Fault;
+use crate::oracle::watch::Belief;
 
 /// Why a record stops the judgement.
 pub enum Stop {
@@ -96,6 +97,18 @@ pub struct Judge {
     next_serial: u64,
     records: u64,
     witnessed: u64,
+}
+
+impl Belief for Judge {
+    fn profile(&self) -> &'static Profile {
+        self.profile()
+    }
+
+    fn statuses(&self, job: &str) -> Vec<Status> {
+        self.jobs
+            .get(job)
+            .map_or_else(Vec::new, |job| self.acceptor.statuses(job.key))
+    }
 }
 
 impl Judge {

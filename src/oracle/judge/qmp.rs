@@ -24,7 +24,7 @@ use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen};
 use blockjob_model::identity::is_well_formed;
 use blockjob_model::state::Group;
 use blockjob_model::step::View;
-use blockjob_model::{Profile, Request};
+use blockjob_model::{Profile, Request, Status};
 
 use super::command::{Ask, Creation};
 use super::{Observer, at};
@@ -155,6 +155,15 @@ impl Session {
     /// The profile it is judged by.
     pub fn profile(&self) -> &'static Profile {
         self.acceptor.profile()
+    }
+
+    /// The statuses that the job called `job` may have; none where it is not known.
+    pub fn statuses(&self, job: &str) -> Vec<Status> {
+        match self.jobs.get(job) {
+            Some(Known { key: Some(key), .. }) => self.acceptor.statuses(*key),
+            Some(known) => known.last.map(|(status, _)| status).into_iter().collect(),
+            None => Vec::new(),
+        }
     }
 
     /// Job events so far.

@@ -3,13 +3,14 @@
 //! A greeting names the version, and so the profile. Before it, and without it, every profile is
 //! tried; those that a message contradicts drop out. Profiles that behave alike are tried once.
 
-use blockjob_model::Profile;
 use blockjob_model::profile::{REFERENCE, Release};
+use blockjob_model::{Profile, Status};
 
 use super::Observer;
 use super::qmp::Session;
 use crate::oracle::reader::qmp::{Peer, Record, read_greeting};
 use crate::oracle::verdict::Fault;
+use crate::oracle::watch::Belief;
 
 /// The profiles that are tried, the likeliest first: QEMU's, newest first, then ours.
 fn tried() -> impl Iterator<Item = &'static Profile> {
@@ -56,6 +57,16 @@ pub struct Sentence {
     pub newer: Option<(u32, u32)>,
     /// The line from which on the daemon was being stopped from outside.
     pub stopped_at: Option<u64>,
+}
+
+impl Belief for Trial {
+    fn profile(&self) -> &'static Profile {
+        self.leader().profiles[0]
+    }
+
+    fn statuses(&self, job: &str) -> Vec<Status> {
+        self.leader().session.statuses(job)
+    }
 }
 
 impl Trial {
@@ -119,6 +130,13 @@ impl Trial {
         self.candidates
             .iter()
             .all(|candidate| candidate.fault.is_some())
+    }
+
+    /// The first that is not contradicted, or else the first; there is always one.
+    fn leader(&self) -> &Candidate {
+        let fits = |candidate: &&Candidate| candidate.fault.is_none();
+        let fitting = self.candidates.iter().find(fits);
+        fitting.unwrap_or(&self.candidates[0])
     }
 
     /// The greeting says who it is: only that profile remains.
