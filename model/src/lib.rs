@@ -18,6 +18,7 @@
 //! | [`property`] | what must hold |
 //! | [`explore`] | searches every world for one where it does not |
 //! | [`crowd`] | the same for any number of jobs: counts none, one or many of each kind |
+//! | [`mod@rule`] | what is demanded of a recording, by name |
 //! | [`render`] | the tables as text, Mermaid, DOT, JSON |
 //! | [`accept`] | judges observed behaviour by all of the above |
 //! | [`hash`] | fast hashing for the two searches |
@@ -34,6 +35,7 @@ pub mod property;
 pub mod render;
 pub mod request;
 pub mod resource;
+pub mod rule;
 pub mod state;
 pub mod status;
 pub mod step;

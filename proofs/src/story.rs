@@ -68,7 +68,7 @@ impl Fault {
             place: Some(place),
             rule: rejection.rule.to_owned(),
             section: Some(rejection.section),
-            message: rejection.message,
+            message: rejection.message.to_string(),
             allowed,
             ending: None,
         }

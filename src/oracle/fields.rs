@@ -13,6 +13,8 @@ use super::reader::json::Piece;
 use super::reader::python::stands_for_something;
 use super::reader::qmp::{Entry, EventData};
 use super::verdict::Fault;
+use blockjob_model::rule;
+use blockjob_model::rule::Rule;
 
 /// What is known of one job.
 #[derive(Debug)]
@@ -150,29 +152,14 @@ pub struct Place<'a> {
 
 impl Place<'_> {
     /// A fault here.
-    pub fn fault(
-        self,
-        rule: &'static str,
-        section: &'static str,
-        because: &str,
-        but: &str,
-    ) -> Fault {
-        Fault {
-            line: self.line,
-            rule,
-            message: format!(
-                "{} of job '{}': because {because}, but {but}",
-                self.what, self.id
-            ),
-            allowed: Vec::new(),
-            section,
-        }
+    pub fn fault(self, rule: &'static Rule, because: &str, but: &str) -> Fault {
+        let about = format!("{} of job '{}'", self.what, self.id);
+        Fault::new(self.line, rule, &about, because, but).of([self.id])
     }
 
-    fn shape(self, rule: &'static str, member: &str, piece: Piece<'_>, expected: &str) -> Fault {
+    fn shape(self, rule: &'static Rule, member: &str, piece: Piece<'_>, expected: &str) -> Fault {
         self.fault(
             rule,
-            "7.1",
             &format!("`{member}` is {expected}"),
             &format!("it is {}", piece.kind()),
         )
@@ -184,7 +171,7 @@ pub fn kind(
     known: &mut Known,
     place: Place<'_>,
     piece: Piece<'_>,
-    rule: &'static str,
+    rule: &'static Rule,
 ) -> Result<(), Fault> {
     if known.hides(piece) {
         return Ok(());
@@ -196,7 +183,6 @@ pub fn kind(
         Some(expected) if *expected == kind => Ok(()),
         Some(expected) => Err(place.fault(
             rule,
-            "7.1",
             &format!("the job's type is {expected}"),
             &format!("here it is {kind}"),
         )),
@@ -210,7 +196,7 @@ pub fn kind(
 /// A number of bytes.
 fn bytes(
     place: Place<'_>,
-    rule: &'static str,
+    rule: &'static Rule,
     member: &str,
     piece: Piece<'_>,
 ) -> Result<i128, Fault> {
@@ -218,7 +204,6 @@ fn bytes(
         Some(bytes) if bytes >= 0 => Ok(bytes),
         Some(bytes) => Err(place.fault(
             rule,
-            "7.1",
             &format!("`{member}` is a number of bytes"),
             &format!("it is {bytes}"),
         )),
@@ -231,7 +216,7 @@ fn progress(
     known: &mut Known,
     before: Option<(i128, u64)>,
     place: Place<'_>,
-    rule: &'static str,
+    rule: &'static Rule,
     offset: (&str, Piece<'_>),
     len: (&str, Piece<'_>),
 ) -> Result<(), Fault> {
@@ -242,8 +227,7 @@ fn progress(
     let total = bytes(place, rule, len.0, len.1)?;
     if done > total {
         return Err(place.fault(
-            "progress-above-total",
-            "9.3",
+            rule!("progress-above-total"),
             &format!("`{}` is {total}", len.0),
             &format!("`{}` is {done}", offset.0),
         ));
@@ -252,8 +236,7 @@ fn progress(
         && done < before
     {
         return Err(place.fault(
-            "progress-backwards",
-            "9.3",
+            rule!("progress-backwards"),
             &format!("{before} bytes were done in line {line}, and progress only grows"),
             &format!("`{}` is {done}", offset.0),
         ));
@@ -271,7 +254,7 @@ fn progress(
 fn speed(
     known: &Known,
     place: Place<'_>,
-    rule: &'static str,
+    rule: &'static Rule,
     piece: Piece<'_>,
 ) -> Result<(), Fault> {
     if known.hides(piece) {
@@ -280,8 +263,7 @@ fn speed(
     let shown = bytes(place, rule, "speed", piece)?;
     match known.speed {
         Some(speed) if shown != speed && known.speed_asked != Some(shown) => Err(place.fault(
-            "speed-not-set",
-            "9.1",
+            rule!("speed-not-set"),
             &format!("the speed was set to {speed}"),
             &format!("it is shown as {shown}"),
         )),
@@ -296,17 +278,17 @@ pub fn progress_numbers(
     data: &EventData<'_>,
 ) -> Result<(), Fault> {
     if data.kind.is_present() {
-        kind(known, place, data.kind, "event-job-type")?;
+        kind(known, place, data.kind, rule!("event-job-type"))?;
     }
     progress(
         known,
         known.progress,
         place,
-        "event-shape",
+        rule!("event-shape"),
         ("offset", data.offset),
         ("len", data.len),
     )?;
-    speed(known, place, "event-shape", data.speed)
+    speed(known, place, rule!("event-shape"), data.speed)
 }
 
 /// `BLOCK_JOB_READY`, `_COMPLETED`, `_CANCELLED`: type, numbers, error.
@@ -315,10 +297,10 @@ pub fn progress_event(
     place: Place<'_>,
     data: &EventData<'_>,
 ) -> Result<(), Fault> {
-    kind(known, place, data.kind, "event-job-type")?;
+    kind(known, place, data.kind, rule!("event-job-type"))?;
     progress_numbers(known, place, data)?;
     if data.error.is_present() && data.error.as_str().is_none() {
-        return Err(place.shape("event-shape", "error", data.error, "a string"));
+        return Err(place.shape(rule!("event-shape"), "error", data.error, "a string"));
     }
     Ok(())
 }
@@ -335,8 +317,7 @@ pub fn error_event(
         .and_then(|name| ErrorAction::from_name(&name));
     let Some(action) = action else {
         return Err(place.fault(
-            "event-shape",
-            "8",
+            rule!("event-shape"),
             "`action` is report, ignore or stop",
             &format!("it is {}", shown(data.action)),
         ));
@@ -346,8 +327,7 @@ pub fn error_event(
         Some("write") => known.policy.write,
         _ => {
             return Err(place.fault(
-                "event-shape",
-                "8",
+                rule!("event-shape"),
                 "`operation` is read or write",
                 &format!("it is {}", shown(data.operation)),
             ));
@@ -355,16 +335,14 @@ pub fn error_event(
     };
     if policy == OnError::Never {
         return Err(place.fault(
-            "error-operation",
-            "8",
+            rule!("error-operation"),
             "a stream only reads",
             "the error is one of writing",
         ));
     }
     if !policy.allows(action) {
         let mut fault = place.fault(
-            "error-policy",
-            "8",
+            rule!("error-policy"),
             &format!(
                 "the policy for these errors is {} since the job's creation",
                 policy.name()
@@ -388,8 +366,7 @@ pub fn error_event(
 pub fn success_after_report(known: &Known, place: Place<'_>, to: Status) -> Result<(), Fault> {
     match known.failed {
         Some(line) if to == Status::Waiting => Err(place.fault(
-            "success-after-error",
-            "8",
+            rule!("success-after-error"),
             &format!("line {line} reports an I/O error, with which the run ends"),
             "the job goes on as if it had succeeded",
         )),
@@ -406,8 +383,7 @@ pub fn event_after_report(
     match known.failed {
         Some(line) if place.what == "BLOCK_JOB_COMPLETED" && !data.error.is_present() => Err(place
             .fault(
-                "success-after-error",
-                "8",
+                rule!("success-after-error"),
                 &format!("line {line} reports an I/O error, with which the run ends"),
                 "the job completes without an error",
             )),
@@ -436,10 +412,10 @@ pub fn entry(
     block: bool,
     continued: bool,
 ) -> Result<SightPattern, Fault> {
-    kind(known, place, entry.kind, "query-type")?;
+    kind(known, place, entry.kind, rule!("query-type"))?;
     let has_error = entry.error.is_present();
     if has_error && entry.error.as_str().is_none() {
-        return Err(place.shape("query-shape", "error", entry.error, "a string"));
+        return Err(place.shape(rule!("query-shape"), "error", entry.error, "a string"));
     }
     let mut pattern = SightPattern {
         status,
@@ -453,8 +429,7 @@ pub fn entry(
     };
     if has_error && status.is_some_and(Status::is_parked) {
         return Err(place.fault(
-            "query-error",
-            "2.3",
+            rule!("query-error"),
             "a parked job's run has not ended",
             "it is listed with an error",
         ));
@@ -464,7 +439,7 @@ pub fn entry(
             known,
             known.progress_then,
             place,
-            "query-shape",
+            rule!("query-shape"),
             ("current-progress", entry.current),
             ("total-progress", entry.total),
         )?;
@@ -474,14 +449,14 @@ pub fn entry(
         known,
         known.progress_then,
         place,
-        "query-shape",
+        rule!("query-shape"),
         ("offset", entry.offset),
         ("len", entry.len),
     )?;
-    speed(known, place, "query-shape", entry.speed)?;
+    speed(known, place, rule!("query-shape"), entry.speed)?;
     let flag = |member: &str, piece: Piece<'_>| {
         if piece.is_present() && piece.as_bool().is_none() {
-            Err(place.shape("query-shape", member, piece, "a boolean"))
+            Err(place.shape(rule!("query-shape"), member, piece, "a boolean"))
         } else {
             Ok(piece.as_bool())
         }
@@ -493,8 +468,7 @@ pub fn entry(
         (None, ready) => pattern.ready = ready,
         (Some(status), Some(ready)) if ready != status.is_ready() => {
             return Err(place.fault(
-                "query-ready",
-                "2.3",
+                rule!("query-ready"),
                 &format!("`status` is {status}"),
                 &format!("`ready` is {ready}"),
             ));
@@ -509,8 +483,7 @@ pub fn entry(
             && shown != expected
         {
             return Err(place.fault(
-                "query-flags",
-                "2.3",
+                rule!("query-flags"),
                 &format!("the job was created with `{member}` {expected}"),
                 &format!("it is listed with {shown}"),
             ));
@@ -522,8 +495,7 @@ pub fn entry(
             Some("failed" | "nospace") => true,
             _ => {
                 return Err(place.fault(
-                    "query-shape",
-                    "2.3",
+                    rule!("query-shape"),
                     "`io-status` is ok, failed or nospace",
                     &format!("it is {}", shown(entry.io_status)),
                 ));

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use blockjob_model::rule::{Reason, Rule};
 use serde::Serialize;
 
 use super::error::TraceError;
@@ -14,11 +15,42 @@ pub struct Fault {
     /// The rule it breaks, by name; public interface.
     pub rule: &'static str,
     /// Why: because …, but ….
-    pub message: String,
+    pub message: Reason,
     /// What would have been allowed there.
     pub allowed: Vec<String>,
-    /// The section of SEMANTICS.md that says so, or what else does.
+    /// The section of SEMANTICS.md that says so.
     pub section: &'static str,
+    /// The jobs concerned, by id: the one that it is about first, then those of its transaction.
+    pub jobs: Vec<String>,
+}
+
+impl Fault {
+    /// A fault in `line` by `rule`, of what `about` names (nothing, where it is empty).
+    pub fn new(line: u64, rule: &'static Rule, about: &str, because: &str, but: &str) -> Fault {
+        Fault {
+            line,
+            rule: rule.name,
+            message: Reason::new(about, because, but),
+            allowed: Vec::new(),
+            section: rule.section,
+            jobs: Vec::new(),
+        }
+    }
+
+    /// The same, with what would have been allowed.
+    #[must_use]
+    pub fn instead(self, allowed: Vec<String>) -> Fault {
+        Fault { allowed, ..self }
+    }
+
+    /// The same, of these jobs.
+    #[must_use]
+    pub fn of<'a>(self, jobs: impl IntoIterator<Item = &'a str>) -> Fault {
+        Fault {
+            jobs: jobs.into_iter().map(str::to_owned).collect(),
+            ..self
+        }
+    }
 }
 
 /// How a trace was judged.
@@ -131,7 +163,7 @@ impl Verdict {
             Outcome::Reject(fault) => {
                 json.line = Some(fault.line);
                 json.rule = Some(fault.rule);
-                json.message = Some(fault.message.clone());
+                json.message = Some(fault.message.to_string());
                 json.section = Some(fault.section);
                 json.allowed = &fault.allowed;
             }
@@ -185,6 +217,7 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use blockjob_model::rule;
 
     fn verdict(outcome: Outcome) -> Verdict {
         Verdict {
@@ -210,21 +243,17 @@ mod tests {
             accept.to_json(),
             r#"{"path":"t.jsonl","verdict":"accept","line":null,"rule":null,"message":null,"allowed":[],"events":3,"jobs":1,"profile":"reference"}"#
         );
-        let reject = verdict(Outcome::Reject(Fault {
-            line: 9,
-            rule: "double-null",
-            message: "because a, but b".to_owned(),
-            allowed: vec!["x".to_owned()],
-            section: "1b",
-        }));
+        let reject = verdict(Outcome::Reject(
+            Fault::new(9, rule!("status-after-null"), "", "a", "b").instead(vec!["x".to_owned()]),
+        ));
         assert!(
             reject
                 .to_string()
-                .starts_with("reject t.jsonl:9 rule=double-null")
+                .starts_with("reject t.jsonl:9 rule=status-after-null")
         );
         assert_eq!(
             reject.to_json(),
-            r#"{"path":"t.jsonl","verdict":"reject","line":9,"rule":"double-null","message":"because a, but b","section":"1b","allowed":["x"],"events":3,"jobs":1,"profile":"reference"}"#
+            r#"{"path":"t.jsonl","verdict":"reject","line":9,"rule":"status-after-null","message":"because a, but b","section":"1b","allowed":["x"],"events":3,"jobs":1,"profile":"reference"}"#
         );
         let error = verdict(Outcome::Error(TraceError::Empty));
         assert!(error.to_string().starts_with("error t.jsonl it is empty"));

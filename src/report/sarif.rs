@@ -35,7 +35,7 @@ impl Run {
                     "ruleId": fault.rule,
                     "ruleIndex": index,
                     "level": "error",
-                    "message": { "text": fault.message },
+                    "message": { "text": &*fault.message },
                     "locations": [location(&verdict.path, Some(fault.line))],
                     "properties": {
                         "allowed": fault.allowed,

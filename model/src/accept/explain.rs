@@ -3,7 +3,9 @@
 //! Each function looks at the belief as it was before the observation and names the first rule
 //! that no world in it satisfies. Rule names are public interface.
 
-use crate::state::{Body, CallState, Job, Owes, Phase, World};
+use crate::rule;
+use crate::rule::Rule;
+use crate::state::{Body, CallState, Job, Owes, Phase, Sight, World};
 use crate::status::Status;
 use crate::step::Output;
 use crate::verb::Refusal;
@@ -40,22 +42,22 @@ fn name<'a>(ids: &[&'a str], member: usize) -> &'a str {
 
 /// A return without a call.
 pub(super) fn no_call() -> Rejection {
-    Rejection {
-        rule: "reply-without-call",
-        message: "a reply came, but no call is under way".to_owned(),
-        allowed: Vec::new(),
-        section: "2",
-    }
+    Rejection::new(
+        rule!("reply-without-call"),
+        "",
+        "no call is under way",
+        "a reply came",
+    )
 }
 
 /// What a thin acceptor says of everything it does not take: nothing.
 pub(super) fn nothing_found() -> Rejection {
-    Rejection {
-        rule: "no-explanation-found",
-        message: "not explained by a thin acceptor, which is no judgement".to_owned(),
-        allowed: Vec::new(),
-        section: "10",
-    }
+    Rejection::new(
+        rule!("no-explanation-found"),
+        "",
+        "a thin acceptor keeps one explanation of many",
+        "it found none, which is no judgement",
+    )
 }
 
 /// An answer, other than that there is nobody, for a job that was gone when it was asked.
@@ -64,44 +66,40 @@ pub(super) fn answer_of_nobody(request: Request, expected: Reply, reply: Reply) 
         Ok(()) => "success".to_owned(),
         Err(refusal) => format!("refusal: {}", refusal.text("?", false)),
     };
-    Rejection {
-        rule: if reply.is_ok() {
-            "verb-accepted"
+    Rejection::new(
+        if reply.is_ok() {
+            rule!("verb-accepted")
         } else {
-            "refusal-text"
+            rule!("refusal-text")
         },
-        message: format!(
-            "{request}: because the job was gone before it was asked, but the answer was {}",
-            words(reply)
-        ),
-        allowed: vec![words(expected)],
-        section: "2.0",
-    }
+        &request.to_string(),
+        "the job was gone before it was asked",
+        &format!("the answer was {}", words(reply)),
+    )
+    .instead(vec![words(expected)])
 }
 
 /// Something of a job that is gone.
 pub(super) fn gone(seen: super::Seen) -> Rejection {
-    Rejection {
-        rule: "after-null",
-        message: format!(
-            "the job is gone (its status is null), but then came: {}",
-            seen.of(0)
-        ),
-        allowed: vec!["nothing".to_owned()],
-        section: "1b",
-    }
+    Rejection::new(
+        rule!("after-null"),
+        "",
+        "the job is gone (its status is null)",
+        &format!("then came: {}", seen.of(0)),
+    )
+    .instead(vec!["nothing".to_owned()])
 }
 
 /// Two callbacks at once on the main loop.
 pub(super) fn overlap(id: &str, callback: Callback, other: &str, running: Callback) -> Rejection {
-    Rejection {
-        rule: "main-loop-serial",
-        message: format!(
-            "{callback} of job '{id}' begins while the main loop is inside {running} of job '{other}'"
-        ),
-        allowed: vec![format!("{running} of job '{other}' ends")],
-        section: "3.1",
-    }
+    Rejection::new(
+        rule!("main-loop-serial"),
+        &format!("{callback} of job '{id}'"),
+        &format!("the main loop is inside {running} of job '{other}'"),
+        "it begins",
+    )
+    .instead(vec![format!("{running} of job '{other}' ends")])
+    .of(&[id, other], Some(0))
 }
 
 /// An output nobody can explain.
@@ -128,23 +126,24 @@ pub(super) fn seen(
     if allowed.is_empty() {
         allowed.push("nothing, until somebody asks for something".to_owned());
     }
-    let (rule, section, because) = match output {
+    let (rule, because) = match output {
         Output::Status(_, status) => status_rule(worlds, &now, member, status),
         Output::Event(_, event) => event_rule(worlds, visible, &now, member, event),
         Output::IoBegin(_) | Output::IoEnd(_) => io_rule(worlds, member),
         Output::Begin(..) | Output::End(..) => (
-            "callback-order",
-            "3.2",
+            rule!("callback-order"),
             format!("the job is {}", names(&now)),
         ),
         Output::PointBegin(_) | Output::PointEnd(_) => point_rule(worlds, &now, member),
     };
-    Rejection {
+    Rejection::new(
         rule,
-        message: format!("job '{id}': because {because}, but then came: {output}"),
-        allowed,
-        section,
-    }
+        &format!("job '{id}'"),
+        &because,
+        &format!("then came: {output}"),
+    )
+    .instead(allowed)
+    .of(ids, Some(member))
 }
 
 /// What may come next in one transaction.
@@ -170,20 +169,18 @@ pub(super) fn next(worlds: &[World], visible: &[Output], ids: &[&str]) -> Vec<St
     next
 }
 
-type Reason = (&'static str, &'static str, String);
+type Reason = (&'static Rule, String);
 
 fn status_rule(worlds: &[World], now: &[Status], member: usize, to: Status) -> Reason {
     if now == [to] {
         return (
-            "status-repeated",
-            "1b",
+            rule!("status-repeated"),
             format!("the job is {to} already, and only a change is announced"),
         );
     }
     if !now.iter().any(|from| from.may_become(to)) {
         return (
-            "status-transition",
-            "1b",
+            rule!("status-transition"),
             format!(
                 "the job is {}, from where {to} is not in the table",
                 names(now)
@@ -197,80 +194,65 @@ fn status_rule(worlds: &[World], now: &[Status], member: usize, to: Status) -> R
     let job = |world: &World| world.jobs[member];
     match to {
         Status::Created => (
-            "created-unasked",
-            "2.1",
+            rule!("created-unasked"),
             "nobody asked for its creation".to_owned(),
         ),
         Status::Running | Status::Ready if now.iter().all(|from| from.is_parked()) => (
-            "pause-in-force",
-            "4.6",
+            rule!("pause-in-force"),
             "its pause has not been withdrawn and no forced cancel overrides it".to_owned(),
         ),
         Status::Running if all(&|world| job(world).starting) => (
-            "start-order",
-            "6.1",
+            rule!("start-order"),
             "the jobs of one transaction start in an order, and it is not its turn".to_owned(),
         ),
         Status::Running => (
-            "started-unasked",
-            "2.2",
+            rule!("started-unasked"),
             "nobody asked for its start".to_owned(),
         ),
         Status::Ready => (
-            "ready-unexpected",
-            "5.4",
+            rule!("ready-unexpected"),
             "it has nothing to converge with".to_owned(),
         ),
         Status::Paused | Status::Standby => (
-            "paused-unasked",
-            "4.2",
+            rule!("paused-unasked"),
             "no pause is requested, or the job has not come to a pause point".to_owned(),
         ),
         Status::Waiting if all(&|world| job(world).forced() || world.group.aborting) => (
-            "cancel-lost",
-            "5.3",
+            rule!("cancel-lost"),
             "it was cancelled by force, or its transaction is being brought down".to_owned(),
         ),
         Status::Waiting => (
-            "ended-unasked",
-            "5.4",
+            rule!("ended-unasked"),
             "it ends well only when ready and told to finish".to_owned(),
         ),
         Status::Pending if all(&|world| world.group.aborting) => (
-            "group-aborting",
-            "6.5",
+            rule!("group-aborting"),
             "a member of its transaction failed or was cancelled, which brings all of them down"
                 .to_owned(),
         ),
         Status::Pending => (
-            "pending-before-all-waiting",
-            "6.3",
+            rule!("pending-before-all-waiting"),
             "some member of its transaction has not ended its run, or a newer member comes first"
                 .to_owned(),
         ),
         Status::Aborting => (
-            "aborting-unasked",
-            "6.5",
+            rule!("aborting-unasked"),
             "neither it nor a member of its transaction failed or was cancelled".to_owned(),
         ),
         Status::Concluded if undecided(worlds, member) => (
-            "finalize-unasked",
-            "2.8",
+            rule!("finalize-unasked"),
             "its transaction waits for its user to finalize it".to_owned(),
         ),
         Status::Concluded => (
-            "terminal-event-missing",
-            "7.1",
+            rule!("terminal-event-missing"),
             "its terminal event and what belongs before it have not come".to_owned(),
         ),
         Status::Null => (
-            "dismiss-unasked",
-            "2.8",
+            rule!("dismiss-unasked"),
             "nobody dismissed it and it does not dismiss itself".to_owned(),
         ),
         Status::Undefined => (
-            "status-transition",
-            "1b",
+            rule!("status-transition"),
             "no job becomes undefined".to_owned(),
         ),
     }
@@ -292,19 +274,13 @@ fn owing(worlds: &[World]) -> Option<Reason> {
     };
     let first = worlds.first().and_then(owes)?;
     let (rule, event) = match first {
-        Owes::Ready => ("ready-event-missing", Event::Ready),
-        Owes::Pending | Owes::Nothing => ("pending-event-missing", Event::Pending),
+        Owes::Ready => (rule!("ready-event-missing"), Event::Ready),
+        Owes::Pending | Owes::Nothing => (rule!("pending-event-missing"), Event::Pending),
     };
     worlds
         .iter()
         .all(|world| owes(world) == Some(first))
-        .then(|| {
-            (
-                rule,
-                "7.4",
-                format!("{event} must follow its status at once"),
-            )
-        })
+        .then(|| (rule, format!("{event} must follow its status at once")))
 }
 
 fn event_rule(
@@ -317,8 +293,7 @@ fn event_rule(
     let block = worlds.iter().any(|world| world.jobs[member].spec.block);
     if !block {
         return (
-            "event-of-non-block-job",
-            "7.1",
+            rule!("event-of-non-block-job"),
             "it is no block job and has no such events".to_owned(),
         );
     }
@@ -332,13 +307,11 @@ fn event_rule(
     let ended = |event: &Event| matches!(event, Event::Completed { .. } | Event::Cancelled);
     match event {
         Event::Completed { .. } if possible.contains(&Event::Cancelled) => (
-            "terminal-event-kind",
-            "5.3",
+            rule!("terminal-event-kind"),
             "it was cancelled by force, which BLOCK_JOB_CANCELLED tells".to_owned(),
         ),
         Event::Completed { error } if possible.iter().any(ended) => (
-            "terminal-event-error",
-            "10.1 P48",
+            rule!("terminal-event-error"),
             if error {
                 "it is committed, and a committed job has no error".to_owned()
             } else {
@@ -346,42 +319,36 @@ fn event_rule(
             },
         ),
         Event::Cancelled if possible.iter().any(ended) => (
-            "cancelled-unasked",
-            "5.3",
+            rule!("cancelled-unasked"),
             "nobody cancelled it by force".to_owned(),
         ),
         Event::Completed { .. } | Event::Cancelled if undecided(worlds, member) => (
-            "finalize-unasked",
-            "2.8",
+            rule!("finalize-unasked"),
             "its transaction waits for its user to finalize it".to_owned(),
         ),
         Event::Completed { .. } | Event::Cancelled => (
-            "terminal-event-order",
-            "7.4",
+            rule!("terminal-event-order"),
             format!(
                 "the job is {}, and a terminal event comes after pending or aborting, newest member first, once",
                 names(now)
             ),
         ),
         Event::Ready => (
-            "ready-event-order",
-            "7.4",
+            rule!("ready-event-order"),
             format!(
                 "the job is {}, and the event follows the status ready at once, once",
                 names(now)
             ),
         ),
         Event::Pending => (
-            "pending-event-order",
-            "7.4",
+            rule!("pending-event-order"),
             format!(
                 "the job is {}, and the event follows the status pending of a job its user finalizes at once, once",
                 names(now)
             ),
         ),
         Event::Error { .. } => (
-            "error-event-order",
-            "8",
+            rule!("error-event-order"),
             format!("the job is {} and performs no I/O", names(now)),
         ),
     }
@@ -396,14 +363,12 @@ fn io_rule(worlds: &[World], member: usize) -> Reason {
     });
     if parked {
         (
-            "io-while-paused",
-            "10.1 P18",
+            rule!("io-while-paused"),
             "the job has quiesced and has not been resumed".to_owned(),
         )
     } else {
         (
-            "io-outside-run",
-            "10.1 P19",
+            rule!("io-outside-run"),
             "the job's run has not begun, or has ended, or no such piece is under way".to_owned(),
         )
     }
@@ -416,14 +381,12 @@ fn point_rule(worlds: &[World], now: &[Status], member: usize) -> Reason {
     });
     if missed {
         (
-            "pause-lost",
-            "10.1 P23",
+            rule!("pause-lost"),
             "a pause was requested before the pause point and is in force".to_owned(),
         )
     } else {
         (
-            "point-order",
-            "4.2",
+            rule!("point-order"),
             format!("the job is {}, and its driver is not there", names(now)),
         )
     }
@@ -439,11 +402,13 @@ pub(super) fn answer(
 ) -> Rejection {
     let mut possible = Vec::new();
     let mut id = "?";
+    let mut member = None;
     for world in worlds {
         let Some(call) = world.calls.iter().find(|call| call.thread == slot) else {
             continue;
         };
-        id = name(ids, call.member.map_or(usize::MAX, usize::from));
+        member = call.member.map(usize::from);
+        id = name(ids, member.unwrap_or(usize::MAX));
         match &call.state {
             CallState::Answered(reply) => possible.push(*reply),
             CallState::Looked(_) => possible.push(Ok(())),
@@ -464,43 +429,42 @@ pub(super) fn answer(
         Err(refusal) => format!("refusal: {}", refusal.text(id, false)),
     };
     if possible.is_empty()
-        && let Some((rule, section, message)) = owing(worlds)
+        && let Some((rule, because)) = owing(worlds)
     {
-        return Rejection {
+        return Rejection::new(
             rule,
-            message: format!("{request} of job '{id}': because {message}, but the answer came"),
-            allowed: Vec::new(),
-            section,
-        };
+            &format!("{request} of job '{id}'"),
+            &because,
+            "the answer came",
+        )
+        .of(ids, member);
     }
     let rule = match reply {
-        _ if possible.is_empty() => "reply-too-early",
-        Ok(()) => "verb-accepted",
+        _ if possible.is_empty() => rule!("reply-too-early"),
+        Ok(()) => rule!("verb-accepted"),
         Err(Refusal::Verb { .. })
             if possible
                 .iter()
                 .any(|reply| matches!(reply, Err(Refusal::Verb { .. }))) =>
         {
-            "refusal-names-status"
+            rule!("refusal-names-status")
         }
-        Err(_) if possible.iter().any(Result::is_err) => "refusal-text",
-        Err(_) => "verb-refused",
+        Err(_) if possible.iter().any(Result::is_err) => rule!("refusal-text"),
+        Err(_) => rule!("verb-refused"),
     };
     let allowed: Vec<String> = if possible.is_empty() {
         vec!["no reply yet: what the request set in motion is not done".to_owned()]
     } else {
         possible.iter().copied().map(text).collect()
     };
-    Rejection {
+    Rejection::new(
         rule,
-        message: format!(
-            "{request} of job '{id}': because the answer can only be {}, but it was {}",
-            listed(&allowed),
-            text(reply)
-        ),
-        allowed,
-        section: "2",
-    }
+        &format!("{request} of job '{id}'"),
+        &format!("the answer can only be {}", listed(&allowed)),
+        &format!("it was {}", text(reply)),
+    )
+    .instead(allowed)
+    .of(ids, member)
 }
 
 /// A query's picture that fits no moment between call and return.
@@ -521,10 +485,12 @@ pub(super) fn looked(
         })
         .collect();
     let listable = |status: Status| !matches!(status, Status::Null | Status::Undefined);
-    let mut complaint = pictures
+    // What it is about, by its place; which rule, because …, but ….
+    let mut complaint: Option<(Option<usize>, &'static Rule, String, String)> = pictures
         .is_empty()
         .then(|| half_done(worlds, ids))
-        .flatten();
+        .flatten()
+        .map(|(rule, because)| (None, rule, because, "a query is answered".to_owned()));
     let mut allowed = Vec::new();
     for (member, pattern) in listing.iter().enumerate() {
         let id = name(ids, member);
@@ -539,80 +505,106 @@ pub(super) fn looked(
         if complaint.is_some() {
             continue;
         }
-        complaint = match pattern {
+        let found = match pattern {
             None if !statuses.is_empty() && statuses.iter().all(|&status| listable(status)) => {
                 Some((
-                    "query-misses-job",
-                    "2.3",
-                    format!("job '{id}' is {} but is not listed", names(&statuses)),
+                    rule!("query-misses-job"),
+                    format!("it is {}", names(&statuses)),
+                    "it is not listed".to_owned(),
                 ))
             }
             Some(pattern) if !statuses.iter().any(|&status| listable(status)) => Some((
-                "query-lists-dead-job",
-                "2.3",
+                rule!("query-lists-dead-job"),
+                "it is gone".to_owned(),
                 match pattern.status {
-                    Some(status) => format!("job '{id}' is gone but is listed as {status}"),
-                    None => format!("job '{id}' is gone but is listed"),
+                    Some(status) => format!("it is listed as {status}"),
+                    None => "it is listed".to_owned(),
                 },
             )),
             Some(SightPattern {
                 status: Some(status),
                 ..
             }) if !statuses.contains(status) => Some((
-                "query-status",
-                "2.3",
-                format!(
-                    "job '{id}' is {} but is listed as {status}",
-                    names(&statuses),
-                ),
+                rule!("query-status"),
+                format!("it is {}", names(&statuses)),
+                format!("it is listed as {status}"),
             )),
-            Some(pattern) => {
-                let sights: Vec<_> = pictures
-                    .iter()
-                    .filter_map(|sights| sights.get(member))
-                    .filter(|sight| pattern.status.is_none_or(|status| status == sight.status))
-                    .collect();
-                let never = |shown: Option<bool>, of: &dyn Fn(&crate::state::Sight) -> bool| {
-                    shown.is_some_and(|shown| sights.iter().all(|sight| of(sight) != shown))
-                };
-                if never(pattern.io_failed, &|sight| sight.io_failed) {
-                    Some((
-                        "query-io-status",
-                        "8",
-                        format!("the io-status of job '{id}' does not follow from its errors"),
-                    ))
-                } else if never(pattern.failed, &|sight| sight.failed) {
-                    Some((
-                        "query-error",
-                        "2.3",
-                        format!("job '{id}' is listed with an error exactly when its run failed"),
-                    ))
-                } else if never(pattern.paused, &|sight| sight.pause_wanted) {
-                    Some((
-                        "query-paused",
-                        "2.3",
-                        format!(
-                            "job '{id}' is listed as paused exactly while a pause is requested"
-                        ),
-                    ))
-                } else {
-                    None
-                }
-            }
+            Some(pattern) => contradicted(*pattern, member, &pictures),
             None => None,
         };
+        complaint = found.map(|(rule, because, but)| (Some(member), rule, because, but));
     }
-    let (rule, section, message) = complaint.unwrap_or((
-        "query-inconsistent",
-        "2.3",
-        "at no moment between the query and its answer were all these true together".to_owned(),
-    ));
-    Rejection {
-        rule,
-        message,
-        allowed,
-        section,
+    let (member, rule, because, but) = complaint.unwrap_or_else(|| {
+        (
+            None,
+            rule!("query-inconsistent"),
+            "a query shows one moment between its call and its answer".to_owned(),
+            "at none of them were all these true together".to_owned(),
+        )
+    });
+    let about = match member {
+        Some(member) => format!("job '{}'", name(ids, member)),
+        None => String::new(),
+    };
+    Rejection::new(rule, &about, &because, &but)
+        .instead(allowed)
+        .of(ids, member)
+}
+
+/// What a picture shows of one member beside its status, and never was so.
+fn contradicted(
+    pattern: SightPattern,
+    member: usize,
+    pictures: &[&Vec<Sight>],
+) -> Option<(&'static Rule, String, String)> {
+    let sights: Vec<_> = pictures
+        .iter()
+        .filter_map(|sights| sights.get(member))
+        .filter(|sight| pattern.status.is_none_or(|status| status == sight.status))
+        .collect();
+    let never = |shown: Option<bool>, of: &dyn Fn(&Sight) -> bool| {
+        shown.is_some_and(|shown| sights.iter().all(|sight| of(sight) != shown))
+    };
+    if never(pattern.io_failed, &|sight| sight.io_failed) {
+        let failed = pattern.io_failed == Some(true);
+        return Some((
+            rule!("query-io-status"),
+            if failed {
+                "no I/O error stopped it that still counts"
+            } else {
+                "an I/O error stopped it"
+            }
+            .to_owned(),
+            format!("its io-status is {}", if failed { "not ok" } else { "ok" }),
+        ));
     }
+    if never(pattern.failed, &|sight| sight.failed) {
+        let failed = pattern.failed == Some(true);
+        return Some((
+            rule!("query-error"),
+            if failed {
+                "its run has not failed"
+            } else {
+                "its run failed"
+            }
+            .to_owned(),
+            format!(
+                "it is listed with{} error",
+                if failed { " an" } else { "out" }
+            ),
+        ));
+    }
+    never(pattern.paused, &|sight| sight.pause_wanted).then(|| {
+        let paused = pattern.paused == Some(true);
+        (
+            rule!("query-paused"),
+            format!(
+                "{} pause of it is requested",
+                if paused { "no" } else { "a" }
+            ),
+            format!("it is listed as {}paused", if paused { "" } else { "not " }),
+        )
+    })
 }
 
 /// Why no query can have been answered: something is half done that is done at once.
@@ -628,14 +620,12 @@ fn half_done(worlds: &[World], ids: &[&str]) -> Option<Reason> {
         .all(|world| world.jobs[member].status == Status::Concluded);
     Some(if concluded {
         (
-            "auto-dismiss-missing",
-            "7.1",
+            rule!("auto-dismiss-missing"),
             format!("job '{id}' is concluded and dismisses itself at once, but it has not"),
         )
     } else {
         (
-            "query-half-done",
-            "7.1",
+            rule!("query-half-done"),
             format!("job '{id}' is being concluded, and nothing is answered in between"),
         )
     })
@@ -656,10 +646,14 @@ pub(super) fn unfinished(worlds: &[World], ids: &[&str]) -> Rejection {
     if left.is_empty() {
         left.push("a call has not returned, or a callback is outstanding".to_owned());
     }
-    Rejection {
-        rule: "left-undone",
-        message: format!("the run is over, but {}", left.join("; ")),
-        allowed: vec!["every job concluded or gone, every call returned".to_owned()],
-        section: "10.1 P42",
-    }
+    Rejection::new(
+        rule!("left-undone"),
+        "",
+        "the run is over",
+        &left.join("; "),
+    )
+    .instead(vec![
+        "every job concluded or gone, every call returned".to_owned(),
+    ])
+    .of(ids, None)
 }

@@ -324,6 +324,19 @@ pub fn unknown_specs() -> Vec<JobSpec> {
 }
 
 impl Ask {
+    /// The ids of the jobs that it names.
+    pub fn ids(&self) -> Vec<&str> {
+        match self {
+            Ask::Verb(verb) | Ask::Human(Some(verb)) => verb.id.as_deref().into_iter().collect(),
+            Ask::Create(creation) => creation
+                .jobs
+                .iter()
+                .filter_map(|plan| plan.id.as_deref())
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What `message`, a command, asks.
     pub fn of(message: &Message<'_>) -> Ask {
         let name = if message.execute.is_present() {

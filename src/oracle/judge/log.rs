@@ -8,7 +8,8 @@
 
 use std::collections::HashMap;
 
-use blockjob_model::{Profile, Refusal, Status, Verb};
+use blockjob_model::rule::Rule;
+use blockjob_model::{Profile, Refusal, Status, Verb, rule};
 
 use super::refusal::{self, Meaning};
 use crate::oracle::reader::json::pieces;
@@ -191,8 +192,7 @@ impl Judge {
                         line,
                         job,
                         None,
-                        "log-shape",
-                        "1b",
+                        rule!("log-shape"),
                         "this is none of the verbs",
                         &format!("{verb} is looked up"),
                     ));
@@ -256,16 +256,22 @@ impl Judge {
     fn named_as(&mut self, line: u64, block: bool) -> Result<(), Fault> {
         self.keep(
             |profile| profile.status_events != block,
-            |profile| Fault {
-                line,
-                rule: "event-of-another-version",
-                message: format!(
-                    "because {} is judged, whose job layer calls its trace events {}, but this one is called otherwise",
-                    profile.name,
-                    if profile.status_events { "job_…" } else { "block_job_…" },
-                ),
-                allowed: Vec::new(),
-                section: "11",
+            |profile| {
+                let calls = if profile.status_events {
+                    "job_…"
+                } else {
+                    "block_job_…"
+                };
+                Fault::new(
+                    line,
+                    rule!("event-of-another-version"),
+                    "",
+                    &format!(
+                        "{} is judged, whose job layer calls its trace events {calls}",
+                        profile.name
+                    ),
+                    "this one is called otherwise",
+                )
             },
         )
     }
@@ -305,8 +311,7 @@ impl Judge {
                 line,
                 address,
                 id,
-                "table-contradicted",
-                "1b",
+                rule!("table-contradicted"),
                 &format!(
                     "the table {} {from} to {to}",
                     if from.may_become(to) {
@@ -323,8 +328,7 @@ impl Judge {
                 line,
                 address,
                 id,
-                "status-transition",
-                "1b",
+                rule!("status-transition"),
                 &format!("the job is {from}, from where {to} is not in the table"),
                 "that is attempted",
             );
@@ -380,8 +384,7 @@ impl Judge {
                     line,
                     address,
                     id.as_deref(),
-                    "verb-table-contradicted",
-                    "1b",
+                    rule!("verb-table-contradicted"),
                     &format!(
                         "{} {} {verb} of a job that is {status}",
                         profile.name,
@@ -426,8 +429,7 @@ impl Judge {
                 line,
                 address,
                 job.id.as_deref(),
-                "run-end",
-                "2.10",
+                rule!("run-end"),
                 &format!("the job is {status} since line {since}"),
                 &format!("its run ends with {result}"),
             ));
@@ -459,16 +461,14 @@ impl Judge {
             (true, false) if refused => ("allowed", format!("the answer was: {answer}")),
             _ => return Ok(()),
         };
-        Err(Fault {
-            line: entry.line,
-            rule: "verb-outcome",
-            message: format!(
-                "{name} of line {}: because the table said {because} in line {line}, but {but}",
-                command.line
-            ),
-            allowed: Vec::new(),
-            section: "1b",
-        })
+        Err(Fault::new(
+            entry.line,
+            rule!("verb-outcome"),
+            &format!("{name} of line {}", command.line),
+            &format!("the table said {because} in line {line}"),
+            &but,
+        )
+        .of(command.id.as_deref()))
     }
 }
 
@@ -497,8 +497,7 @@ fn results(
             line,
             address,
             id,
-            "result",
-            "2.10",
+            rule!("result"),
             because,
             &format!("{from} to {to} comes with result {result}"),
         ));
@@ -512,8 +511,7 @@ fn results(
             line,
             address,
             id,
-            "result",
-            "2.10",
+            rule!("result"),
             &format!("its run ended with {result} in line {before}"),
             &format!("it goes from {from} to {to}"),
         ));
@@ -528,8 +526,7 @@ fn status(line: u64, address: &str, name: &str) -> Result<Status, Fault> {
             line,
             address,
             None,
-            "log-shape",
-            "1b",
+            rule!("log-shape"),
             "a status is one of the eleven",
             &format!("{name} is none"),
         )
@@ -540,17 +537,10 @@ fn fault(
     line: u64,
     address: &str,
     id: Option<&str>,
-    rule: &'static str,
-    section: &'static str,
+    rule: &'static Rule,
     because: &str,
     but: &str,
 ) -> Fault {
     let job = id.map_or_else(|| address.to_owned(), |id| format!("'{id}' at {address}"));
-    Fault {
-        line,
-        rule,
-        message: format!("job {job}: because {because}, but {but}"),
-        allowed: Vec::new(),
-        section,
-    }
+    Fault::new(line, rule, &format!("job {job}"), because, but).of([id.unwrap_or(address)])
 }

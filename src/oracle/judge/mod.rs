@@ -65,5 +65,6 @@ fn at(line: u64, rejection: Rejection) -> Fault {
         message: rejection.message,
         allowed: rejection.allowed,
         section: rejection.section,
+        jobs: rejection.jobs,
     }
 }

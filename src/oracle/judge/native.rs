@@ -6,7 +6,7 @@ use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen};
 use blockjob_model::identity::is_well_formed;
 use blockjob_model::state::{Group, JobSpec};
 use blockjob_model::step::View;
-use blockjob_model::{Callback, ErrorAction, Event, Profile, Refusal, Request, Status};
+use blockjob_model::{Callback, ErrorAction, Event, Profile, Refusal, Request, Status, rule};
 
 use super::refusal::{self, Meaning};
 use super::{Observer, at};
@@ -253,16 +253,18 @@ impl Judge {
             return Err(shape(line, "\"verb\" is missing or no string").into());
         };
         if let Some(open) = self.calls.get(&thread) {
-            return Err(Fault {
+            return Err(Fault::new(
                 line,
-                rule: "call-inside-call",
-                message: format!(
-                    "{verb}: because a thread has one call at a time and {} of line {} has not returned, but another begins",
+                rule!("call-inside-call"),
+                &verb,
+                &format!(
+                    "a thread has one call at a time and {} of line {} has not returned",
                     open.verb, open.line
                 ),
-                allowed: vec![format!("the return of {}", open.verb)],
-                section: "4.9",
-            }
+                "another begins",
+            )
+            .instead(vec![format!("the return of {}", open.verb)])
+            .of([open.id.as_str()])
             .into());
         }
         let id = record.job.as_str().unwrap_or_default().into_owned();
@@ -462,29 +464,26 @@ impl Judge {
     fn returned(&mut self, line: u64, record: &Record<'_>) -> Result<(), Stop> {
         let thread = self.caller(line, record)?;
         let verb = record.verb.as_str().unwrap_or_default();
-        let fault = |rule, message: String| {
-            Stop::Fault(Fault {
-                line,
-                rule,
-                message,
-                allowed: Vec::new(),
-                section: "2",
-            })
-        };
         let Some(call) = self.calls.remove(&thread) else {
-            return Err(fault(
-                "reply-without-call",
-                format!("because this thread has no call under way, but {verb} returns"),
-            ));
+            return Err(Fault::new(
+                line,
+                rule!("reply-without-call"),
+                "",
+                "this thread has no call under way",
+                &format!("{verb} returns"),
+            )
+            .into());
         };
         if call.verb != verb {
-            return Err(fault(
-                "reply-order",
-                format!(
-                    "because the thread's call is {} of line {}, but {verb} returns",
-                    call.verb, call.line
-                ),
-            ));
+            return Err(Fault::new(
+                line,
+                rule!("reply-order"),
+                "",
+                &format!("the thread's call is {} of line {}", call.verb, call.line),
+                &format!("{verb} returns"),
+            )
+            .of([call.id.as_str()])
+            .into());
         }
         let Some(ok) = record.ok.as_bool() else {
             return Err(shape(line, "\"ok\" is missing or no boolean").into());
@@ -494,13 +493,13 @@ impl Judge {
                 .retain(|hold| !hold.ends || Some(hold.number) != call.hold);
         }
         let about = format!("{} of job '{}', line {}", call.verb, call.id, call.line);
+        let fault = |rule, because: &str, but: &str| {
+            Stop::Fault(Fault::new(line, rule, &about, because, but).of([call.id.as_str()]))
+        };
         if call.gives_up {
             if ok {
                 let gone = "the job was given up before the call returned";
-                return Err(fault(
-                    "created-and-gone",
-                    format!("{about}: because {gone}, but it succeeded"),
-                ));
+                return Err(fault(rule!("created-and-gone"), gone, "it succeeded"));
             }
             let given_up = self.acceptor.answer(thread, Ok(()));
             return given_up.map_err(|rejection| at(line, rejection).into());
@@ -509,16 +508,15 @@ impl Judge {
             // Its creator, and who ends a section, may find that it went before.
             let in_vain = matches!(call.verb.as_str(), "start" | "early-fail" | "drained-end");
             if call.nobody && !in_vain {
+                let because = if call.verb == "create" {
+                    "its id is taken or not well formed"
+                } else {
+                    "no job has that id"
+                };
                 return Err(fault(
-                    "verb-accepted-for-nobody",
-                    format!(
-                        "{about}: because {}, but it succeeded",
-                        if call.verb == "create" {
-                            "its id is taken or not well formed"
-                        } else {
-                            "no job has that id"
-                        }
-                    ),
+                    rule!("verb-accepted-for-nobody"),
+                    because,
+                    "it succeeded",
                 ));
             }
             if call.called {
@@ -539,11 +537,9 @@ impl Judge {
                     && named != call.id
                 {
                     return Err(fault(
-                        "error-names-other-job",
-                        format!(
-                            "{about}: because it is for '{}', but the answer was: {text}",
-                            call.id
-                        ),
+                        rule!("error-names-other-job"),
+                        &format!("it is for '{}'", call.id),
+                        &format!("the answer was: {text}"),
                     ));
                 }
                 Some(refusal)
@@ -558,10 +554,9 @@ impl Judge {
             let made = self.jobs.get(&call.id).filter(|job| job.key == key);
             if let Some((status, since)) = made.and_then(|job| job.known.last) {
                 return Err(fault(
-                    "refused-and-created",
-                    format!(
-                        "{about}: because the job is {status} since line {since}, but the answer was: {text}"
-                    ),
+                    rule!("refused-and-created"),
+                    &format!("the job is {status} since line {since}"),
+                    &format!("the answer was: {text}"),
                 ));
             }
             self.acceptor.withdraw(thread);
@@ -575,8 +570,9 @@ impl Judge {
                     Ok(())
                 } else {
                     Err(fault(
-                        "refusal-text",
-                        format!("{about}: because no job has that id, but the answer was: {text}"),
+                        rule!("refusal-text"),
+                        "no job has that id",
+                        &format!("the answer was: {text}"),
                     ))
                 }
             }
@@ -759,8 +755,7 @@ impl Judge {
             };
             return Err(place
                 .fault(
-                    "unknown-job",
-                    "2.1",
+                    rule!("unknown-job"),
                     "no job of this id was created, or it is gone",
                     "it is spoken of",
                 )

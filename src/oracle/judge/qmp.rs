@@ -22,9 +22,10 @@ use std::collections::{HashMap, VecDeque};
 
 use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen};
 use blockjob_model::identity::is_well_formed;
+use blockjob_model::rule::Rule;
 use blockjob_model::state::Group;
 use blockjob_model::step::View;
-use blockjob_model::{Profile, Request, Status};
+use blockjob_model::{Profile, Request, Status, rule};
 
 use super::command::{Ask, Creation};
 use super::{Observer, at};
@@ -424,17 +425,13 @@ impl Session {
     }
 
     fn received(&mut self, line: u64, message: &Message<'_>) -> Judged {
-        let protocol = |rule, message: String| Fault {
-            line,
-            rule,
-            message,
-            allowed: Vec::new(),
-            section: "2 (QMP)",
-        };
         if message.value.is_present() && message.error.is_present() {
-            return Err(protocol(
-                "reply-return-and-error",
-                "because a reply has a `return` or an `error`, but this one has both".to_owned(),
+            return Err(Fault::new(
+                line,
+                rule!("reply-return-and-error"),
+                "",
+                "a reply has a `return` or an `error`",
+                "this one has both",
             ));
         }
         if !message.event.is_present() {
@@ -449,12 +446,16 @@ impl Session {
         match kinds.iter().filter(|kind| kind.is_present()).count() {
             1 => {}
             count => {
-                return Err(protocol(
-                    "message-shape",
-                    format!(
-                        "because a daemon sends a greeting, an event or a reply, but this is {}",
-                        if count == 0 { "none" } else { "more than one" }
-                    ),
+                return Err(Fault::new(
+                    line,
+                    rule!("message-shape"),
+                    "",
+                    "a daemon sends a greeting, an event or a reply",
+                    if count == 0 {
+                        "this is none of them"
+                    } else {
+                        "this is more than one of them"
+                    },
                 ));
             }
         }
@@ -486,17 +487,9 @@ impl Session {
 
 impl Pending {
     /// A fault of this command's reply.
-    fn fault(&self, line: u64, rule: &'static str, because: &str, but: &str) -> Fault {
-        Fault {
-            line,
-            rule,
-            message: format!(
-                "{} of line {}: because {because}, but {but}",
-                self.name, self.line
-            ),
-            allowed: Vec::new(),
-            section: "2",
-        }
+    fn fault(&self, line: u64, rule: &'static Rule, because: &str, but: &str) -> Fault {
+        let about = format!("{} of line {}", self.name, self.line);
+        Fault::new(line, rule, &about, because, but).of(self.ask.ids())
     }
 }
 
@@ -508,23 +501,19 @@ fn text_of_another_version(
     says: String,
     profile: &Profile,
 ) -> Fault {
-    Fault {
-        allowed: vec![says],
-        section: "11",
-        ..head.fault(
-            line,
-            "text-of-another-version",
-            &format!("{} is judged, which has other words for this", profile.name),
-            &format!("the answer was: {desc}"),
-        )
-    }
+    head.fault(
+        line,
+        rule!("text-of-another-version"),
+        &format!("{} is judged, which has other words for this", profile.name),
+        &format!("the answer was: {desc}"),
+    )
+    .instead(vec![says])
 }
 
 /// Something of an id that is nobody's.
 fn unknown(place: Place<'_>) -> Fault {
     place.fault(
-        "unknown-job",
-        "2.1",
+        rule!("unknown-job"),
         "no job of this id was listed or created",
         "it is spoken of",
     )

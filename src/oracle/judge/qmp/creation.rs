@@ -1,14 +1,13 @@
 //! What a command that makes jobs may be answered.
 
-use blockjob_model::Refusal;
 use blockjob_model::identity::is_well_formed;
+use blockjob_model::{Refusal, rule};
 
 use super::{Judged, Pending, Session, text_of_another_version};
 use crate::oracle::fields::shown;
 use crate::oracle::judge::command::Creation;
 use crate::oracle::judge::refusal::{self, Meaning};
 use crate::oracle::reader::json::Piece;
-use crate::oracle::verdict::Fault;
 
 impl Session {
     pub(super) fn creation_answered(
@@ -28,7 +27,7 @@ impl Session {
             if !value.is_object() {
                 return Err(head.fault(
                     line,
-                    "reply-shape",
+                    rule!("reply-shape"),
                     "the command returns {}",
                     &format!("it returned {}", shown(value)),
                 ));
@@ -39,41 +38,35 @@ impl Session {
                     // Nothing tells of them.
                     _ if silent || self.filtered => {}
                     None => {
-                        return Err(Fault {
-                            section: "2.1",
-                            ..head.fault(
-                                line,
-                                "created-event-missing",
-                                &format!("it was to create job '{id}' before it answered"),
-                                "it succeeded, and no such job was created",
-                            )
-                        });
+                        return Err(head.fault(
+                            line,
+                            rule!("created-event-missing"),
+                            &format!("it was to create job '{id}' before it answered"),
+                            "it succeeded, and no such job was created",
+                        ));
                     }
                     Some(made) if !made.started => {
-                        return Err(Fault {
-                            section: "2.2",
-                            ..head.fault(
-                                line,
-                                "start-failed-but-succeeded",
-                                &format!(
-                                    "job '{}' was to be started before it answered, and {}",
-                                    made.id,
-                                    if made.gone {
-                                        "is gone unstarted"
-                                    } else {
-                                        "was not"
-                                    }
-                                ),
-                                "it succeeded",
-                            )
-                        });
+                        return Err(head.fault(
+                            line,
+                            rule!("start-failed-but-succeeded"),
+                            &format!(
+                                "job '{}' was to be started before it answered, and {}",
+                                made.id,
+                                if made.gone {
+                                    "is gone unstarted"
+                                } else {
+                                    "was not"
+                                }
+                            ),
+                            "it succeeded",
+                        ));
                     }
                     Some(_) => {}
                 }
                 if plan.speed < 0 {
                     return Err(head.fault(
                         line,
-                        "negative-speed-accepted",
+                        rule!("negative-speed-accepted"),
                         &format!("the speed asked for is {}", plan.speed),
                         "it succeeded",
                     ));
@@ -82,15 +75,12 @@ impl Session {
             return Ok(());
         };
         if let Some(alive) = made.iter().find(|made| !made.gone && !silent) {
-            return Err(Fault {
-                section: "2.1",
-                ..head.fault(
-                    line,
-                    "creation-failed-but-alive",
-                    &format!("job '{}' was created and is not gone", alive.id),
-                    &format!("it failed: {desc}"),
-                )
-            });
+            return Err(head.fault(
+                line,
+                rule!("creation-failed-but-alive"),
+                &format!("job '{}' was created and is not gone", alive.id),
+                &format!("it failed: {desc}"),
+            ));
         }
         if class == "CommandNotFound" {
             return Ok(());
@@ -148,7 +138,7 @@ impl Session {
         match meaning {
             Meaning::IdInUse(id) | Meaning::InvalidId(id) if !planned(id) => Err(head.fault(
                 line,
-                "error-names-other-job",
+                rule!("error-names-other-job"),
                 "the command asks for no such id",
                 &answer,
             )),
@@ -165,28 +155,37 @@ impl Session {
                 if taken {
                     Ok(())
                 } else {
-                    Err(head.fault(line, "id-not-in-use", "no job has that id", &answer))
+                    Err(head.fault(line, rule!("id-not-in-use"), "no job has that id", &answer))
                 }
             }
-            Meaning::InvalidId(id) if is_well_formed(id) => {
-                Err(head.fault(line, "id-not-malformed", "that id is well formed", &answer))
-            }
+            Meaning::InvalidId(id) if is_well_formed(id) => Err(head.fault(
+                line,
+                rule!("id-not-malformed"),
+                "that id is well formed",
+                &answer,
+            )),
             Meaning::Refusal(Refusal::NegativeSpeed, _)
                 if creation.jobs.iter().all(|plan| plan.speed >= 0) =>
             {
                 Err(head.fault(
                     line,
-                    "speed-not-negative",
+                    rule!("speed-not-negative"),
                     "no speed asked for is negative",
                     &answer,
                 ))
             }
-            Meaning::Missing(name) if simple(name) && argument(name) => {
-                Err(head.fault(line, "argument-error", "that argument is there", &answer))
-            }
-            Meaning::Unfit(name) if simple(name) && !argument(name) => {
-                Err(head.fault(line, "argument-error", "there is no such argument", &answer))
-            }
+            Meaning::Missing(name) if simple(name) && argument(name) => Err(head.fault(
+                line,
+                rule!("argument-error"),
+                "that argument is there",
+                &answer,
+            )),
+            Meaning::Unfit(name) if simple(name) && !argument(name) => Err(head.fault(
+                line,
+                rule!("argument-error"),
+                "there is no such argument",
+                &answer,
+            )),
             _ => Ok(()),
         }
     }

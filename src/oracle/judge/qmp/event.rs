@@ -6,7 +6,7 @@ use blockjob_model::accept::Seen;
 use blockjob_model::identity::is_well_formed;
 use blockjob_model::profile::ManualStages;
 use blockjob_model::state::Group;
-use blockjob_model::{Event, Status};
+use blockjob_model::{Event, Status, rule};
 
 use super::{GONE_MAX, Judged, Session, unknown};
 use crate::oracle::fields::{self, Known, Place, shown};
@@ -18,16 +18,13 @@ use crate::oracle::verdict::Fault;
 impl Session {
     pub(super) fn event(&mut self, line: u64, message: &Message<'_>) -> Judged {
         let Some(name) = message.event.as_str() else {
-            return Err(Fault {
+            return Err(Fault::new(
                 line,
-                rule: "message-shape",
-                message: format!(
-                    "because `event` is an event's name, but it is {}",
-                    shown(message.event)
-                ),
-                allowed: Vec::new(),
-                section: "7.1",
-            });
+                rule!("message-shape"),
+                "",
+                "`event` is an event's name",
+                &format!("it is {}", shown(message.event)),
+            ));
         };
         match name.as_ref() {
             "JOB_STATUS_CHANGE" => {
@@ -56,17 +53,14 @@ impl Session {
 
     /// An event that this version of QEMU does not have.
     pub(super) fn event_of_another_version(&self, line: u64, name: &str, since: &str) -> Fault {
-        Fault {
+        let judged = self.profile().name;
+        Fault::new(
             line,
-            rule: "event-of-another-version",
-            message: format!(
-                "{name}: because {} is judged, and this event is there since QEMU {since}, but it \
-                 came",
-                self.profile().name
-            ),
-            allowed: Vec::new(),
-            section: "11",
-        }
+            rule!("event-of-another-version"),
+            name,
+            &format!("{judged} is judged, and this event is there since QEMU {since}"),
+            "it came",
+        )
     }
 
     pub(super) fn status_event(&mut self, line: u64, data: &EventData<'_>) -> Judged {
@@ -85,16 +79,14 @@ impl Session {
             } else {
                 ("status", data.status, "one of the eleven statuses")
             };
-            return Err(Fault {
+            return Err(Fault::new(
                 line,
-                rule: "event-shape",
-                message: format!(
-                    "JOB_STATUS_CHANGE: because `{member}` is {expected}, but it is {}",
-                    shown(piece)
-                ),
-                allowed: Vec::new(),
-                section: "7.1",
-            });
+                rule!("event-shape"),
+                "JOB_STATUS_CHANGE",
+                &format!("`{member}` is {expected}"),
+                &format!("it is {}", shown(piece)),
+            )
+            .of(data.id.as_str().as_deref()));
         };
         let place = Place {
             line,
@@ -113,8 +105,7 @@ impl Session {
         }
         if status == Status::Created {
             return Err(place.fault(
-                "id-in-use",
-                "2.1",
+                rule!("id-in-use"),
                 &format!("a job of this id is there: {}", known.standing()),
                 "another is created",
             ));
@@ -134,8 +125,7 @@ impl Session {
             && !(self.mixed || self.filtered && leads_to(last, status))
         {
             return Err(place.fault(
-                "status-transition",
-                "1b",
+                rule!("status-transition"),
                 &format!("it is {last} since line {before}"),
                 &format!("{status} is not reached from there"),
             ));
@@ -180,8 +170,7 @@ impl Session {
         self.goes_on()?;
         if !is_well_formed(place.id) {
             return Err(place.fault(
-                "id-malformed",
-                "2.1",
+                rule!("id-malformed"),
                 "an id is a letter followed by letters, digits, `-`, `.` or `_`",
                 "a job is created with this one",
             ));
@@ -203,8 +192,7 @@ impl Session {
         } else {
             if self.observer == Observer::Sole {
                 return Err(place.fault(
-                    "created-unasked",
-                    "2.1",
+                    rule!("created-unasked"),
                     "this client is the only one and asked for no such job",
                     "one is created",
                 ));
@@ -273,8 +261,7 @@ impl Session {
     pub(super) fn unknown_job(&mut self, place: Place<'_>, status: Status) -> Judged {
         if !self.filtered && self.gone.iter().any(|id| id == place.id) {
             return Err(place.fault(
-                "status-after-null",
-                "1b",
+                rule!("status-after-null"),
                 "the job is gone: its status is null, which nothing follows",
                 &format!("it becomes {status}"),
             ));
@@ -317,16 +304,13 @@ impl Session {
             ("device", data.device)
         };
         let Some(id) = piece.as_str() else {
-            return Err(Fault {
+            return Err(Fault::new(
                 line,
-                rule: "event-shape",
-                message: format!(
-                    "{name}: because `{member}` is a job's id, but it is {}",
-                    shown(piece)
-                ),
-                allowed: Vec::new(),
-                section: "7.1",
-            });
+                rule!("event-shape"),
+                name,
+                &format!("`{member}` is a job's id"),
+                &format!("it is {}", shown(piece)),
+            ));
         };
         let place = Place {
             line,
@@ -336,8 +320,7 @@ impl Session {
         if !self.jobs.contains_key(id.as_ref()) {
             if !self.filtered && self.gone.iter().any(|gone| *gone == id) {
                 return Err(place.fault(
-                    "event-after-null",
-                    "7.4",
+                    rule!("event-after-null"),
                     "the job is gone: its status is null, which nothing follows",
                     "an event of it comes",
                 ));
@@ -356,8 +339,7 @@ impl Session {
         }
         if known.block == Some(false) {
             return Err(place.fault(
-                "event-of-non-block-job",
-                "7.1",
+                rule!("event-of-non-block-job"),
                 "it is no block job and has no such events",
                 "one comes",
             ));
@@ -368,7 +350,7 @@ impl Session {
                 action: fields::error_event(known, place, data)?,
             },
             "BLOCK_JOB_PENDING" => {
-                fields::kind(known, place, data.kind, "event-job-type")?;
+                fields::kind(known, place, data.kind, rule!("event-job-type"))?;
                 Event::Pending
             }
             _ => {

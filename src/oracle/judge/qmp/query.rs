@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use blockjob_model::Status;
 use blockjob_model::accept::{JobKey, SightPattern};
+use blockjob_model::{Status, rule};
 
 use super::{Judged, MONITOR, Pending, Session, unknown};
 use crate::oracle::fields::{self, Place, shown};
@@ -28,7 +28,7 @@ impl Session {
             }
             return Err(head.fault(
                 line,
-                "query-refused",
+                rule!("query-refused"),
                 "it has no arguments and always succeeds",
                 &format!("the answer was: {desc}"),
             ));
@@ -36,7 +36,7 @@ impl Session {
         let Some(entries) = value.read::<Vec<Entry<'_>>>() else {
             return Err(head.fault(
                 line,
-                "query-shape",
+                rule!("query-shape"),
                 "it returns a list of jobs",
                 &format!("it returned {}", shown(value)),
             ));
@@ -66,7 +66,7 @@ impl Session {
             let Some(id) = id else {
                 return Err(head.fault(
                     line,
-                    "query-shape",
+                    rule!("query-shape"),
                     &format!(
                         "a job has a `{member}` and {} `status`",
                         if shows_status { "a" } else { "no" }
@@ -82,8 +82,7 @@ impl Session {
             };
             if !listed.insert(id.clone()) {
                 return Err(place.fault(
-                    "query-twice",
-                    "2.3",
+                    rule!("query-twice"),
                     "ids are unique",
                     "the job is listed twice",
                 ));
@@ -92,8 +91,7 @@ impl Session {
             if !leaving && !self.jobs.contains_key(id.as_ref()) {
                 if !self.filtered && self.gone.iter().any(|gone| *gone == id) {
                     return Err(place.fault(
-                        "query-lists-dead-job",
-                        "2.3",
+                        rule!("query-lists-dead-job"),
                         "the job is gone: its status is null",
                         &format!("it is listed as {listed_as}"),
                     ));
@@ -114,8 +112,7 @@ impl Session {
             }
             if block && known.block == Some(false) {
                 return Err(place.fault(
-                    "query-lists-non-block-job",
-                    "2.0",
+                    rule!("query-lists-non-block-job"),
                     "it is no block job",
                     "query-block-jobs lists it",
                 ));
@@ -126,8 +123,7 @@ impl Session {
             if let Some(serial) = known.serial {
                 if serials.is_some_and(|before| before < serial) {
                     return Err(place.fault(
-                        "query-order",
-                        "2.0",
+                        rule!("query-order"),
                         "jobs are listed newest first",
                         "it is listed after an older one",
                     ));
@@ -142,8 +138,7 @@ impl Session {
                 (None, Some((_, before))) if before > head.line => {}
                 (None, Some((last, before))) if status.is_some_and(|status| last != status) => {
                     return Err(place.fault(
-                        "query-status",
-                        "2.3",
+                        rule!("query-status"),
                         &format!("it is {last} since line {before}"),
                         &format!("it is listed as {listed_as}"),
                     ));
@@ -170,8 +165,7 @@ impl Session {
                     id,
                 };
                 return Err(place.fault(
-                    "query-misses-job",
-                    "2.3",
+                    rule!("query-misses-job"),
                     &format!("the job is there: {}", known.standing()),
                     "it is not listed",
                 ));

@@ -1,6 +1,6 @@
 //! Replies: whose they are, and what a verb may be answered.
 
-use blockjob_model::{Profile, Refusal, Request};
+use blockjob_model::{Profile, Refusal, Request, rule};
 
 use super::{Judged, MONITOR, Pending, Session, Target, text_of_another_version};
 use crate::oracle::fields::shown;
@@ -14,15 +14,6 @@ use crate::oracle::verdict::Fault;
 impl Session {
     pub(super) fn reply(&mut self, line: u64, message: &Message<'_>) -> Judged {
         self.replies += 1;
-        let protocol = |rule, message: String, allowed: Vec<String>| {
-            Err(Fault {
-                line,
-                rule,
-                message,
-                allowed,
-                section: "2 (QMP)",
-            })
-        };
         let echoed = message.id;
         let fits = |pending: &Pending| match &pending.id {
             Some(id) => echoed.is_present() && echoed.same_value(id),
@@ -49,11 +40,14 @@ impl Session {
                 self.lost = self.lost.saturating_sub(1);
                 return Ok(());
             }
-            return protocol(
-                "reply-without-command",
-                "because every command has been answered, but another reply comes".to_owned(),
-                vec!["an event".to_owned()],
-            );
+            return Err(Fault::new(
+                line,
+                rule!("reply-without-command"),
+                "",
+                "every command has been answered",
+                "another reply comes",
+            )
+            .instead(vec!["an event".to_owned()]));
         };
         if !fits(head) {
             let expected = match &head.id {
@@ -61,24 +55,27 @@ impl Session {
                 None => "without an id".to_owned(),
             };
             let rule = if self.queue.iter().any(fits) {
-                "reply-order"
+                rule!("reply-order")
             } else {
-                "reply-id"
+                rule!("reply-id")
             };
-            return protocol(
+            let has = if echoed.is_present() {
+                format!("id {}", shown(echoed))
+            } else {
+                "no id".to_owned()
+            };
+            return Err(Fault::new(
+                line,
                 rule,
-                format!(
-                    "because commands are answered in order and {} of line {} is next, but this reply has {}",
-                    head.name,
-                    head.line,
-                    if echoed.is_present() {
-                        format!("id {}", shown(echoed))
-                    } else {
-                        "no id".to_owned()
-                    }
+                "",
+                &format!(
+                    "commands are answered in order and {} of line {} is next",
+                    head.name, head.line
                 ),
-                vec![format!("the reply {expected}")],
-            );
+                &format!("this reply has {has}"),
+            )
+            .instead(vec![format!("the reply {expected}")])
+            .of(head.ask.ids()));
         }
         let Some(head) = self.queue.pop_front() else {
             return Ok(());
@@ -98,7 +95,7 @@ impl Session {
                 _ => {
                     return Err(head.fault(
                         line,
-                        "reply-shape",
+                        rule!("reply-shape"),
                         "an error has a `class` and a `desc`, both strings",
                         &format!("it is {}", shown(message.error)),
                     ));
@@ -121,7 +118,7 @@ impl Session {
             if !CLASSES.contains(&class) {
                 return Err(head.fault(
                     line,
-                    "error-class",
+                    rule!("error-class"),
                     &format!("the class of an error is {}", CLASSES.join(", ")),
                     &format!("it is {class}"),
                 ));
@@ -166,7 +163,7 @@ impl Session {
                 if !value.is_empty_object() {
                     return Err(head.fault(
                         line,
-                        "reply-shape",
+                        rule!("reply-shape"),
                         "the command returns {}",
                         &format!("it returned {}", shown(value)),
                     ));
@@ -174,7 +171,7 @@ impl Session {
                 if let Some(fault) = verb.argument_faults.first() {
                     return Err(head.fault(
                         line,
-                        "arguments-accepted",
+                        rule!("arguments-accepted"),
                         &format!("its arguments are wrong ({fault}…)"),
                         "it succeeded",
                     ));
@@ -208,15 +205,12 @@ impl Session {
             Target::Unknown => match reply {
                 // Whatever the job was at, the answer says what it was.
                 Err(Refusal::Verb { status, verb }) if self.profile().permits(verb, status) => {
-                    Err(Fault {
-                        section: "1b",
-                        ..head.fault(
-                            line,
-                            "refused-what-is-permitted",
-                            &format!("a job that is {status} may be asked to {verb}"),
-                            "it was refused for that status",
-                        )
-                    })
+                    Err(head.fault(
+                        line,
+                        rule!("refused-what-is-permitted"),
+                        &format!("a job that is {status} may be asked to {verb}"),
+                        "it was refused for that status",
+                    ))
                 }
                 _ => Ok(()),
             },
@@ -228,7 +222,7 @@ impl Session {
                     allowed: vec![Refusal::NotFound.text(id, verb.block)],
                     ..head.fault(
                         line,
-                        "verb-accepted-for-nobody",
+                        rule!("verb-accepted-for-nobody"),
                         &format!("no job has the id '{id}'"),
                         "it succeeded",
                     )
@@ -237,7 +231,7 @@ impl Session {
                     allowed: vec![Refusal::NotFound.text(id, verb.block)],
                     ..head.fault(
                         line,
-                        "refusal-text",
+                        rule!("refusal-text"),
                         &format!("no job has the id '{id}'"),
                         &format!("the answer was: {}", refusal.text(id, verb.block)),
                     )
@@ -269,7 +263,7 @@ fn refusal_of(
                 allowed: verb.argument_faults.clone(),
                 ..head.fault(
                     line,
-                    "argument-error",
+                    rule!("argument-error"),
                     "that argument is in order",
                     &format!("the answer was: {desc}"),
                 )
@@ -292,7 +286,7 @@ fn refusal_of(
             {
                 return Err(head.fault(
                     line,
-                    "error-names-other-job",
+                    rule!("error-names-other-job"),
                     &format!("the command was for '{id}'"),
                     &format!("the answer names '{named}'"),
                 ));
@@ -302,7 +296,7 @@ fn refusal_of(
             {
                 return Err(head.fault(
                     line,
-                    "error-names-other-verb",
+                    rule!("error-names-other-verb"),
                     &format!("the command's verb is {}", verb.verb),
                     &format!("the answer names {named}"),
                 ));
@@ -312,7 +306,7 @@ fn refusal_of(
                     allowed: vec![profile.text(refusal, id, verb.block)],
                     ..head.fault(
                         line,
-                        "refusal-text",
+                        rule!("refusal-text"),
                         "block-job-* and job-* commands have their own words for this",
                         &format!("the answer was: {desc}"),
                     )
@@ -323,7 +317,7 @@ fn refusal_of(
                     allowed: vec![refusal.class(verb.block).to_owned()],
                     ..head.fault(
                         line,
-                        "error-class",
+                        rule!("error-class"),
                         &format!("this error is of class {}", refusal.class(verb.block)),
                         &format!("its class was {class}"),
                     )
@@ -336,7 +330,7 @@ fn refusal_of(
         Meaning::SpeedUnsupported if matches!(verb.request, Request::SetSpeed { .. }) => Ok(None),
         Meaning::Missing(_) | Meaning::Unfit(_) => Err(head.fault(
             line,
-            "argument-error",
+            rule!("argument-error"),
             "its arguments are in order",
             &format!("the answer was: {desc}"),
         )),
@@ -344,7 +338,7 @@ fn refusal_of(
         Meaning::Other if matches!(verb.request, Request::Complete | Request::Change) => Ok(None),
         _ => Err(head.fault(
             line,
-            "refusal-text",
+            rule!("refusal-text"),
             "no refusal of this command has such a text",
             &format!("the answer was: {desc}"),
         )),
