@@ -38,6 +38,7 @@ pub mod copy;
 pub mod driver;
 pub mod engine;
 pub mod io;
+pub mod mirror;
 #[cfg(feature = "cli")]
 pub mod oracle;
 #[cfg(feature = "cli")]

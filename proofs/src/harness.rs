@@ -6,6 +6,7 @@ mod drain;
 mod waiter;
 
 use crate::actor::{Act, Role};
+use crate::following::Following;
 use crate::generate::Sizes;
 use crate::judge::Cast;
 use crate::lockfree::LockFree;
@@ -19,6 +20,8 @@ pub enum Case {
     Scenario(Scenario),
     /// What happens without the lock.
     LockFree(LockFree),
+    /// What a mirror does, without a job.
+    Following(Following),
     /// What counts and decides nothing.
     Counters,
 }
@@ -29,7 +32,7 @@ impl Case {
         match self {
             Case::Scenario(scenario) => scenario.cast(),
             Case::LockFree(case) => case.cast(),
-            Case::Counters => Cast::default(),
+            Case::Following(_) | Case::Counters => Cast::default(),
         }
     }
 }
@@ -354,6 +357,31 @@ pub const HARNESSES: &[Harness] = &[
         two_controllers(Role::mirror(&[], &[]))
     })),
     unbounded("progress", || vec![Case::Counters]),
+    unbounded("dirty-bitmap", || {
+        let cases = [
+            Following::WrittenAgain,
+            Following::TwoCopiers,
+            Following::CopyFails,
+            Following::SeenClean,
+            Following::Beyond,
+        ];
+        cases.map(Case::Following).to_vec()
+    }),
+    within("dirty-bitmap-two-writers", 3, || {
+        vec![Case::Following(Following::Neighbours)]
+    }),
+    unbounded("switch-over", || {
+        let cases = [
+            Following::SwitchOver,
+            Following::WriterReturns,
+            Following::SwitchFails,
+            Following::Reopened,
+        ];
+        cases.map(Case::Following).to_vec()
+    }),
+    within("switch-over-two-writers", 3, || {
+        vec![Case::Following(Following::TwoWriters)]
+    }),
     within("gate-two-lanes", 1, || {
         vec![Case::LockFree(LockFree::TwoLanes)]
     }),

@@ -9,6 +9,7 @@
 //! | [`ask`] | what threads and callbacks ask of jobs, and how that is made and recorded |
 //! | [`scenario`] | jobs, groups, controllers, and how they are played |
 //! | [`lockfree`] | the same for what the engine does without its lock |
+//! | [`following`] | the same for what a mirror does without it, and its switch-over |
 //! | [`counters`] | the counters of progress, whose text is the engine's |
 //! | [`programs`] | every program up to a length, counted and numbered |
 //! | [`sequence`] | the same with nothing at the same time |
@@ -32,6 +33,7 @@ pub mod actor;
 pub mod ask;
 pub mod counters;
 pub mod explore;
+pub mod following;
 pub mod generate;
 pub mod harness;
 pub mod judge;

@@ -14,7 +14,8 @@
 //! 4. Once the job is force-cancelled nobody enters. The body opens the gate on its way out of the
 //!    pause, so waiting lanes learn it there; the end of the run shuts the gate for good.
 //!
-//! The lock is the gate's own: lanes touch the monitor only to wake the body.
+//! The lock is the gate's own: lanes touch the monitor only to wake the body. A mirror has a gate of the same
+//! kind, of no job, for those who write what it follows ([`mirror`](crate::mirror)).
 
 use std::fmt;
 
@@ -25,14 +26,14 @@ use crate::sync::{Arc, CachePadded, Condvar, Mutex};
 const CLOSED: u32 = 1 << 31;
 
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     word: CachePadded<AtomicU32>,
     shut_for_good: Mutex<bool>,
     changed: Condvar,
 }
 
 impl Gate {
-    pub(super) fn new() -> Gate {
+    pub(crate) fn new() -> Gate {
         Gate {
             word: CachePadded(AtomicU32::new(0)),
             shut_for_good: Mutex::new(false),
@@ -41,12 +42,12 @@ impl Gate {
     }
 
     /// From here on nobody enters; what is in flight may still be.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.word.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
     /// Waits until nothing is in flight. The gate is closed.
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         if self.word.load(Ordering::Acquire) == CLOSED {
             return;
         }
@@ -56,7 +57,7 @@ impl Gate {
         }
     }
 
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         let guard = self.shut_for_good.lock();
         self.word.fetch_and(!CLOSED, Ordering::AcqRel);
         self.changed.notify_all();
@@ -64,7 +65,7 @@ impl Gate {
     }
 
     /// Nobody enters any more; does not wait for who is inside.
-    pub(super) fn refuse(&self) {
+    pub(crate) fn refuse(&self) {
         self.close();
         let mut guard = self.shut_for_good.lock();
         *guard = true;
@@ -95,6 +96,30 @@ impl Gate {
             }
         }
         false
+    }
+
+    /// Waits until somebody may enter; false when nobody ever will.
+    fn wait_until_open(&self) -> bool {
+        let mut guard = self.shut_for_good.lock();
+        while self.word.load(Ordering::Acquire) & CLOSED != 0 {
+            if *guard {
+                return false;
+            }
+            guard = self.changed.wait(guard);
+        }
+        true
+    }
+
+    /// Enters as soon as the gate is open; `None` when it never will be.
+    pub(crate) fn enter(&self) -> Option<LanePermit<'_>> {
+        loop {
+            if self.try_enter() {
+                return Some(LanePermit { gate: self });
+            }
+            if !self.wait_until_open() {
+                return None;
+            }
+        }
     }
 
     fn leave(&self) {
@@ -136,12 +161,8 @@ impl LaneGate {
             if gate.try_enter() {
                 return Some(LanePermit { gate });
             }
-            let mut guard = gate.shut_for_good.lock();
-            while gate.word.load(Ordering::Acquire) & CLOSED != 0 {
-                if *guard {
-                    return None;
-                }
-                guard = gate.changed.wait(guard);
+            if !gate.wait_until_open() {
+                return None;
             }
         }
     }

@@ -35,9 +35,8 @@ enum Part {
 }
 
 /// Tests of the model that take seconds.
-const MODEL: [&str; 7] = [
+const MODEL: [&str; 6] = [
     "acceptor",
-    "coarse",
     "explorer",
     "liveness",
     "views",
@@ -46,9 +45,7 @@ const MODEL: [&str; 7] = [
 ];
 
 /// Those in them that do not.
-const SLOW: [&str; 10] = [
-    "two_requests",
-    "group_of_two",
+const SLOW: [&str; 8] = [
     "three_jobs",
     "the_reference_holds",
     "a_release_of_a",

@@ -1,6 +1,7 @@
 //! A case in words: what its jobs do, and what its controllers ask.
 
 use crate::actor::{Act, Role};
+use crate::following::Following;
 use crate::harness::Case;
 use crate::lockfree::LockFree;
 use crate::scenario::{Ask, Scenario};
@@ -10,6 +11,7 @@ pub fn case(case: &Case) -> Vec<String> {
     match case {
         Case::Scenario(world) => scenario(world),
         Case::LockFree(case) => vec![lock_free(*case).to_owned()],
+        Case::Following(case) => vec![following(*case).to_owned()],
         Case::Counters => vec!["two lanes count, and somebody looks (P46)".to_owned()],
     }
 }
@@ -27,6 +29,22 @@ fn lock_free(case: LockFree) -> &'static str {
             "the run leaves a lane behind, and nothing is decided before it is out (P27)"
         }
         LockFree::GateLetsGo => "a lane at a closed gate leaves when the job is cancelled",
+    }
+}
+
+fn following(case: Following) -> &'static str {
+    match case {
+        Following::WrittenAgain => "a region is written twice while it is copied (V15)",
+        Following::Neighbours => "two regions of one word are written while they are copied (V15)",
+        Following::TwoCopiers => "a region is written while two threads copy (V15, V16)",
+        Following::CopyFails => "a copy fails beside another thread's (V15)",
+        Following::SeenClean => "who sees that all is copied sees the copies",
+        Following::Beyond => "a write beyond the end (V15)",
+        Following::SwitchOver => "a write beside copy and switch-over (V13, V15, K8)",
+        Following::WriterReturns => "a writer comes twice, the switch-over whenever it likes (V15)",
+        Following::TwoWriters => "the same with two writers",
+        Following::SwitchFails => "the switch-over fails once, and writers go on until it does not",
+        Following::Reopened => "nobody writes for a while, then writers go on",
     }
 }
 
