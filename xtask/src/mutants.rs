@@ -35,8 +35,9 @@ enum Part {
 }
 
 /// Tests of the model that take seconds.
-const MODEL: [&str; 6] = [
+const MODEL: [&str; 7] = [
     "acceptor",
+    "coarse",
     "explorer",
     "liveness",
     "views",
@@ -45,7 +46,9 @@ const MODEL: [&str; 6] = [
 ];
 
 /// Those in them that do not.
-const SLOW: [&str; 8] = [
+const SLOW: [&str; 10] = [
+    "two_requests",
+    "group_of_two",
     "three_jobs",
     "the_reference_holds",
     "a_release_of_a",

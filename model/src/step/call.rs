@@ -192,6 +192,8 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                 self.answer(place, Step::TakeEffect(place), Err(refusal));
             }
             Effect::NotNow => {}
+            // The main loop has something else in hand.
+            Effect::Callback { .. } if call.request == Request::Resume && self.busy => {}
             Effect::Callback { .. } if call.request == Request::Resume && !self.view.resumes => {
                 // Unseen, too, the job may still park before its driver has been told (38).
                 self.offer(Step::TakeEffect(place), None, |world| {
@@ -199,8 +201,6 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
                     world.calls[place].state = CallState::Told { forced: false };
                 });
             }
-            // The main loop has something else in hand.
-            Effect::Callback { .. } if call.request == Request::Resume && self.busy => {}
             Effect::Callback {
                 callback: Some(_),
                 forced,
