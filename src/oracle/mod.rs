@@ -12,6 +12,7 @@
 //! | [`verdict`] | what is said of a trace, and its text and JSON |
 //! | [`watch`] | a trace's steps, whatever its format, for who counts or draws them |
 //! | [`coverage`] | which parts of the specification a set of traces shows |
+//! | [`story`] | a trace as something that can be drawn |
 //! | [`error`] | why a file could not be judged |
 //!
 //! [`check`] judges one file. Everything here runs on the calling thread and blocks on reading;
@@ -22,6 +23,7 @@ pub mod error;
 pub mod fields;
 pub mod judge;
 pub mod reader;
+pub mod story;
 pub mod verdict;
 pub mod watch;
 
