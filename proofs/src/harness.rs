@@ -6,12 +6,14 @@ mod drain;
 mod waiter;
 
 use crate::actor::{Act, Role};
+use crate::asleep::Asleep;
+use crate::departure::Departure;
 use crate::following::Following;
 use crate::generate::Sizes;
 use crate::judge::Cast;
 use crate::lockfree::LockFree;
 use crate::programs::{Ending, Space};
-use crate::scenario::{Ask, Controller, Scenario};
+use crate::scenario::{Ask, Controller, Member, Scenario};
 
 /// One thing to play again and again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +24,10 @@ pub enum Case {
     LockFree(LockFree),
     /// What a mirror does, without a job.
     Following(Following),
+    /// A pause of who sleeps or waits.
+    Asleep(Asleep),
+    /// The end of the main loop.
+    Departure(Departure),
     /// What counts and decides nothing.
     Counters,
 }
@@ -32,8 +38,17 @@ impl Case {
         match self {
             Case::Scenario(scenario) => scenario.cast(),
             Case::LockFree(case) => case.cast(),
-            Case::Following(_) | Case::Counters => Cast::default(),
+            Case::Asleep(case) => case.cast(),
+            Case::Following(_) | Case::Departure(_) | Case::Counters => Cast::default(),
         }
+    }
+
+    /// The specification judges its histories; of the others only what they assert is asked.
+    pub fn is_judged(&self) -> bool {
+        !matches!(
+            self,
+            Case::Following(_) | Case::Departure(_) | Case::Counters
+        )
     }
 }
 
@@ -325,6 +340,15 @@ pub const HARNESSES: &[Harness] = &[
     unbounded("cancel-is-seen", || {
         vec![Case::LockFree(LockFree::CancelIsSeen)]
     }),
+    bounded("pause-ends-a-sleep", || {
+        [Asleep::ForAWhile, Asleep::NotAtAll, Asleep::UntilEntered]
+            .map(Case::Asleep)
+            .to_vec()
+    }),
+    unbounded("home-is-told", arrival::home_is_told),
+    unbounded("home-goes-away", || {
+        Departure::ALL.map(Case::Departure).to_vec()
+    }),
     bounded("gate", || {
         vec![
             Case::LockFree(LockFree::GateQuiesces),
@@ -400,6 +424,7 @@ pub const HARNESSES: &[Harness] = &[
         soft_cancel_and_finalize,
     )),
     bounded("timer", timer),
+    within("timers", 1, timers),
     bounded("stop-error", stop_error),
     within("drain", 3, drain::alone),
     within("drain-ending", 3, drain::of_one_that_ends),
@@ -697,6 +722,25 @@ fn timer() -> Vec<Case> {
                 Role::plain(&[Act::Sleep]),
                 vec![vec![ask], vec![Ask::Enter]],
             )
+        })
+        .collect()
+}
+
+/// Two jobs asleep until the same moment: what ends the sleep of one leaves the other its timer (K9).
+fn timers() -> Vec<Case> {
+    let sleeper = Role::plain(&[Act::Sleep]);
+    [Ask::Enter, Ask::CancelForce, Ask::Pause, Ask::SetSpeed]
+        .into_iter()
+        .map(|ask| {
+            let members = [0, 1].map(|group| Member {
+                group,
+                role: sleeper,
+            });
+            Case::Scenario(Scenario {
+                members: members.to_vec(),
+                controllers: vec![Controller(vec![(0, ask)])],
+                ..Scenario::default()
+            })
         })
         .collect()
 }

@@ -10,6 +10,8 @@
 //! | [`scenario`] | jobs, groups, controllers, and how they are played |
 //! | [`lockfree`] | the same for what the engine does without its lock |
 //! | [`following`] | the same for what a mirror does without it, and its switch-over |
+//! | [`asleep`] | the same for a pause of who sleeps or waits |
+//! | [`departure`] | the main loop goes away in the middle |
 //! | [`counters`] | the counters of progress, whose text is the engine's |
 //! | [`programs`] | every program up to a length, counted and numbered |
 //! | [`sequence`] | the same with nothing at the same time |
@@ -31,7 +33,9 @@
 
 pub mod actor;
 pub mod ask;
+pub mod asleep;
 pub mod counters;
+pub mod departure;
 pub mod explore;
 pub mod following;
 pub mod generate;

@@ -29,14 +29,15 @@ pub enum LockFree {
     /// While `paused` is acknowledged no lane is in flight, what lanes wrote is there, and lanes
     /// see what was written during the pause (P18, P19).
     GateQuiesces,
-    /// A lane that waits at a closed gate leaves when the job is cancelled.
+    /// A lane that waits at a closed gate leaves when the job is cancelled, and none enters after that.
     GateLetsGo,
     /// As [`GateQuiesces`](LockFree::GateQuiesces), with two lanes: the last one to leave wakes the body.
     TwoLanes,
     /// A lane enters the body in the middle of its I/O, for which it needs the lock that pauses, ends
     /// and dismissals use: whoever waits for the lane must not have it (K10).
     LaneCallsIn,
-    /// The run returns and leaves a lane behind: nothing is decided while it is inside (P27).
+    /// The run returns and leaves a lane behind: nothing is decided while it is inside (P27). It enters the
+    /// body as well: whoever waits for it at the end of the run must not have the lock.
     LaneStays,
 }
 
@@ -103,6 +104,7 @@ impl LockFree {
                 LockFree::GateLetsGo => {
                     pause();
                     cancel();
+                    shared.told.store(true, Ordering::Release);
                 }
             }
         });
@@ -118,7 +120,7 @@ impl LockFree {
 /// What the threads of a case share, beside the engine.
 #[derive(Default)]
 struct Shared {
-    /// Released by the controller after its pause was accepted.
+    /// Released by the controller after its pause, or its cancel, was accepted.
     told: AtomicBool,
     /// Written before a cancel is set down.
     reason: AtomicU32,
@@ -226,9 +228,14 @@ impl Witness {
 
 /// Another worker of the job: one piece of I/O.
 fn lane(case: LockFree, number: usize, gate: &LaneGate, recorder: &Recorder, shared: &Shared) {
+    let cancelled = case == LockFree::GateLetsGo && shared.told.load(Ordering::Acquire);
     let Some(permit) = gate.enter() else {
         return;
     };
+    assert!(
+        !cancelled,
+        "V9: a lane was let in after a forced cancel that happens before it asked"
+    );
     if shared.resumed.load(UNSEEN) {
         assert_eq!(
             shared.paused_write.load(Ordering::Relaxed),
@@ -242,7 +249,7 @@ fn lane(case: LockFree, number: usize, gate: &LaneGate, recorder: &Recorder, sha
         recorder.see(0, Seen::IoBegin);
     }
     shared.written[number].store(1, Ordering::Relaxed);
-    if case == LockFree::LaneCallsIn {
+    if matches!(case, LockFree::LaneCallsIn | LockFree::LaneStays) {
         gate.wake_body();
     }
     shared.written[number].store(2, Ordering::Relaxed);

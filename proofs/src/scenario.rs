@@ -59,6 +59,8 @@ pub struct Scenario {
     pub late: bool,
     /// A controller starts the first group, or gives it up.
     pub apart: bool,
+    /// What the main loop waits to see of the first job, and then asks of it: nobody else does.
+    pub home: Option<(Status, Ask)>,
 }
 
 impl Scenario {
@@ -130,6 +132,13 @@ impl Scenario {
             let late = in_time.end..self.members.len();
             let groups = self.create(&manager, &company, recorder, late, false);
             self.start(groups, recorder);
+        }
+        if let Some((status, ask)) = self.home {
+            let last = [status, Status::Concluded, Status::Null];
+            main_loop.run_until(|| last.contains(&recorder.status(0)));
+            if recorder.status(0) == status {
+                main.ask(0, ask);
+            }
         }
         if self.needs_main_loop() {
             main_loop.run();
@@ -259,7 +268,8 @@ impl Scenario {
                     .iter()
                     .rposition(|&(other, ask)| other == job && ask == wanted)
             };
-            let pauses = last(Ask::Pause) > last(Ask::Resume);
+            let resumed_at_home = matches!(self.home, Some((_, Ask::Resume)));
+            let pauses = last(Ask::Pause) > last(Ask::Resume) && !resumed_at_home;
             // What is asked while a pause of its own is outstanding is refused, but for a forced cancel.
             let heard = |place: usize| {
                 let last = |wanted: Ask| {

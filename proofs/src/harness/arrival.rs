@@ -1,7 +1,9 @@
 //! Who comes and goes while others look or ask: creation and start, the end of members, dismissal.
 
+use blockjob_model::Status;
+
 use super::{Case, FAILURE, NO_POINT, ONE_POINT, couples, single};
-use crate::actor::Role;
+use crate::actor::{Act, Role};
 use crate::scenario::{Ask, Controller, Member, Scenario};
 
 /// Two jobs of their own; the second comes while the controller asks for something.
@@ -71,6 +73,16 @@ pub(super) fn start_apart() -> Vec<Case> {
         cases.push(apart(&[plain], Ask::Start, 0, ask));
         cases.push(apart(&[plain], Ask::GiveUp, 0, ask));
     }
+    // A section of a job that nobody has started: its creator waits for it and starts the job after it.
+    for section in [Ask::DrainBegin, Ask::DrainAll] {
+        let asks = [section, Ask::Enter, Ask::DrainEnd, Ask::Start];
+        let asks = asks.map(|ask| (0, ask)).to_vec();
+        cases.push(Case::Scenario(Scenario {
+            controllers: vec![Controller(asks)],
+            apart: true,
+            ..Scenario::transaction(&[plain])
+        }));
+    }
     cases
 }
 
@@ -102,6 +114,42 @@ pub(super) fn looked_at() -> Vec<Case> {
         cases.push(single(Role::mirror(&[], &[]), vec![vec![ask, Ask::Look]]));
     }
     cases
+}
+
+/// The main loop waits to see what a body does, and nobody else waits or asks: it is told of it all the
+/// same (P25).
+pub(super) fn home_is_told() -> Vec<Case> {
+    let cases = [
+        (
+            Role::plain(ONE_POINT),
+            vec![vec![Ask::Pause]],
+            (Status::Paused, Ask::Resume),
+        ),
+        (
+            Role::plain(&[Act::Stop, Act::Point]),
+            vec![],
+            (Status::Paused, Ask::Resume),
+        ),
+        (
+            Role::mirror(&[], &[]),
+            vec![],
+            (Status::Ready, Ask::Complete),
+        ),
+        (
+            Role::mirror(&[], &[]),
+            vec![],
+            (Status::Ready, Ask::CancelSoft),
+        ),
+    ];
+    cases
+        .into_iter()
+        .map(|(role, controllers, home)| {
+            Case::Scenario(Scenario {
+                home: Some(home),
+                ..Scenario::single(role, controllers)
+            })
+        })
+        .collect()
 }
 
 /// Members that end by themselves, well or not, in every order.

@@ -1,6 +1,8 @@
 //! A case in words: what its jobs do, and what its controllers ask.
 
 use crate::actor::{Act, Role};
+use crate::asleep::Asleep;
+use crate::departure::Departure;
 use crate::following::Following;
 use crate::harness::Case;
 use crate::lockfree::LockFree;
@@ -12,6 +14,8 @@ pub fn case(case: &Case) -> Vec<String> {
         Case::Scenario(world) => scenario(world),
         Case::LockFree(case) => vec![lock_free(*case).to_owned()],
         Case::Following(case) => vec![following(*case).to_owned()],
+        Case::Asleep(case) => vec![asleep(*case).to_owned()],
+        Case::Departure(case) => vec![format!("the main loop goes away, and {}", departure(*case))],
         Case::Counters => vec!["two lanes count, and somebody looks (P46)".to_owned()],
     }
 }
@@ -26,9 +30,31 @@ fn lock_free(case: LockFree) -> &'static str {
         LockFree::TwoLanes => "the same with two lanes",
         LockFree::LaneCallsIn => "a lane enters the body in the middle of its I/O",
         LockFree::LaneStays => {
-            "the run leaves a lane behind, and nothing is decided before it is out (P27)"
+            "the run leaves a lane behind that enters the body, and nothing is decided before it is out (P27)"
         }
-        LockFree::GateLetsGo => "a lane at a closed gate leaves when the job is cancelled",
+        LockFree::GateLetsGo => {
+            "a lane at a closed gate leaves when the job is cancelled, and none enters after that (V9)"
+        }
+    }
+}
+
+fn asleep(case: Asleep) -> &'static str {
+    match case {
+        Asleep::ForAWhile => "a pause that happens before a sleep is not missed by it (P23)",
+        Asleep::NotAtAll => "the same of a sleep of no length",
+        Asleep::UntilEntered => "nothing but a pause ends a wait (P23)",
+    }
+}
+
+fn departure(case: Departure) -> &'static str {
+    match case {
+        Departure::Asleep => "the job sleeps",
+        Departure::Waiting => "the job waits to be entered",
+        Departure::Ready => "the job waits to be told how to finish",
+        Departure::Paused => "somebody pauses the job",
+        Departure::Drained => "somebody wants the job quiet",
+        Departure::WaitedFor => "somebody waits until the job is decided",
+        Departure::CancelledAndWaitedFor => "somebody cancels the job and waits for its end",
     }
 }
 
@@ -73,6 +99,12 @@ fn scenario(world: &Scenario) -> Vec<String> {
         lines.push(format!(
             "the main loop, after the start, asks {}",
             asks(&world.before_loop)
+        ));
+    }
+    if let Some((status, ask)) = world.home {
+        lines.push(format!(
+            "the main loop waits until j0 is {status}, and then asks {}",
+            asks(&[(0, ask)])
         ));
     }
     if world.late {

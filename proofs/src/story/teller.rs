@@ -207,6 +207,13 @@ impl Words {
 /// did, else the panic.
 fn fault(case: &Case, record: &Record, words: Words) -> Fault {
     let (rule, message) = words.rule();
+    if !case.is_judged() {
+        return Fault {
+            rule,
+            message,
+            ..Fault::default()
+        };
+    }
     match Judge::new().so_far(&case.cast(), &record.entries) {
         Ok(allowed) => Fault {
             rule,
