@@ -45,6 +45,8 @@ pub mod oracle;
 pub mod report;
 mod sync;
 pub mod trace;
+#[cfg(feature = "cli")]
+pub mod vectors;
 
 pub use blockjob_model as model;
 

@@ -12,7 +12,8 @@ use blockjob::engine::{CancelMode, JobHandle, JobOptions, Manager, ManagerConfig
 use blockjob::model::Status;
 use blockjob::trace::TraceSink;
 use copy_common::*;
-use std::sync::{Arc, Barrier, OnceLock, mpsc};
+use std::cell::RefCell;
+use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 const PIECE: usize = 64 << 10;
@@ -191,6 +192,38 @@ fn a_cancel_in_the_middle_leaves_the_old_target_and_nothing_else() {
         assert_eq!(report.summary().ending, Ending::Aborted);
         assert_eq!(scratch.names(), ["source", "target"]);
         assert_eq!(scratch.contents()["target"], b"old");
+    }
+}
+
+#[test]
+fn a_cancel_where_there_is_nothing_but_holes_is_heard_before_the_next_one() {
+    for mode in [CancelMode::Soft, CancelMode::Force] {
+        let scratch = Scratch::new();
+        let bytes = PIECE as u64 * PIECES;
+        // In a file with something in it a hole is made piece by piece.
+        scratch.sparse("source", bytes, &[]);
+        scratch.dense("target", bytes as usize);
+        let driver = only_driver(&scratch, &options().workers(1).in_place(true));
+        let barrier = Arc::new(Barrier::new(2));
+        let in_hole = Arc::clone(&barrier);
+        let sink = Arc::new(AtPiece::new().on(9, move || {
+            in_hole.wait();
+            in_hole.wait();
+        }));
+        let job = controlled(
+            driver,
+            &sink,
+            &Arc::default(),
+            JobOptions::new("copy"),
+            move |job| {
+                barrier.wait();
+                let accepted = job.cancel(mode);
+                barrier.wait();
+                accepted.unwrap();
+            },
+        );
+        assert_eq!(job.outcome(), Some(Err(JobError::canceled())));
+        assert_eq!(sink.pieces(), 10, "no hole began after the cancel");
     }
 }
 
@@ -460,4 +493,55 @@ fn nothing_begins_after_a_worker_has_failed() {
     });
     assert!(job.outcome().unwrap().is_err());
     assert_eq!(sink.pieces(), 3);
+}
+
+/// Says so when its thread ends.
+struct AtThreadEnd(mpsc::Sender<()>);
+
+impl Drop for AtThreadEnd {
+    fn drop(&mut self) {
+        // Nobody listens any more: the test has failed.
+        let _ = self.0.send(());
+    }
+}
+
+thread_local! {
+    static AT_END: RefCell<Option<AtThreadEnd>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn of_two_workers_that_fail_the_first_one_says_why() {
+    let scratch = Scratch::new();
+    let driver = only_driver(&scratch, &options().workers(2));
+    // One piece for each worker; the body stays in its own until the lane has failed in the next and is gone.
+    let (gone, lane_gone) = mpsc::channel();
+    let both = Arc::new(Barrier::new(2));
+    let lane_gone = Arc::new(Mutex::new(lane_gone));
+    let mut sink = AtPiece::new();
+    for piece in 0..2 {
+        let (both, lane_gone) = (Arc::clone(&both), Arc::clone(&lane_gone));
+        sink = sink.on(piece, move || {
+            both.wait();
+            if !std::thread::current().name().unwrap().contains("-lane") {
+                lane_gone.lock().unwrap().recv().unwrap();
+            }
+        });
+    }
+    let source = scratch.path("source");
+    sink = sink.on(2, move || {
+        AT_END.set(Some(AtThreadEnd(gone)));
+        let source = std::fs::File::options().write(true).open(&source).unwrap();
+        source.set_len(0).unwrap();
+    });
+    let sink = Arc::new(sink);
+    let options = JobOptions::new("copy");
+    let job = controlled(driver, &sink, &Arc::default(), options, |_| ());
+    assert_eq!(sink.pieces(), 3, "the lane has done its first piece");
+    // The body failed as well, in a piece before that: the error is the lane's all the same.
+    let error = job.outcome().unwrap().unwrap_err().to_string();
+    let at = format!("ended at {} of", 2 * PIECE);
+    assert!(
+        error.contains(&at),
+        "the first failure is not the one that is told: {error}"
+    );
 }

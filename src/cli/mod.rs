@@ -11,6 +11,7 @@
 //! | [`check`] | recorded behaviour, judged |
 //! | [`explore`] | the specification, searched |
 //! | [`spec`] | its tables and diagrams |
+//! | [`vectors`] | conformance vectors, written or run |
 //! | [`schema`] | JSON Schemas of the machine output |
 
 mod args;
@@ -24,6 +25,7 @@ mod progress;
 mod schema;
 mod session;
 mod spec;
+mod vectors;
 
 use std::process::ExitCode;
 
@@ -59,6 +61,9 @@ enum Command {
     Explore(explore::Arguments),
     /// Print the tables and diagrams of the specification
     Spec(spec::Arguments),
+    /// Write conformance vectors, or run them against an implementation
+    #[command(long_about = vectors::LONG)]
+    Vectors(vectors::Arguments),
     /// Print the JSON Schemas of machine output and trace files
     Schema(schema::Arguments),
 }
@@ -73,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, &mut output),
         Command::Explore(arguments) => explore::run(arguments, &mut output),
         Command::Spec(arguments) => Ok(spec::run(arguments, &mut output)),
+        Command::Vectors(arguments) => vectors::run(arguments, &mut output),
         Command::Schema(arguments) => Ok(schema::run(arguments, &mut output)),
     };
     output.finish(answer)

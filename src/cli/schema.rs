@@ -25,6 +25,8 @@ enum Document {
     Explore,
     /// `spec --format json`
     Spec,
+    /// The files of `vectors --out`, and the lines of its adapter protocol
+    Vectors,
 }
 
 impl Document {
@@ -37,6 +39,7 @@ impl Document {
             Document::Copy => include_str!("schema/copy.json"),
             Document::Explore => include_str!("schema/explore.json"),
             Document::Spec => include_str!("schema/spec.json"),
+            Document::Vectors => include_str!("schema/vectors.json"),
         }
     }
 }

@@ -115,3 +115,77 @@ impl Clock {
         matches!(self, Clock::Real(_))
     }
 }
+
+#[cfg(all(test, not(any(blockjob_loom, blockjob_shuttle))))]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::{JobKey, Sleeper, TimerKey, Timers};
+
+    /// What is done to the timers.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// One more sleeper, until this moment.
+        Arm(u64),
+        /// The timer that was armed as the n-th, if it was not taken, is disarmed; it may be long gone.
+        Disarm(usize),
+        /// Time has come to this moment.
+        Fire(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        // Few moments, so that many sleepers share one.
+        let step = prop_oneof![
+            3 => (0..4_u64).prop_map(Step::Arm),
+            2 => (0..12_usize).prop_map(Step::Disarm),
+            1 => (0..4_u64).prop_map(Step::Fire),
+        ];
+        prop::collection::vec(step, 0..24)
+    }
+
+    proptest! {
+        /// P20, P21: a timer fires once, not before its moment, in the order of moments, and whoever is
+        /// disarmed or fires leaves the others theirs. Held against a map from sleepers to moments.
+        #[test]
+        fn every_sleeper_has_a_timer_of_his_own(steps in steps()) {
+            let mut timers = Timers::default();
+            let mut armed: Vec<TimerKey> = Vec::new();
+            let mut sleeps: BTreeMap<u64, Duration> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Arm(moment) => {
+                        let (sleeper, moment) = (armed.len() as u64, Duration::from_secs(moment));
+                        let first = sleeps.values().all(|other| moment < *other);
+                        let (key, earliest) = timers.arm(moment, Sleeper::Body(JobKey(sleeper)));
+                        prop_assert_eq!(earliest, first);
+                        armed.push(key);
+                        sleeps.insert(sleeper, moment);
+                    }
+                    Step::Disarm(number) => {
+                        if let Some(key) = armed.get(number) {
+                            timers.disarm(*key);
+                            sleeps.remove(&(number as u64));
+                        }
+                    }
+                    Step::Fire(now) => {
+                        let now = Duration::from_secs(now);
+                        while let Some(fired) = timers.take_due(now) {
+                            let Sleeper::Body(JobKey(sleeper)) = fired else {
+                                panic!("no section sleeps");
+                            };
+                            let moment = sleeps.remove(&sleeper);
+                            prop_assert!(moment.is_some_and(|moment| moment <= now), "{moment:?}");
+                            prop_assert!(sleeps.values().all(|other| moment <= Some(*other)));
+                        }
+                        prop_assert!(sleeps.values().all(|moment| *moment > now));
+                    }
+                }
+                let earliest = timers.earliest().map(|(key, _)| key.deadline);
+                prop_assert_eq!(earliest, sleeps.values().min().copied());
+            }
+        }
+    }
+}

@@ -83,13 +83,13 @@ impl Scratch {
         Ok(count)
     }
 
-    /// Removes everything but the trace and its page.
+    /// Removes everything but the trace.
     pub fn clear(&self) -> io::Result<()> {
         for entry in self.folder.read_dir()? {
             let path = entry?.path();
             if path
                 .extension()
-                .is_none_or(|extension| extension != "jsonl" && extension != "html")
+                .is_none_or(|extension| extension != "jsonl")
             {
                 fs::remove_file(path)?;
             }
