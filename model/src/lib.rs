@@ -20,6 +20,7 @@
 //! | [`crowd`] | the same for any number of jobs: counts none, one or many of each kind |
 //! | [`mod@rule`] | what is demanded of a recording, by name |
 //! | [`render`] | the tables as text, Mermaid, DOT, JSON |
+//! | [`vectors`] | what to send to an implementation, and what it may then show |
 //! | [`accept`] | judges observed behaviour by all of the above |
 //! | [`hash`] | fast hashing for the two searches |
 
@@ -39,6 +40,7 @@ pub mod rule;
 pub mod state;
 pub mod status;
 pub mod step;
+pub mod vectors;
 pub mod verb;
 pub mod vocabulary;
 
