@@ -12,6 +12,7 @@
 //! | [`verdict`] | what is said of a trace, and its text and JSON |
 //! | [`watch`] | a trace's steps, whatever its format, for who counts or draws them |
 //! | [`coverage`] | which parts of the specification a set of traces shows |
+//! | [`feed`] | a trace that is handed over line by line |
 //! | [`error`] | why a file could not be judged |
 //!
 //! [`check`] judges one file. Everything here runs on the calling thread and blocks on reading;
@@ -19,6 +20,7 @@
 
 pub mod coverage;
 pub mod error;
+pub mod feed;
 pub mod fields;
 pub mod judge;
 pub mod reader;
