@@ -71,6 +71,21 @@ fn machine_output_is_what_its_schema_says() {
 }
 
 #[test]
+fn every_mutant_s_machine_output_is_what_its_schema_says() {
+    let schema = schema("check");
+    let ran = run(["check", "--json", "tests/corpus/mutants"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let lines = ran.json();
+    assert!(lines.len() > 40);
+    for line in &lines {
+        assert_valid(&schema, line);
+        for key in ["sentence", "because", "but", "history"] {
+            assert!(line.get(key).is_some(), "no {key} in {line:#}");
+        }
+    }
+}
+
+#[test]
 fn a_folder_is_read_by_its_extensions_and_the_rest_is_counted() {
     let folder = scratch("notes.txt", b"no trace");
     fs::copy(GOOD, folder.path().join("a.jsonl")).unwrap();

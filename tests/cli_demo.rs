@@ -1,4 +1,4 @@
-//! Goal: `blockjob demo` shows what it says it shows, and leaves nothing but its trace.
+//! Goal: `blockjob demo` shows what it says it shows, and leaves nothing but its trace and a page.
 //! Method: run it with a folder for temporary files of its own; judge its trace again.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
@@ -10,7 +10,7 @@ use std::fs;
 use cli_support::{Ran, blockjob, run};
 
 #[test]
-fn the_demonstration_tells_its_stories_and_leaves_its_trace_alone() {
+fn the_demonstration_tells_its_stories_and_leaves_its_trace_and_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let output = blockjob()
         .arg("demo")
@@ -38,7 +38,12 @@ fn the_demonstration_tells_its_stories_and_leaves_its_trace_alone() {
         .find_map(|line| line.strip_prefix("trace     "))
         .unwrap();
     let parent = std::path::Path::new(trace).parent().unwrap();
-    assert_eq!(fs::read_dir(parent).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(parent).unwrap().count(), 2);
+    let mut lines = ran.stdout.lines();
+    let report = lines.find_map(|line| line.strip_prefix("report    "));
+    let page = fs::read_to_string(report.unwrap()).unwrap();
+    assert!(page.contains("<strong>accepted</strong>"), "{page}");
+    assert!(page.contains("copied-0"), "its jobs have lanes");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     let ran = run(["check", trace]);
     assert_eq!(ran.code, 0, "{ran:?}");

@@ -8,13 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use blockjob::model::Profile;
+use blockjob::oracle::explain::text::{Part, Style};
 use blockjob::oracle::{self, Format, Observer, Options, Watch};
 use clap::{Args, ValueEnum};
 
 use super::args;
-use super::output::{
-    Answer, Failure, Output, Verdict, complain, printable, printable_lines, sentence,
-};
+use super::output::{Answer, Failure, Output, Verdict, complain, printable, sentence};
 use super::progress::{Bar, Shown};
 use outputs::{Files, Outputs, Watching};
 
@@ -152,7 +151,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         if arguments.json {
             output.line(verdict.to_json());
         } else {
-            text(verdict, output);
+            text(&verdict, output);
         }
         // Whoever follows along sees each verdict as it falls.
         output.flush();
@@ -254,14 +253,28 @@ fn judge(path: &Path, options: &Options, watching: &mut Watching) -> oracle::Ver
     }
 }
 
-fn text(mut verdict: oracle::Verdict, output: &mut Output) {
-    verdict.path = printable(&verdict.path);
-    let text = printable_lines(&verdict.to_string());
-    let word = verdict.word();
-    let painted = match verdict.exit_code() {
-        0 => output.good(word),
-        _ => output.bad(word),
+/// How a verdict looks where `output` goes.
+struct Look<'a>(&'a Output);
+
+impl Style for Look<'_> {
+    fn paint(&self, part: Part, text: &str) -> String {
+        match part {
+            Part::Label => self.0.label(text),
+            Part::Fault => self.0.bad(text),
+            Part::Aside => self.0.aside(text),
+        }
+    }
+
+    fn columns(&self) -> Option<usize> {
+        self.0.columns()
+    }
+}
+
+fn text(verdict: &oracle::Verdict, output: &mut Output) {
+    let text = verdict.text(&Look(output));
+    let text = match text.strip_prefix("accept") {
+        Some(rest) => format!("{}{rest}", output.good("accept")),
+        None => text,
     };
-    let rest = text.strip_prefix(word).unwrap_or(&text);
-    output.line(format!("{painted}{rest}"));
+    output.line(text);
 }

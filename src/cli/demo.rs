@@ -6,14 +6,18 @@
 mod scratch;
 mod story;
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use blockjob::model::explore::Options;
 use blockjob::model::profile::REFERENCE;
-use blockjob::oracle;
+use blockjob::oracle::story::Story;
+use blockjob::oracle::{self, Watch};
+use blockjob::report::story::Page;
 use blockjob::trace::{TraceSink, TraceWriter};
 
 use super::controls::Controls;
@@ -76,8 +80,11 @@ pub fn run(output: &mut Output) -> Answer {
     };
     good &= say("explored", told, output);
 
+    let report = scratch.folder().join("report.html");
+    draw(&path, &report).map_err(|error| unusable(&error))?;
     scratch.clear().map_err(|error| unusable(&error))?;
     output.line(format!("trace     {}", path.display()));
+    output.line(format!("report    {}", report.display()));
     let end = if good { "done" } else { "FAILED" };
     output.line(format!("{end} in {:.1} s", begun.elapsed().as_secs_f64()));
     Ok(Verdict::good_if(good))
@@ -117,6 +124,16 @@ fn tell(
     // First the loop: a signal that is being answered would wait for it.
     drop(main_loop);
     told.map_err(|_| Failure::new("the demonstration panicked; see above"))
+}
+
+/// Draws the trace as `check --html` does. Not while its speed is measured.
+fn draw(trace: &Path, report: &Path) -> io::Result<()> {
+    let mut story = Story::default();
+    let watch = Watch::new(vec![&mut story]);
+    let verdict = oracle::check_watched(trace, &oracle::Options::default(), watch);
+    let mut page = Page::default();
+    page.add(&verdict, story.told());
+    fs::write(report, page.finish())
 }
 
 /// Prints a story; whether it went as it should.

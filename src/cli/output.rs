@@ -69,6 +69,7 @@ pub type Answer = Result<Verdict, Failure>;
 pub struct Output {
     stream: io::BufWriter<StdoutLock<'static>>,
     colour: bool,
+    terminal: bool,
     end: Option<io::Error>,
 }
 
@@ -78,6 +79,7 @@ impl Output {
         let stream = io::stdout().lock();
         Output {
             colour: colour_wanted(&stream),
+            terminal: stream.is_terminal(),
             stream: io::BufWriter::new(stream),
             end: None,
         }
@@ -114,6 +116,21 @@ impl Output {
     /// A bad word, red for people.
     pub fn bad(&self, text: &str) -> String {
         self.paint("31", text)
+    }
+
+    /// A word that says what follows, bold for people.
+    pub fn label(&self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// Something of less weight, faint for people.
+    pub fn aside(&self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    /// At how many columns lines are broken: where a person reads them, at those every terminal has.
+    pub const fn columns(&self) -> Option<usize> {
+        if self.terminal { Some(80) } else { None }
     }
 
     fn paint(&self, code: &str, text: &str) -> String {

@@ -10,8 +10,10 @@
 //! | [`judge`] | what a line may be at that place |
 //! | [`fields`] | checks of fields that need no belief |
 //! | [`verdict`] | what is said of a trace, and its text and JSON |
+//! | [`explain`] | why a trace is rejected, and what led there |
 //! | [`watch`] | a trace's steps, whatever its format, for who counts or draws them |
 //! | [`coverage`] | which parts of the specification a set of traces shows |
+//! | [`story`] | a trace as something that can be drawn |
 //! | [`feed`] | a trace that is handed over line by line |
 //! | [`error`] | why a file could not be judged |
 //!
@@ -20,26 +22,30 @@
 
 pub mod coverage;
 pub mod error;
+pub mod explain;
 pub mod feed;
 pub mod fields;
 pub mod judge;
 pub mod reader;
+pub mod story;
 pub mod verdict;
 pub mod watch;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 
 use blockjob_model::Profile;
 use blockjob_model::profile::REFERENCE;
 
 pub use error::TraceError;
+pub use explain::Explanation;
 pub use judge::Observer;
 pub use reader::detect::Format;
 pub use verdict::{Fault, Outcome, Verdict};
 pub use watch::Watch;
 
+use explain::{Historian, Keeping};
 use judge::monitors::Monitors;
 use judge::native::{Judge, Stop};
 use judge::trial::{Sentence, Trial};
@@ -80,20 +86,29 @@ pub fn check_watched(path: &Path, options: &Options, watch: Watch<'_>) -> Verdic
 
 fn check_file(path: &Path, options: &Options, run: Run<'_>) -> Verdict {
     let name = path.display().to_string();
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.is_dir(), file)));
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
     match opened {
-        Ok((false, file)) => {
-            let reader = BufReader::with_capacity(BUFFER_BYTES, file);
-            run.check(&name, reader, options)
+        Ok((metadata, file)) if !metadata.is_dir() => {
+            let is_file = metadata.is_file();
+            let again = || BufReader::with_capacity(BUFFER_BYTES, &file);
+            // A pipe by a name gives what it gave only once.
+            if !is_file {
+                return run.check_once(&name, again(), options);
+            }
+            let verdict = run.check(&name, again(), options);
+            if verdict.fault().is_some() && (&file).rewind().is_ok() {
+                return explained(verdict, again(), options);
+            }
+            verdict
         }
-        Ok((true, _)) => run.error(&name, TraceError::Folder),
+        Ok(_) => run.error(&name, TraceError::Folder),
         Err(source) => run.error(&name, TraceError::Open { source }),
     }
 }
 
 /// Judges the trace that `reader` yields; `name` is what the verdict calls it.
 pub fn check_reader(name: &str, reader: impl BufRead, options: &Options) -> Verdict {
-    Run::default().check(name, reader, options)
+    Run::default().check_once(name, reader, options)
 }
 
 /// Judges the trace that `reader` yields, and tells `watch` of its steps.
@@ -103,7 +118,18 @@ pub fn check_reader_watched(
     options: &Options,
     watch: Watch<'_>,
 ) -> Verdict {
-    Run::watched(watch).check(name, reader, options)
+    Run::watched(watch).check_once(name, reader, options)
+}
+
+/// A rejection, with the history that reading the trace once more gives it.
+fn explained(mut verdict: Verdict, reader: impl BufRead, options: &Options) -> Verdict {
+    let mut historian = Historian::new(verdict.fault());
+    let mut again = Run::watched(Watch::new(vec![&mut historian]));
+    // Where it cannot be read any more, the history ends; the verdict stands.
+    let _ = again.judge(reader, options);
+    drop(again);
+    verdict.explanations = historian.end();
+    verdict
 }
 
 /// The files of a folder, and how many of them are no traces by their names.
@@ -165,6 +191,24 @@ impl<'w> Run<'w> {
             Ok(()) => self.verdict(name),
             Err(error) => self.error(name, error),
         }
+    }
+
+    /// The same for what can be read only once: it is kept, up to a bound, for the explanation.
+    fn check_once(self, name: &str, reader: impl BufRead, options: &Options) -> Verdict {
+        let mut keeping = Keeping::new(reader);
+        let mut verdict = self.check(name, &mut keeping, options);
+        if verdict.fault().is_none() {
+            return verdict;
+        }
+        if let Some(kept) = keeping.kept() {
+            return explained(verdict, kept, options);
+        }
+        verdict.notes.push(format!(
+            "what led there is not shown: more than {} MiB were read before, and of what can be read only \
+             once no more is kept; check it as a file",
+            explain::KEPT_MAX_BYTES >> 20
+        ));
+        verdict
     }
 
     fn judge(&mut self, reader: impl BufRead, options: &Options) -> Result<(), TraceError> {
@@ -579,6 +623,7 @@ impl<'w> Run<'w> {
             fits: self.fits,
             widened: self.widened,
             notes: self.notes,
+            explanations: Vec::new(),
         }
     }
 

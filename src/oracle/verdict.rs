@@ -6,6 +6,8 @@ use blockjob_model::rule::{Reason, Rule};
 use serde::Serialize;
 
 use super::error::TraceError;
+use super::explain::text::{Part, Plain, Style, explained, printable};
+use super::explain::{Explanation, Row};
 
 /// A fault: the first thing in a trace that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +86,8 @@ pub struct Verdict {
     pub widened: u64,
     /// What else a reader should know: a cut last line …
     pub notes: Vec<String>,
+    /// Of a rejected trace: its fault explained, then further ones where they were asked for.
+    pub explanations: Vec<Explanation>,
 }
 
 /// The machine-readable form; its schema is public interface.
@@ -96,7 +100,19 @@ struct Json<'a> {
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     section: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sentence: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    but: Option<&'a str>,
     allowed: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    concerned: &'a [String],
+    #[serde(skip_serializing_if = "<[Row]>::is_empty")]
+    history: &'a [Row],
+    #[serde(skip_serializing_if = "is_zero")]
+    left_out: u64,
     events: u64,
     jobs: u64,
     profile: Option<&'static str>,
@@ -150,7 +166,13 @@ impl Verdict {
             rule: None,
             message: None,
             section: None,
+            sentence: None,
+            because: None,
+            but: None,
             allowed: &[],
+            concerned: &[],
+            history: &[],
+            left_out: 0,
             events: self.events,
             jobs: self.jobs,
             profile: self.profile,
@@ -166,6 +188,14 @@ impl Verdict {
                 json.message = Some(fault.message.to_string());
                 json.section = Some(fault.section);
                 json.allowed = &fault.allowed;
+                json.concerned = &fault.jobs;
+                json.because = Some(fault.message.because());
+                json.but = Some(fault.message.but());
+                if let Some(explanation) = self.explanations.first() {
+                    json.sentence = Some(explanation.sentence);
+                    json.history = &explanation.history;
+                    json.left_out = explanation.left_out;
+                }
             }
             Outcome::Error(error) => {
                 json.line = error.line();
@@ -177,40 +207,60 @@ impl Verdict {
     }
 }
 
-/// The text form: one line, then the explanation of a rejection and the notes, indented.
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut notes = String::new();
+impl Verdict {
+    /// The text form: one line, then the explanation of a rejection and the notes, set in.
+    pub fn text(&self, style: &impl Style) -> String {
+        let path = printable(&self.path);
+        let profile = self.profile.unwrap_or("none");
+        let word = self.word();
+        let mut text = match &self.outcome {
+            Outcome::Accept => format!(
+                "{word} {path} events={} jobs={} profile={profile}",
+                self.events, self.jobs
+            ),
+            Outcome::Reject(fault) => format!(
+                "{} {path}:{} rule={} profile={profile}",
+                style.paint(Part::Fault, word),
+                fault.line,
+                fault.rule
+            ),
+            Outcome::Error(error) => format!(
+                "{} {path} {}",
+                style.paint(Part::Fault, word),
+                printable(&error.to_string())
+            ),
+        };
+        match (&self.outcome, self.explanations.as_slice()) {
+            (Outcome::Reject(fault), []) => {
+                text.push_str(&explained(&Explanation::of(fault), style));
+            }
+            (Outcome::Reject(_), [first, ..]) => text.push_str(&explained(first, style)),
+            _ => {}
+        }
         for note in &self.notes {
-            write!(notes, "\n    note: {note}")?;
+            let _ = write!(
+                text,
+                "\n    {} {}",
+                style.paint(Part::Label, "note:"),
+                printable(note)
+            );
         }
         if self.widened > 0 {
-            write!(
-                notes,
-                "\n    note: widened {} times: too many possibilities were open, so the judgement is coarser there",
+            let _ = write!(
+                text,
+                "\n    {} widened {} times: too many possibilities were open, so the judgement is coarser there",
+                style.paint(Part::Label, "note:"),
                 self.widened
-            )?;
+            );
         }
-        let profile = self.profile.unwrap_or("none");
-        match &self.outcome {
-            Outcome::Accept => write!(
-                f,
-                "accept {} events={} jobs={} profile={profile}{notes}",
-                self.path, self.events, self.jobs
-            ),
-            Outcome::Reject(fault) => {
-                write!(
-                    f,
-                    "reject {}:{} rule={} profile={profile}\n    {}",
-                    self.path, fault.line, fault.rule, fault.message
-                )?;
-                if !fault.allowed.is_empty() {
-                    write!(f, "\n    allowed: {}", fault.allowed.join(" | "))?;
-                }
-                write!(f, "\n    see SEMANTICS §{}{notes}", fault.section)
-            }
-            Outcome::Error(error) => write!(f, "error {} {error}{notes}", self.path),
-        }
+        text
+    }
+}
+
+/// Without colours, and lines as long as they are.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(&Plain))
     }
 }
 
@@ -229,6 +279,7 @@ mod tests {
             fits: Vec::new(),
             widened: 0,
             notes: Vec::new(),
+            explanations: Vec::new(),
         }
     }
 
@@ -253,7 +304,7 @@ mod tests {
         );
         assert_eq!(
             reject.to_json(),
-            r#"{"path":"t.jsonl","verdict":"reject","line":9,"rule":"status-after-null","message":"because a, but b","section":"1b","allowed":["x"],"events":3,"jobs":1,"profile":"reference"}"#
+            r#"{"path":"t.jsonl","verdict":"reject","line":9,"rule":"status-after-null","message":"because a, but b","section":"1b","because":"a","but":"b","allowed":["x"],"events":3,"jobs":1,"profile":"reference"}"#
         );
         let error = verdict(Outcome::Error(TraceError::Empty));
         assert!(error.to_string().starts_with("error t.jsonl it is empty"));

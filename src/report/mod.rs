@@ -5,6 +5,7 @@
 //! | [`junit`] | `JUnit` XML, which test dashboards read |
 //! | [`sarif`] | SARIF 2.1.0, which code scanning reads |
 //! | [`coverage`] | coverage as a page |
+//! | [`story`] | traces as a page: lanes, the way through the statuses |
 //! | [`page`] | what every page shares: one file, no script, nothing fetched |
 //!
 //! Everything is handed over as text. What comes from a trace is escaped here and nowhere else.
@@ -13,3 +14,4 @@ pub mod coverage;
 pub mod junit;
 pub mod page;
 pub mod sarif;
+pub mod story;

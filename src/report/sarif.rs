@@ -60,7 +60,8 @@ impl Run {
             .map(|(rule, section)| {
                 json!({
                     "id": rule,
-                    "shortDescription": { "text": format!("SEMANTICS §{section}") },
+                    "shortDescription": { "text": sentence(rule) },
+                    "help": { "text": format!("SEMANTICS §{section}") },
                     "defaultConfiguration": { "level": "error" },
                 })
             })
@@ -87,6 +88,12 @@ impl Run {
         text.push('\n');
         text
     }
+}
+
+/// What a rule demands; of one that is in no table, its name.
+fn sentence(rule: &str) -> String {
+    blockjob_model::rule::find(rule)
+        .map_or_else(|| rule.to_owned(), |rule| format!("{}.", rule.sentence))
 }
 
 fn location(path: &str, line: Option<u64>) -> Value {

@@ -57,6 +57,7 @@ pub fn run() -> ExitCode {
         ]),
     );
     qemu(&mut steps);
+    pages(&mut steps);
     steps.finish()
 }
 
@@ -71,6 +72,28 @@ fn qemu(steps: &mut Steps) {
         None => steps.skip(
             "QEMU",
             "no qemu-storage-daemon on the search path; on Debian `apt-get install qemu-utils qemu-system-common` brings it",
+        ),
+    }
+}
+
+/// The part that needs a browser: the pages, as whoever reads them has them.
+fn pages(steps: &mut Steps) {
+    match program("chromium") {
+        Some(browser) => steps.run(
+            "pages",
+            cargo(&[
+                "test",
+                "--locked",
+                "--package",
+                "blockjob",
+                "--test",
+                "pages",
+            ])
+            .env("BLOCKJOB_CHROMIUM", browser),
+        ),
+        None => steps.skip(
+            "pages",
+            "no chromium on the search path; on Debian `apt-get install chromium` brings it",
         ),
     }
 }

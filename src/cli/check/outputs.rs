@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use blockjob::oracle::coverage::report::Report;
 use blockjob::oracle::coverage::{Coverage, Shown};
+use blockjob::oracle::story::Story;
 use blockjob::oracle::watch::Watcher;
 use blockjob::oracle::{self, Options};
-use blockjob::report::{coverage, junit, sarif};
+use blockjob::report::{coverage, junit, sarif, story};
 use clap::Args;
 
 use super::super::output::{Failure, complain, sentence};
@@ -23,6 +24,9 @@ pub struct Files {
     /// Say in it what is shown now and was not then, and the other way round; FILE is an earlier --coverage *.json
     #[arg(long, value_name = "FILE", requires = "coverage")]
     coverage_against: Option<PathBuf>,
+    /// Write a page that draws the traces: lanes of jobs and transactions, where it broke, the way through the statuses
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Write the verdicts as `JUnit` XML, a test case a trace
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -66,6 +70,7 @@ fn coverage_file(name: &str) -> Result<CoverageFile, String> {
 pub struct Outputs {
     coverage: Option<(CoverageFile, Coverage)>,
     against: Option<(PathBuf, Report)>,
+    html: Option<(PathBuf, story::Page)>,
     junit: Option<(PathBuf, junit::Suite)>,
     sarif: Option<(PathBuf, sarif::Run)>,
 }
@@ -73,13 +78,18 @@ pub struct Outputs {
 /// What is collected of one trace.
 pub struct Watching {
     shown: Option<Shown>,
+    story: Option<Story>,
 }
 
 impl Watching {
     /// Whoever is to be told of its steps.
     pub fn watchers(&mut self) -> Vec<&mut dyn Watcher> {
         let shown = self.shown.iter_mut();
-        shown.map(|shown| shown as &mut dyn Watcher).collect()
+        let story = self.story.iter_mut();
+        shown
+            .map(|shown| shown as &mut dyn Watcher)
+            .chain(story.map(|story| story as &mut dyn Watcher))
+            .collect()
     }
 }
 
@@ -96,6 +106,10 @@ impl Outputs {
                 .clone()
                 .map(|file| (file, Coverage::default())),
             against,
+            html: files
+                .html
+                .clone()
+                .map(|path| (path, story::Page::default())),
             junit: files
                 .junit
                 .clone()
@@ -111,6 +125,7 @@ impl Outputs {
     pub fn watch(&self, options: &Options) -> Watching {
         Watching {
             shown: self.coverage.as_ref().map(|_| Shown::new(options.observer)),
+            story: self.html.as_ref().map(|_| Story::default()),
         }
     }
 
@@ -118,6 +133,9 @@ impl Outputs {
     pub fn add(&mut self, watching: Watching, verdict: &oracle::Verdict, took: Duration) {
         if let (Some((_, coverage)), Some(shown)) = (&mut self.coverage, watching.shown) {
             coverage.add(shown, verdict);
+        }
+        if let (Some((_, page)), Some(story)) = (&mut self.html, watching.story) {
+            page.add(verdict, story.told());
         }
         if let Some((_, suite)) = &mut self.junit {
             suite.add(verdict, took);
@@ -141,6 +159,9 @@ impl Outputs {
                 Form::Html => coverage::html(&report),
             };
             write(&file.path, &text)?;
+        }
+        if let Some((path, page)) = &self.html {
+            write(path, &page.finish())?;
         }
         if let Some((path, suite)) = &self.junit {
             write(path, &suite.finish())?;

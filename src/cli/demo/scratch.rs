@@ -83,13 +83,13 @@ impl Scratch {
         Ok(count)
     }
 
-    /// Removes everything but the trace.
+    /// Removes everything but the trace and its page.
     pub fn clear(&self) -> io::Result<()> {
         for entry in self.folder.read_dir()? {
             let path = entry?.path();
             if path
                 .extension()
-                .is_none_or(|extension| extension != "jsonl")
+                .is_none_or(|extension| extension != "jsonl" && extension != "html")
             {
                 fs::remove_file(path)?;
             }
