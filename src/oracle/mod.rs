@@ -15,6 +15,7 @@
 //! | [`coverage`] | which parts of the specification a set of traces shows |
 //! | [`story`] | a trace as something that can be drawn |
 //! | [`feed`] | a trace that is handed over line by line |
+//! | [`story`] | a trace as something that can be drawn |
 //! | [`error`] | why a file could not be judged |
 //!
 //! [`check`] judges one file. Everything here runs on the calling thread and blocks on reading;
