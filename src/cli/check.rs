@@ -1,8 +1,10 @@
 //! `blockjob check`: recorded behaviour, judged.
 
+mod follow;
+mod in_order;
 mod outputs;
 
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -15,6 +17,7 @@ use clap::{Args, ValueEnum};
 use super::args;
 use super::output::{Answer, Failure, Output, Verdict, complain, printable, sentence};
 use super::progress::{Bar, Shown};
+use follow::Following;
 use outputs::{Files, Outputs, Watching};
 
 /// The long help.
@@ -52,6 +55,9 @@ pub struct Arguments {
     /// Whether the recorded client was the only one; auto says so until a job appears that no command explains
     #[arg(long, value_name = "WHO", default_value = "auto")]
     observer: ObserverName,
+    /// Wait for more at the end of the one TRACE, judge it as it comes, and conclude on Ctrl-C or at the first fault
+    #[arg(long)]
+    follow: bool,
     /// One JSON object a trace instead of text
     #[arg(long)]
     json: bool,
@@ -135,14 +141,48 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
             Shown::Words(format!("judging {current}"))
         }
     });
+    let mut traces: Vec<PathBuf> = Vec::new();
+    let mut others = 0;
+    let mut unreadable = Vec::new();
+    for path in &arguments.traces {
+        if !path.is_dir() {
+            traces.push(path.clone());
+            continue;
+        }
+        match oracle::traces_in(path) {
+            Ok((held, other)) => {
+                others += other;
+                if held.is_empty() {
+                    unreadable.push(format!("the folder {} holds no trace", path.display()));
+                }
+                traces.extend(held);
+            }
+            Err(error) => {
+                let reason = sentence(&error);
+                unreadable.push(format!(
+                    "cannot read the folder {}: {reason}",
+                    path.display()
+                ));
+            }
+        }
+    }
+    if arguments.follow && (traces.len() != 1 || traces != arguments.traces) {
+        return Err(Failure::new("--follow takes one file")
+            .tip("name the file that is being written, or - for standard input"));
+    }
+    let watch = outputs.watch(&options);
     let mut tally = Tally::default();
-    let mut say = |path: &Path| {
+    let work = |place: usize| {
+        let path = &traces[place];
         *current.lock().unwrap_or_else(PoisonError::into_inner) =
             printable(&path.to_string_lossy());
         let begun = Instant::now();
-        let mut watching = outputs.watch(&options);
-        let verdict = judge(path, &options, &mut watching);
-        outputs.add(watching, &verdict, begun.elapsed());
+        let mut watching = watch.another(&options);
+        let verdict = judge(path, arguments.follow, &options, &mut watching);
+        (watching, verdict, begun.elapsed())
+    };
+    in_order::each(traces.len(), work, |(watching, verdict, took)| {
+        outputs.add(watching, &verdict, took);
         match verdict.exit_code() {
             0 => tally.accepted += 1,
             1 => tally.rejected += 1,
@@ -155,33 +195,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         }
         // Whoever follows along sees each verdict as it falls.
         output.flush();
-    };
-    let mut others = 0;
-    let mut unreadable = Vec::new();
-    for path in &arguments.traces {
-        if !path.is_dir() {
-            say(path);
-            continue;
-        }
-        match oracle::traces_in(path) {
-            Ok((traces, other)) => {
-                others += other;
-                if traces.is_empty() {
-                    unreadable.push(format!("the folder {} holds no trace", path.display()));
-                }
-                for trace in traces {
-                    say(&trace);
-                }
-            }
-            Err(error) => {
-                let reason = sentence(&error);
-                unreadable.push(format!(
-                    "cannot read the folder {}: {reason}",
-                    path.display()
-                ));
-            }
-        }
-    }
+    });
     drop(bar);
     tally.others = others;
     let answer = conclude(&tally, &unreadable);
@@ -240,16 +254,28 @@ fn conclude(tally: &Tally, unreadable: &[String]) -> Answer {
     }
 }
 
-fn judge(path: &Path, options: &Options, watching: &mut Watching) -> oracle::Verdict {
-    let standard_input = path.as_os_str() == "-";
-    let input = || BufReader::with_capacity(1 << 18, io::stdin().lock());
-    match (watching.watchers(), standard_input) {
-        (watchers, true) if watchers.is_empty() => oracle::check_reader("-", input(), options),
-        (watchers, false) if watchers.is_empty() => oracle::check(path, options),
-        (watchers, true) => {
-            oracle::check_reader_watched("-", input(), options, Watch::new(watchers))
+fn judge(path: &Path, follow: bool, options: &Options, watching: &mut Watching) -> oracle::Verdict {
+    let name = path.display().to_string();
+    let mut check = |reader: &mut dyn BufRead| {
+        let watchers = watching.watchers();
+        if watchers.is_empty() {
+            oracle::check_reader(&name, reader, options)
+        } else {
+            oracle::check_reader_watched(&name, reader, options, Watch::new(watchers))
         }
-        (watchers, false) => oracle::check_watched(path, options, Watch::new(watchers)),
+    };
+    if follow {
+        return match Following::open(path) {
+            Ok(following) => check(&mut BufReader::new(following)),
+            Err(error) => oracle::unreadable(&name, error),
+        };
+    }
+    if path.as_os_str() == "-" {
+        return check(&mut BufReader::with_capacity(1 << 18, io::stdin().lock()));
+    }
+    match watching.watchers() {
+        watchers if watchers.is_empty() => oracle::check(path, options),
+        watchers => oracle::check_watched(path, options, Watch::new(watchers)),
     }
 }
 

@@ -133,6 +133,11 @@ fn explained(mut verdict: Verdict, reader: impl BufRead, options: &Options) -> V
     verdict
 }
 
+/// What is said of a trace that cannot be opened, for this reason; `name` is what the verdict calls it.
+pub fn unreadable(name: &str, source: io::Error) -> Verdict {
+    Run::default().error(name, TraceError::Open { source })
+}
+
 /// The files of a folder, and how many of them are no traces by their names.
 ///
 /// # Errors

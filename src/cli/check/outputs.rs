@@ -82,6 +82,14 @@ pub struct Watching {
 }
 
 impl Watching {
+    /// The same for another trace.
+    pub fn another(&self, options: &Options) -> Watching {
+        Watching {
+            shown: self.shown.as_ref().map(|_| Shown::new(options.observer)),
+            story: self.story.as_ref().map(|_| Story::default()),
+        }
+    }
+
     /// Whoever is to be told of its steps.
     pub fn watchers(&mut self) -> Vec<&mut dyn Watcher> {
         let shown = self.shown.iter_mut();
