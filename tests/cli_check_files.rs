@@ -250,6 +250,15 @@ fn assert_junit(node: Node<'_, '_>) {
     for attribute in node.attributes() {
         let known = required.iter().chain(possible);
         assert!(known.into_iter().any(|name| *name == attribute.name()));
+        if attribute.name() == "time" {
+            // xs:decimal of the one, and no more than thousandths of the other.
+            let (whole, part) = attribute.value().split_once('.').unwrap();
+            let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            assert!(
+                digits(whole) && digits(part) && part.len() <= 3,
+                "{attribute:?}"
+            );
+        }
     }
     let mut last = 0;
     for child in node.children().filter(Node::is_element) {
@@ -329,6 +338,7 @@ fn assert_sarif(document: &Value) {
             let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
             assert_eq!(result["ruleId"], rules[index]["id"], "3.27.6");
             assert_locations(&result["locations"]);
+            assert_locations(&result["relatedLocations"]);
         }
         ids.sort_unstable();
         let all = ids.len();
@@ -377,6 +387,19 @@ fn sarif_has_a_result_for_each_rejection_and_a_notification_for_each_error() {
     let place = &results[0]["locations"][0]["physicalLocation"];
     assert_eq!(place["artifactLocation"]["uri"], MUTANT);
     assert_eq!(place["region"]["startLine"], 22);
+    let related = results[0]["relatedLocations"].as_array().unwrap();
+    let words: Vec<_> = related
+        .iter()
+        .map(|place| &place["message"]["text"])
+        .collect();
+    assert!(
+        words
+            .iter()
+            .any(|word| word.as_str().unwrap().contains("aborting")),
+        "{words:?}"
+    );
+    let description = &run["tool"]["driver"]["rules"][0]["shortDescription"]["text"];
+    assert!(description.as_str().unwrap().len() > 20, "{description}");
     assert_eq!(results[0]["ruleIndex"], results[1]["ruleIndex"]);
     assert_ne!(results[0]["ruleIndex"], results[2]["ruleIndex"]);
     let invocation = &run["invocations"][0];

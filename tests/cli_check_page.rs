@@ -81,6 +81,8 @@ fn a_rejected_trace_is_marked_where_it_broke() {
     assert!(page.contains("held possible before it: aborting"));
     assert!(page.contains("aborting to pending, which must not be"));
     assert!(page.contains("Allowed there: "));
+    assert!(page.contains("<h3>What led there</h3>"));
+    assert_eq!(page.matches("<tr class=\"broke\">").count(), 1);
 }
 
 #[test]

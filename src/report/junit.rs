@@ -44,7 +44,7 @@ impl Suite {
         // Writing to a string cannot fail.
         let _ = write!(
             self.cases,
-            "    <testcase classname=\"blockjob.check\" name=\"{}\" time=\"{:.6}\"",
+            "    <testcase classname=\"blockjob.check\" name=\"{}\" time=\"{:.3}\"",
             escape(&verdict.path),
             took.as_secs_f64()
         );
@@ -86,7 +86,7 @@ impl Suite {
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  \
              <testsuite id=\"0\" package=\"blockjob\" name=\"blockjob check\" timestamp=\"{}\" hostname=\"localhost\" \
-             tests=\"{}\" failures=\"{}\" errors=\"{}\" time=\"{:.6}\">\n    <properties/>\n{}    \
+             tests=\"{}\" failures=\"{}\" errors=\"{}\" time=\"{:.3}\">\n    <properties/>\n{}    \
              <system-out/>\n    <system-err/>\n  </testsuite>\n</testsuites>\n",
             timestamp(self.started),
             self.tests,

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use crate::oracle::explain::Explanation;
 use crate::oracle::{Outcome, Verdict};
 
 /// The schema that the document names.
@@ -25,24 +26,13 @@ impl Run {
     pub fn add(&mut self, verdict: &Verdict) {
         match &verdict.outcome {
             Outcome::Accept => {}
-            Outcome::Reject(fault) => {
-                let known = self.rules.iter().position(|(rule, _)| *rule == fault.rule);
-                let index = known.unwrap_or_else(|| {
-                    self.rules.push((fault.rule, fault.section));
-                    self.rules.len() - 1
-                });
-                self.results.push(json!({
-                    "ruleId": fault.rule,
-                    "ruleIndex": index,
-                    "level": "error",
-                    "message": { "text": &*fault.message },
-                    "locations": [location(&verdict.path, Some(fault.line))],
-                    "properties": {
-                        "allowed": fault.allowed,
-                        "section": fault.section,
-                        "profile": verdict.profile,
-                    },
-                }));
+            Outcome::Reject(fault) if verdict.explanations.is_empty() => {
+                self.result(verdict, &Explanation::of(fault));
+            }
+            Outcome::Reject(_) => {
+                for explanation in &verdict.explanations {
+                    self.result(verdict, explanation);
+                }
             }
             Outcome::Error(error) => self.notifications.push(json!({
                 "level": "error",
@@ -50,6 +40,40 @@ impl Run {
                 "locations": [location(&verdict.path, error.line())],
             })),
         }
+    }
+
+    /// A fault; what led there stands as related locations.
+    fn result(&mut self, verdict: &Verdict, fault: &Explanation) {
+        let known = self.rules.iter().position(|(rule, _)| *rule == fault.rule);
+        let index = known.unwrap_or_else(|| {
+            self.rules.push((fault.rule, fault.section));
+            self.rules.len() - 1
+        });
+        let related: Vec<Value> = fault
+            .history
+            .iter()
+            .filter(|row| row.line < fault.line)
+            .map(|row| {
+                let job = if row.job.is_empty() { "" } else { ": " };
+                let text = format!("{}{job}{}", row.job, row.what);
+                let mut place = location(&verdict.path, Some(row.line));
+                place["message"] = json!({ "text": text });
+                place
+            })
+            .collect();
+        self.results.push(json!({
+            "ruleId": fault.rule,
+            "ruleIndex": index,
+            "level": "error",
+            "message": { "text": fault.message },
+            "locations": [location(&verdict.path, Some(fault.line))],
+            "relatedLocations": related,
+            "properties": {
+                "allowed": fault.allowed,
+                "section": fault.section,
+                "profile": verdict.profile,
+            },
+        }));
     }
 
     /// The document.

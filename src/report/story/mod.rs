@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use blockjob_model::Status;
 
 use super::page::{begin, cut, end, escape};
+use crate::oracle::explain::Row;
 use crate::oracle::story::{HEAD_MAX, Kind, Mark, TAIL_MAX, Told};
 use crate::oracle::{Fault, Outcome, Verdict};
 
@@ -31,6 +32,8 @@ const LINES_MAX: usize = 60;
 const STYLE: &str = "\
 .verdict { border-left: .3rem solid var(--good); background: var(--good-back); padding: .5rem .9rem; margin: .75rem 0; }
 .verdict.bad { border-color: var(--bad); background: var(--bad-back); color: inherit; }
+.scroll:has(> .traces) { max-height: 60vh; overflow: auto; }
+tr.broke td { background: var(--bad-back); }
 .legend { display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; padding: 0; list-style: none; }
 ";
 
@@ -50,6 +53,11 @@ struct Shown {
     message: String,
     section: Option<&'static str>,
     allowed: Vec<String>,
+    /// What led there.
+    history: Vec<Row>,
+    history_left_out: u64,
+    /// Further faults.
+    further: Vec<String>,
     notes: Vec<String>,
     events: u64,
     jobs: u64,
@@ -66,6 +74,9 @@ impl Shown {
             message: String::new(),
             section: None,
             allowed: Vec::new(),
+            history: Vec::new(),
+            history_left_out: 0,
+            further: Vec::new(),
             notes: few(&verdict.notes),
             events: verdict.events,
             jobs: verdict.jobs,
@@ -87,6 +98,16 @@ impl Shown {
             }
         }
         shown.message = cut(&shown.message, TEXT_MAX);
+        let mut faults = verdict.explanations.iter();
+        if let Some(first) = faults.next() {
+            // Bounded by whoever explains.
+            shown.history.clone_from(&first.history);
+            shown.history_left_out = first.left_out;
+        }
+        let further: Vec<String> = faults
+            .map(|fault| format!("line {}: {}: {}", fault.line, fault.rule, fault.message))
+            .collect();
+        shown.further = few(&further);
         if verdict.widened > 0 {
             shown.notes.push(format!(
                 "too many possibilities were open {} times, so the judgement is coarser there",
@@ -186,7 +207,7 @@ impl Page {
         );
         super::page::begin_scroll(&mut page, "The traces");
         page.push_str(
-            "<table><thead><tr><th scope=\"col\">no.</th><th scope=\"col\">verdict</th><th scope=\"col\">trace</th>\
+            "<table class=\"traces\"><thead><tr><th scope=\"col\">no.</th><th scope=\"col\">verdict</th><th scope=\"col\">trace</th>\
              <th scope=\"col\">line</th><th scope=\"col\">rule</th><th scope=\"col\">profile</th>\
              <th scope=\"col\">events</th><th scope=\"col\">jobs</th></tr></thead>\n<tbody>\n",
         );
@@ -205,6 +226,20 @@ impl Page {
                 "<p class=\"faint\">{} of them are drawn, rejected ones before others.</p>",
                 self.drawn.len()
             );
+        }
+        if self.drawn.len() > 1 {
+            page.push_str("<nav aria-label=\"Traces drawn\"><ul class=\"legend\">\n");
+            for Drawn {
+                number, verdict, ..
+            } in &self.drawn
+            {
+                let path = escape(&cut(&verdict.path, 200));
+                let _ = writeln!(
+                    page,
+                    "<li><a href=\"#trace-{number}\">{number}. {path}</a></li>"
+                );
+            }
+            page.push_str("</ul></nav>\n");
         }
         for drawn in &self.drawn {
             section(&mut page, drawn);
@@ -273,6 +308,14 @@ fn section(page: &mut String, drawn: &Drawn) {
         );
     }
     page.push_str("</div>\n");
+    history(page, verdict);
+    if !verdict.further.is_empty() {
+        page.push_str("<h3>Further faults</h3>\n<ul>\n");
+        for fault in &verdict.further {
+            let _ = writeln!(page, "<li>{}</li>", escape(fault));
+        }
+        page.push_str("</ul>\n");
+    }
     for note in &verdict.notes {
         let _ = writeln!(page, "<p class=\"faint\">note: {}</p>", escape(note));
     }
@@ -312,6 +355,38 @@ fn section(page: &mut String, drawn: &Drawn) {
         broken.and_then(|mark| edge(told, mark)),
     );
     page.push_str("</section>\n");
+}
+
+/// What happened to the jobs concerned, up to the fault.
+fn history(page: &mut String, verdict: &Shown) {
+    if verdict.history.is_empty() {
+        return;
+    }
+    page.push_str("<h3>What led there</h3>\n");
+    super::page::begin_scroll(page, "What led there");
+    page.push_str(
+        "<table><thead><tr><th scope=\"col\">line</th><th scope=\"col\">job</th><th scope=\"col\">what</th></tr>\
+         </thead>\n<tbody>\n",
+    );
+    for row in &verdict.history {
+        let broke = verdict.line == Some(row.line);
+        let _ = writeln!(
+            page,
+            "<tr{}><td class=\"number\">{}</td><td>{}</td><td>{}</td></tr>",
+            if broke { " class=\"broke\"" } else { "" },
+            row.line,
+            escape(&cut(&row.job, 200)),
+            escape(&cut(&row.what, 200))
+        );
+    }
+    page.push_str("</tbody></table>\n</div>\n");
+    if verdict.history_left_out > 0 {
+        let _ = writeln!(
+            page,
+            "<p class=\"faint\">{} more rows are left out.</p>",
+            verdict.history_left_out
+        );
+    }
 }
 
 /// A fault may be in a line that is no step, an answer to nobody for instance: it is marked all the same.
