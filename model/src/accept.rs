@@ -13,6 +13,7 @@
 mod belief;
 mod explain;
 mod thin;
+mod ways;
 
 use crate::hash::FastMap;
 use crate::profile::Profile;
@@ -27,6 +28,7 @@ use crate::vocabulary::{Callback, Event, Reply, Request};
 pub use belief::SightPattern;
 use belief::{BeliefId, Pool, Specs, Symbol, TooLarge};
 use thin::Path;
+use ways::Ways;
 
 /// A transaction under judgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -171,6 +173,9 @@ pub struct Acceptor {
     widened: u64,
     /// It keeps one explanation, not all.
     thin: bool,
+    ways: Ways,
+    /// The memory of paths that are over.
+    paths: Vec<Path>,
 }
 
 impl Acceptor {
@@ -190,6 +195,8 @@ impl Acceptor {
             drained: 0,
             widened: 0,
             thin: false,
+            ways: Ways::new(),
+            paths: Vec::new(),
         }
     }
 
@@ -207,7 +214,8 @@ impl Acceptor {
     /// Begins another trace. What was found out about the specification on the way stays, so that
     /// judging many short traces of the same jobs costs one look-up an observation.
     pub fn restart(&mut self) {
-        self.groups.clear();
+        let over = self.groups.drain().filter_map(|(_, track)| track.path);
+        self.paths.extend(over);
         self.parts.clear();
         self.jobs.clear();
         self.calls.clear();
@@ -241,13 +249,20 @@ impl Acceptor {
         let drained = known.drained | self.drained;
         let known = Group { drained, ..known };
         let belief = self.pool.empty(known);
+        let path = self.thin.then(|| match self.paths.pop() {
+            Some(mut path) => {
+                path.begin(known);
+                path
+            }
+            None => Path::new(known),
+        });
         self.groups.insert(
             key.0,
             Track {
                 key,
                 members: Vec::new(),
                 belief,
-                path: self.thin.then(|| Path::new(known)),
+                path,
             },
         );
         // A call for every job may reach this one too.
@@ -751,7 +766,7 @@ impl Acceptor {
             return true;
         };
         if let Some(path) = &mut track.path {
-            return path.advance(&self.pool, symbol);
+            return path.advance(&self.pool, &mut self.ways, symbol);
         }
         match self.pool.advance(track.belief, symbol) {
             Ok(Some(belief)) => {
@@ -905,6 +920,7 @@ impl Acceptor {
             for job in track.members {
                 self.jobs.remove(&job.0);
             }
+            self.paths.extend(track.path);
             let groups = &self.groups;
             self.parts
                 .retain(|_, parts| parts.iter().any(|part| groups.contains_key(&part.0)));

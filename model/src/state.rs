@@ -5,6 +5,8 @@
 //! single job is a transaction of one, SEMANTICS.md §6.1), and several are judged side by side.
 //! Members stand in the order of their creation; the main loop takes them newest first.
 
+use core::hash::{Hash, Hasher};
+
 use crate::error_policy::IoStatus;
 use crate::profile::Profile;
 use crate::status::Status;
@@ -172,7 +174,7 @@ pub enum Owes {
 }
 
 /// One job, as far as the specification is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Job {
     /// What observers see.
     pub status: Status,
@@ -219,6 +221,79 @@ pub struct Job {
     pub owes: Owes,
     /// What was fixed at its creation.
     pub spec: JobSpec,
+}
+
+impl Hash for Job {
+    /// Two words, not one a field: whoever keeps sets of worlds does little else.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Job {
+            status,
+            body,
+            entered,
+            starting,
+            outcome,
+            tail,
+            cancel,
+            peer_cancel,
+            user_paused,
+            stacked,
+            resuming,
+            io_status,
+            woken,
+            holds,
+            drained,
+            seen,
+            may_pass,
+            may_pause,
+            complete,
+            in_flight,
+            owes,
+            spec,
+        } = *self;
+        let JobSpec {
+            auto_finalize,
+            auto_dismiss,
+            can_complete,
+            needs_finish,
+            block,
+            internal,
+            completion,
+        } = spec;
+        state.write_u64(u64::from_le_bytes([
+            status as u8,
+            body as u8,
+            outcome as u8,
+            tail as u8,
+            cancel as u8,
+            peer_cancel as u8,
+            io_status as u8,
+            owes as u8,
+        ]));
+        let flags = [
+            entered,
+            starting,
+            user_paused,
+            stacked,
+            resuming,
+            woken,
+            seen,
+            may_pass,
+            may_pause,
+            complete,
+            auto_finalize,
+            auto_dismiss,
+            can_complete,
+            needs_finish,
+            block,
+            internal,
+            completion,
+        ];
+        let flags = flags
+            .iter()
+            .fold(0, |bits, &flag| bits << 1 | u64::from(flag));
+        let counts = [holds, drained, in_flight].map(u64::from);
+        state.write_u64(counts.iter().fold(flags, |word, count| word << 8 | count));
+    }
 }
 
 impl Job {
@@ -509,7 +584,11 @@ impl World {
             self.jobs.clone_from(&other.jobs);
         }
         self.group = other.group;
-        if !(self.calls.is_empty() && other.calls.is_empty()) {
+        if self.calls.len() == other.calls.len() {
+            for (to, from) in self.calls.iter_mut().zip(&other.calls) {
+                to.clone_from(from);
+            }
+        } else {
             self.calls.clone_from(&other.calls);
         }
     }

@@ -277,6 +277,19 @@ impl fmt::Display for Output {
 }
 
 impl Output {
+    /// Only a body shows it: nothing that the main loop or a call does.
+    const fn is_of_body(self) -> bool {
+        match self {
+            Output::Begin(_, callback) | Output::End(_, callback, _) => {
+                matches!(callback, Callback::Run | Callback::Pause | Callback::Resume)
+            }
+            Output::PointBegin(_) | Output::PointEnd(_) | Output::IoBegin(_) | Output::IoEnd(_) => {
+                true
+            }
+            Output::Status(..) | Output::Event(..) => false,
+        }
+    }
+
     /// The member it concerns.
     pub const fn member(self) -> usize {
         match self {
@@ -321,6 +334,12 @@ impl<'a> Next<'a> {
     pub fn into_world(self) -> World {
         *self.changed = Changed::Anything;
         core::mem::replace(self.world, World::new(Group::CLOSED, []))
+    }
+
+    /// Keeps the world, and lends this memory in its place.
+    pub(crate) fn exchange(self, memory: &mut World) {
+        *self.changed = Changed::Anything;
+        core::mem::swap(self.world, memory);
     }
 
     /// What can be different from the world before.
@@ -371,25 +390,59 @@ pub fn steps_showing(
     wanted: &impl Fn(Option<Output>) -> bool,
     visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
 ) {
-    let mut relation = Relation::new(world, profile, view, wanted, visit);
-    if let Some(member) = world.jobs.iter().position(|job| job.owes != Owes::Nothing) {
-        // Status and announcement are one critical section: nothing comes between.
-        relation.pay(member);
+    let mut memory = World::new(Group::CLOSED, []);
+    let mut relation = Relation::new(world, profile, view, wanted, visit, &mut memory);
+    relation.all(0..world.jobs.len());
+}
+
+/// The steps that show this, in memory that is used again: a body shows what its own job does.
+pub(crate) fn steps_that_show(
+    seen: Output,
+    world: &World,
+    profile: &Profile,
+    view: View,
+    memory: &mut World,
+    visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
+) {
+    let wanted = |output| output == Some(seen);
+    let mut relation = Relation::new(world, profile, view, &wanted, visit, memory);
+    let member = seen.member();
+    if seen.is_of_body() {
+        if world.jobs.iter().all(|job| job.owes == Owes::Nothing) {
+            relation.body(member);
+        }
+    } else {
+        relation.all(member..member + 1);
+    }
+}
+
+/// The steps that show nothing, in memory that is used again.
+pub(crate) fn steps_unseen(
+    world: &World,
+    profile: &Profile,
+    view: View,
+    memory: &mut World,
+    visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
+) {
+    let wanted = |output: Option<Output>| output.is_none();
+    let mut relation = Relation::new(world, profile, view, &wanted, visit, memory);
+    relation.all(0..world.jobs.len());
+}
+
+/// Those of them that the call at this place makes.
+pub(crate) fn steps_unseen_of_call(
+    place: usize,
+    world: &World,
+    profile: &Profile,
+    view: View,
+    memory: &mut World,
+    visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
+) {
+    if world.jobs.iter().any(|job| job.owes != Owes::Nothing) {
         return;
     }
-    for member in 0..world.jobs.len() {
-        relation.body(member);
-    }
-    relation.starts();
-    relation.main_loop();
-    for place in 0..world.calls.len() {
-        relation.call(place);
-    }
-    if world.group.others {
-        for member in 0..world.jobs.len() {
-            relation.others(member);
-        }
-    }
+    let wanted = |output: Option<Output>| output.is_none();
+    Relation::new(world, profile, view, &wanted, visit, memory).call(place);
 }
 
 /// Those steps that the body of one member makes by itself.
@@ -404,7 +457,8 @@ pub(crate) fn steps_of_body(
     visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
 ) {
     debug_assert!(view.callbacks && view.ends, "a fine view");
-    Relation::new(world, profile, view, &|_| true, visit).body(member);
+    let mut memory = World::new(Group::CLOSED, []);
+    Relation::new(world, profile, view, &|_| true, visit, &mut memory).body(member);
 }
 
 /// All the others.
@@ -414,7 +468,8 @@ pub(crate) fn steps_of_nobody(
     view: View,
     visit: &mut impl FnMut(Step, Next<'_>, Option<Output>),
 ) {
-    let mut relation = Relation::new(world, profile, view, &|_| true, visit);
+    let mut memory = World::new(Group::CLOSED, []);
+    let mut relation = Relation::new(world, profile, view, &|_| true, visit, &mut memory);
     if let Some(member) = world.jobs.iter().position(|job| job.owes != Owes::Nothing) {
         relation.pay(member);
         return;
@@ -436,7 +491,7 @@ struct Relation<'a, W, V> {
     wanted: &'a W,
     visit: &'a mut V,
     /// What is lent to the visitor, one successor after the other in the same memory.
-    next: World,
+    next: &'a mut World,
     /// In what `next` may still differ from `world`.
     changed: Changed,
 }
@@ -450,6 +505,7 @@ impl<'a, W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)
         view: View,
         wanted: &'a W,
         visit: &'a mut V,
+        next: &'a mut World,
     ) -> Self {
         Relation {
             world,
@@ -458,8 +514,31 @@ impl<'a, W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)
             busy: world.main_is_busy(),
             wanted,
             visit,
-            next: World::new(Group::CLOSED, []),
+            next,
             changed: Changed::Anything,
+        }
+    }
+
+    /// Every step, but of bodies those of these members only.
+    fn all(&mut self, bodies: core::ops::Range<usize>) {
+        let world = self.world;
+        if let Some(member) = world.jobs.iter().position(|job| job.owes != Owes::Nothing) {
+            // Status and announcement are one critical section: nothing comes between.
+            self.pay(member);
+            return;
+        }
+        for member in bodies {
+            self.body(member);
+        }
+        self.starts();
+        self.main_loop();
+        for place in 0..world.calls.len() {
+            self.call(place);
+        }
+        if world.group.others {
+            for member in 0..world.jobs.len() {
+                self.others(member);
+            }
         }
     }
 
@@ -486,7 +565,7 @@ impl<'a, W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)
             let job = &mut self.next.jobs[member];
             change(job);
             job.note(self.view, self.profile);
-            let next = Next::new(&mut self.next, &mut self.changed);
+            let next = Next::new(self.next, &mut self.changed);
             (self.visit)(step, next, output);
         }
     }
@@ -497,7 +576,7 @@ impl<'a, W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)
         if (self.wanted)(output) {
             self.undo();
             self.changed = Changed::Anything;
-            change(&mut self.next);
+            change(self.next);
             for job in &mut self.next.jobs {
                 job.note(self.view, self.profile);
             }
@@ -505,7 +584,7 @@ impl<'a, W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)
             self.next
                 .calls
                 .retain(|call| !call.posted || !matches!(call.state, CallState::Answered(_)));
-            let next = Next::new(&mut self.next, &mut self.changed);
+            let next = Next::new(self.next, &mut self.changed);
             (self.visit)(step, next, output);
         }
     }

@@ -189,3 +189,101 @@ fn follow(acceptor: &mut Acceptor, cast: &Cast, entries: &[Entry]) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(all(test, not(any(blockjob_loom, blockjob_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::generate::{self, Choices, Sizes};
+    use crate::harness::Case;
+    use crate::record::Recorder;
+
+    /// Enough for calls that meet, little enough for whole beliefs.
+    const SIZES: Sizes = Sizes {
+        jobs: 4,
+        groups: 2,
+        controllers: 3,
+        asks: 5,
+        acts: 3,
+    };
+
+    /// Answers that come later than they did, but before their thread asks again: as right as before.
+    fn delay(entries: &mut [Entry], choices: &mut Choices) {
+        for place in (0..entries.len()).rev() {
+            let Entry::Answer { thread, .. } = entries[place] else {
+                continue;
+            };
+            let asks =
+                |entry: &Entry| matches!(*entry, Entry::Call { thread: by, .. } if by == thread);
+            let rest = &entries[place + 1..];
+            let most = rest.iter().position(asks).unwrap_or(rest.len());
+            let later = choices.below(25).min(most);
+            entries[place..=place + later].rotate_left(1);
+        }
+    }
+
+    /// Something that may be a mistake.
+    fn edit(entries: &mut Vec<Entry>, choices: &mut Choices) {
+        let place = choices.below(entries.len() - 1);
+        match choices.below(6) {
+            0 => entries.swap(place, place + 1),
+            1 => {
+                entries.remove(place);
+            }
+            // Somebody is told what somebody else was told.
+            _ => {
+                let (answers, replies): (Vec<usize>, Vec<_>) = (0..)
+                    .zip(entries.iter())
+                    .filter_map(|(place, entry)| match entry {
+                        Entry::Answer { reply, .. } => Some((place, *reply)),
+                        _ => None,
+                    })
+                    .unzip();
+                let told = replies[choices.below(replies.len())];
+                if let Entry::Answer { reply, .. } =
+                    &mut entries[answers[choices.below(answers.len())]]
+                {
+                    *reply = told;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_short_way_takes_whole_beliefs_take() {
+        let mut judge = Judge::new();
+        let mut verdicts = [[0_u32; 2]; 2];
+        for number in 0..100 {
+            let mut choices = Choices::new(7, number);
+            let scenario = generate::world(SIZES, |below| choices.below(below));
+            let recorder = Recorder::new();
+            scenario.play(&recorder);
+            let case = Case::Scenario(scenario);
+            let played = recorder.read(<[Entry]>::to_vec);
+            for change in 0..12 {
+                let mut entries = played.clone();
+                delay(&mut entries, &mut choices);
+                if change % 4 > 0 {
+                    edit(&mut entries, &mut choices);
+                }
+                let thin = judge.thin.as_mut().expect("a judge has one");
+                let thin = whole(thin, &case.cast(), &entries).is_ok();
+                let all = whole(&mut judge.whole, &case.cast(), &entries).is_ok();
+                assert!(
+                    all || !thin,
+                    "world {number}: the short way takes what nothing explains: {entries:?}"
+                );
+                assert!(
+                    all || change % 4 > 0,
+                    "world {number} is refused: {entries:?}"
+                );
+                verdicts[usize::from(all)][usize::from(thin)] += 1;
+            }
+        }
+        let [[refused, _], [missed, taken]] = verdicts;
+        assert!(refused > 100, "both verdicts are met: {verdicts:?}");
+        assert!(
+            taken > 300 && missed * 50 < taken,
+            "nearly all goes the short way: {verdicts:?}"
+        );
+    }
+}

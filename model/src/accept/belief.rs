@@ -24,9 +24,6 @@ pub(super) const WORLDS_MAX: usize = 2048;
 /// More jobs than this in all remembered beliefs together and they are forgotten.
 const REMEMBERED_MAX: usize = 1 << 20;
 
-/// Thin judgement looks no further than so many worlds for the next thing seen.
-const THIN_MAX: usize = 256;
-
 /// A set of job specs, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Specs(u128);
@@ -152,8 +149,8 @@ struct Belief {
 
 /// All beliefs in use, each once.
 pub(super) struct Pool {
-    profile: &'static Profile,
-    view: View,
+    pub(super) profile: &'static Profile,
+    pub(super) view: View,
     beliefs: Vec<Belief>,
     index: FastMap<Arc<[World]>, BeliefId>,
     remembered: usize,
@@ -254,42 +251,6 @@ impl Pool {
         Ok(next)
     }
 
-    /// One of the worlds that this one may become by unseen steps and then `symbol`: number 0 is the
-    /// one that takes the fewest.
-    pub(super) fn way(&self, world: &World, symbol: &Symbol, number: usize) -> Option<World> {
-        let mut left = number;
-        let mut after = Vec::new();
-        self.apply(world, symbol, &mut after);
-        if left < after.len() {
-            return Some(after.swap_remove(left));
-        }
-        left -= after.len();
-        let mut worlds: Vec<World> = Vec::new();
-        self.unseen(world, &mut |next| {
-            if next != *world && !worlds.contains(&next) {
-                worlds.push(next);
-            }
-        });
-        let mut place = 0;
-        while place < worlds.len() && worlds.len() < THIN_MAX {
-            after.clear();
-            self.apply(&worlds[place], symbol, &mut after);
-            if left < after.len() {
-                return Some(after.swap_remove(left));
-            }
-            left -= after.len();
-            let mut new = Vec::new();
-            self.unseen(&worlds[place], &mut |next| new.push(next));
-            for next in new {
-                if next != *world && !worlds.contains(&next) {
-                    worlds.push(next);
-                }
-            }
-            place += 1;
-        }
-        None
-    }
-
     /// Whether this world may come to its end by unseen steps.
     pub(super) fn may_be_over(&self, world: &World) -> bool {
         self.over(world)
@@ -298,18 +259,8 @@ impl Pool {
                 .is_ok_and(|worlds| worlds.iter().any(|world| self.over(world)))
     }
 
-    fn unseen(&self, world: &World, visit: &mut impl FnMut(World)) {
-        steps_showing(
-            world,
-            self.profile,
-            self.view,
-            &|output| output.is_none(),
-            &mut |_, next, _| visit(next.into_world()),
-        );
-    }
-
     /// What one world becomes.
-    fn apply(&self, world: &World, symbol: &Symbol, after: &mut Vec<World>) {
+    pub(super) fn apply(&self, world: &World, symbol: &Symbol, after: &mut Vec<World>) {
         match symbol {
             &Symbol::See(seen) => steps_showing(
                 world,
@@ -368,25 +319,17 @@ impl Pool {
                 block,
                 maybe_over,
             } => {
-                let mut issue = |state| {
-                    let mut world = world.clone();
-                    let place = world.calls.partition_point(|call| call.thread < slot);
-                    world.calls.insert(
-                        place,
-                        Call {
-                            thread: slot,
-                            member,
-                            request,
-                            block,
-                            posted: false,
-                            state,
-                        },
-                    );
-                    after.push(world);
+                let call = |state| Call {
+                    thread: slot,
+                    member,
+                    request,
+                    block,
+                    posted: false,
+                    state,
                 };
-                issue(CallState::Issued);
+                after.push(with_call(world, call(CallState::Issued)));
                 if maybe_over {
-                    issue(CallState::Answered(Ok(())));
+                    after.push(with_call(world, call(CallState::Answered(Ok(())))));
                 }
             }
             Symbol::Answer { slot, reply } => {
@@ -495,7 +438,8 @@ fn changed(jobs: &[Job], member: u16, change: impl FnOnce(&mut Job)) -> Vec<Job>
     jobs
 }
 
-fn find(world: &World, slot: u16) -> Option<usize> {
+/// Where the call of this slot is in a world.
+pub(super) fn find(world: &World, slot: u16) -> Option<usize> {
     world.calls.iter().position(|call| call.thread == slot)
 }
 
@@ -510,6 +454,20 @@ fn posted(world: &World, place: usize) -> World {
     call.thread = (last + 1).max(POSTED_FROM);
     call.posted = true;
     world.calls.push(call);
+    world
+}
+
+/// A call is under way from now on, each slot in its order.
+pub(super) fn add_call(world: &mut World, call: Call) {
+    let place = world
+        .calls
+        .partition_point(|other| other.thread < call.thread);
+    world.calls.insert(place, call);
+}
+
+fn with_call(world: &World, call: Call) -> World {
+    let mut world = world.clone();
+    add_call(&mut world, call);
     world
 }
 
