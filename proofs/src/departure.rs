@@ -111,7 +111,9 @@ impl Left {
         match self.case {
             Departure::Asleep => context.sleep(Duration::from_millis(1)) == Flow::Cancelled,
             Departure::Ready => context.ready().wait_for_finish() == Finish::Cancelled,
-            // A pause ends a wait, and then the next one begins.
+            // Nobody resumes it: whatever ends the pause that ends the wait is the cancel.
+            Departure::Paused => context.wait() == Flow::Cancelled,
+            // A section may end a wait and let go again, and then the next one begins.
             _ => loop {
                 if context.wait() == Flow::Cancelled {
                     return true;
