@@ -169,6 +169,10 @@ fn exhibit(options: &Options, collection: &Collection) -> Result<ExitCode, Strin
         let report = try_out(lane, collection, card, &passed)?;
         progress.clear();
         say(&report, options.json);
+        if options.record {
+            // At once: what is interrupted keeps what it has done.
+            record(card, &report)?;
+        }
         lock(&reports).insert(card.id.clone(), report);
         progress.done();
         Ok(())
@@ -179,7 +183,8 @@ fn exhibit(options: &Options, collection: &Collection) -> Result<ExitCode, Strin
     let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
 
     if options.record {
-        record(collection, &cards, &reports)?;
+        let folder = root().join("proofs/museum");
+        write_page(&Collection::read(&folder).map_err(|faults| faults.join("\n"))?)?;
     }
     let of = |fate: &str| {
         reports
@@ -370,28 +375,15 @@ fn say(report: &Report, json: bool) {
     println!("{fate:<10}  {id:<5}  {seconds:>6.1} s of {seconds_total:>6.1} s  {check}{note}");
 }
 
-/// Writes what was measured into the cards, then the page.
-fn record(
-    collection: &Collection,
-    cards: &[&Card],
-    reports: &BTreeMap<String, Report>,
-) -> Result<(), String> {
-    for card in cards {
-        let Some(report) = reports
-            .get(&card.id)
-            .filter(|report| report.fate == "killed")
-        else {
-            continue;
-        };
-        let fault = |error| format!("{}: {error}", card.path.display());
-        let text = fs::read_to_string(&card.path).map_err(fault)?;
-        let text = Card::record(&text, report.seconds, &report.story);
-        fs::write(&card.path, text).map_err(fault)?;
+/// Writes what was measured into the card, if the mutant was killed.
+fn record(card: &Card, report: &Report) -> Result<(), String> {
+    if report.fate != "killed" {
+        return Ok(());
     }
-    let folder = collection.page_path();
-    let folder = folder.parent().unwrap_or(&folder);
-    let again = Collection::read(folder).map_err(|faults| faults.join("\n"))?;
-    write_page(&again)
+    let fault = |error| format!("{}: {error}", card.path.display());
+    let text = fs::read_to_string(&card.path).map_err(fault)?;
+    let text = Card::record(&text, report.seconds, &report.story);
+    fs::write(&card.path, text).map_err(fault)
 }
 
 /// The last lines of an output that say something.

@@ -40,8 +40,9 @@ impl Collection {
                     texts.insert(stem.into_owned(), path);
                 }
                 Some("md") => {}
+                Some("txt") if stem == "catalogue" => {}
                 _ => faults.push(format!(
-                    "{}: expected only ID.patch, ID.md, README.md and absent.md here",
+                    "{}: expected only ID.patch, ID.md, README.md, absent.md and catalogue.txt here",
                     path.display()
                 )),
             }
@@ -68,6 +69,15 @@ impl Collection {
         for (id, _) in &absent {
             if patches.contains(id) {
                 faults.push(format!("absent.md: {id} has a patch, so it is not absent"));
+            }
+        }
+        let catalogue = catalogue(&folder.join("catalogue.txt"), &mut faults);
+        for id in &catalogue {
+            let here = texts.keys().any(|card| number(card) == id);
+            if !here && !absent.iter().any(|(other, _)| other == id) {
+                faults.push(format!(
+                    "catalogue.txt: {id} has neither a card nor a line in absent.md that says why not"
+                ));
             }
         }
         if faults.is_empty() {
@@ -147,6 +157,31 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
+/// The number in the catalogue of a card, which may have a letter behind it.
+fn number(id: &str) -> &str {
+    id.trim_end_matches(|letter: char| letter.is_ascii_lowercase())
+}
+
+/// The numbers of all that was studied.
+fn catalogue(path: &Path, faults: &mut Vec<String>) -> Vec<String> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            faults.push(format!("{}: {error}", path.display()));
+            return Vec::new();
+        }
+    };
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let mut known: Vec<String> = Vec::new();
+    for id in lines.flat_map(str::split_whitespace) {
+        if known.iter().any(|other| other == id) {
+            faults.push(format!("{}: {id} stands there twice", path.display()));
+        }
+        known.push(id.to_owned());
+    }
+    known
+}
+
 /// The list `- ID: reason`.
 fn absent(path: &Path, faults: &mut Vec<String>) -> Vec<(String, String)> {
     let text = match fs::read_to_string(path) {
@@ -196,6 +231,38 @@ mod tests {
         assert!(!collection().cards.is_empty());
     }
 
+    /// Reading refuses a bug that was studied and is neither here nor said to be impossible.
+    #[test]
+    fn everything_studied_is_here_or_said_to_be_impossible() {
+        let path = root().join("proofs/museum/catalogue.txt");
+        let mut faults = Vec::new();
+        let studied = catalogue(&path, &mut faults);
+        assert!(faults.is_empty(), "{faults:?}");
+        let classes = ('A'..='J').map(|class| {
+            let of = studied.iter().filter(|id| {
+                id.starts_with(class) && id[1..].bytes().all(|byte| byte.is_ascii_digit())
+            });
+            (class, of.count())
+        });
+        // A class that loses its entries asks for nothing.
+        assert_eq!(
+            classes.collect::<Vec<_>>(),
+            [
+                ('A', 15),
+                ('B', 5),
+                ('C', 12),
+                ('D', 12),
+                ('E', 17),
+                ('F', 10),
+                ('G', 9),
+                ('H', 15),
+                ('I', 2),
+                ('J', 7)
+            ]
+        );
+        collection();
+    }
+
     #[test]
     fn the_page_is_that_of_the_cards() {
         let collection = collection();
@@ -228,6 +295,7 @@ mod tests {
             ("A01.patch", ""),
             ("A02.md", "# A02: title\n"),
             ("notes.txt", ""),
+            ("catalogue.txt", "# Class A\nA01 A02 A04 A04\n"),
             (
                 "absent.md",
                 "# Absent\n\n- A03 has no reason\n- A01: it cannot be\n",
@@ -247,6 +315,8 @@ mod tests {
             "notes.txt: expected only",
             "absent.md:3: expected '- ID: reason'",
             "A01 has a patch, so it is not absent",
+            "catalogue.txt: A04 stands there twice",
+            "catalogue.txt: A04 has neither a card nor a line in absent.md",
         ] {
             assert!(faults.contains(expected), "{expected}: {faults}");
         }
