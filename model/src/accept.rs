@@ -12,7 +12,6 @@
 
 mod belief;
 mod explain;
-mod resume;
 mod thin;
 mod ways;
 

@@ -94,8 +94,6 @@ struct Count {
 pub struct Shown {
     items: BTreeMap<Item, Count>,
     beside: Beside,
-    /// A step was not taken: what follows does not count, if anything does.
-    over: bool,
 }
 
 impl Shown {
@@ -104,7 +102,6 @@ impl Shown {
         Shown {
             items: BTreeMap::new(),
             beside: Beside::new(observer),
-            over: false,
         }
     }
 
@@ -119,8 +116,7 @@ impl Shown {
 
 impl Watcher for Shown {
     fn step(&mut self, step: &Step<'_>, _judge: &dyn Belief) {
-        self.over |= !step.taken;
-        if self.over {
+        if !step.taken {
             return;
         }
         let line = step.line;

@@ -64,7 +64,7 @@ impl Session {
             } else {
                 "no id".to_owned()
             };
-            let fault = Fault::new(
+            return Err(Fault::new(
                 line,
                 rule,
                 "",
@@ -75,21 +75,15 @@ impl Session {
                 &format!("this reply has {has}"),
             )
             .instead(vec![format!("the reply {expected}")])
-            .of(head.ask.ids());
-            let place = self.queue.iter().position(fits);
-            self.resume_reply(place);
-            return Err(fault);
+            .of(head.ask.ids()));
         }
         let Some(head) = self.queue.pop_front() else {
             return Ok(());
         };
-        let judged = self.answered(line, &head, message);
-        if let Err(fault) = &judged {
-            self.settle(&head, message.value.is_present(), Some(fault));
-        }
+        self.answered(line, &head, message)?;
         self.leaving.clear();
         self.begin();
-        judged
+        Ok(())
     }
 
     /// The command in hand is answered.
