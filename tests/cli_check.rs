@@ -86,6 +86,70 @@ fn every_mutant_s_machine_output_is_what_its_schema_says() {
 }
 
 #[test]
+fn further_faults_are_listed_where_they_are_asked_for() {
+    let mutant = fs::read_to_string(MUTANT).unwrap();
+    // Bare, and so with no version named once its greeting is gone.
+    let mut trace = String::new();
+    for line in mutant.lines().filter(|line| !line.contains("\"QMP\"")) {
+        trace.push_str(line);
+        trace.push('\n');
+    }
+    trace.push_str("{\"dir\":\"<\",\"msg\":{\"event\":\"JOB_STATUS_CHANGE\",\"data\":{\"id\":5,\"status\":\"null\"}}}\n");
+    let folder = scratch("t.jsonl", trace.as_bytes());
+    let path = folder.path().join("t.jsonl").display().to_string();
+    let [first, all] = [
+        &["check", &path, "--json"][..],
+        &["check", &path, "--json", "--keep-going"],
+    ]
+    .map(|arguments| run(arguments).json().remove(0));
+    let schema = schema("check");
+    assert_valid(&schema, &first);
+    assert_valid(&schema, &all);
+    assert!(first.get("faults").is_none(), "{first:#}");
+    assert_eq!(all["faults"].as_array().unwrap().len(), 2, "{all:#}");
+    assert_eq!(
+        (&all["line"], &all["rule"]),
+        (&first["line"], &first["rule"])
+    );
+    assert_eq!(all["faults"][0]["line"], first["line"]);
+    let profiles = all["profiles"].as_array().unwrap();
+    assert!(profiles.len() > 5, "{all:#}");
+    assert!(
+        profiles.iter().all(|tried| tried["fits"] == false),
+        "{all:#}"
+    );
+    let ran = run(["check", &path, "--keep-going"]);
+    assert!(ran.stdout.contains("\n  further: line "), "{ran:?}");
+    assert!(ran.stdout.contains("none fits: "), "{ran:?}");
+}
+
+#[test]
+fn a_trace_is_shrunk_into_a_file_that_is_rejected_by_the_same_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = folder.path().join("short.jsonl").display().to_string();
+    let ran = run(["check", MUTANT, "--shrink", &short]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    ran.says(&["entries up to the fault show it", "short.jsonl"]);
+    let again = run(["check", &short]);
+    let lines = fs::read_to_string(&short).unwrap().lines().count();
+    let says = format!("reject {short}:{lines} rule=status-transition");
+    assert!(again.stdout.starts_with(&says), "{again:?}");
+    assert!(lines < 10, "{lines}");
+    let good = run(["check", GOOD, "--shrink", &short]);
+    assert_eq!(good.code, 0, "{good:?}");
+    good.says(&["nothing was shrunk"]);
+    run(["check", GOOD, MUTANT, "--shrink", &short]).refused(&["one trace"]);
+    run(["check", "-", "--shrink", &short]).refused(&["a file"]);
+    let copy = folder.path().join("copy.jsonl");
+    fs::copy(MUTANT, &copy).unwrap();
+    run([Path::new("check"), &copy, Path::new("--shrink"), &copy]).refused(&["overwrite"]);
+    let lost = folder.path().join("no/such/folder").display().to_string();
+    let ran = run(["check", MUTANT, "--shrink", &lost]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    ran.says(&["cannot write"]);
+}
+
+#[test]
 fn a_folder_is_read_by_its_extensions_and_the_rest_is_counted() {
     let folder = scratch("notes.txt", b"no trace");
     fs::copy(GOOD, folder.path().join("a.jsonl")).unwrap();

@@ -134,6 +134,13 @@ fn what_stands_behind_a_fault_is_not_covered() {
         }
     }
     assert_eq!(times(&coverage, "edges")["pending to concluded"], 0);
+    let trace = fs::read_to_string(MUTANT).unwrap();
+    let before = trace.lines().take(21);
+    let before = before
+        .filter(|line| line.contains("JOB_STATUS_CHANGE"))
+        .count();
+    let counted = times(&coverage, "events")["JOB_STATUS_CHANGE"];
+    assert_eq!(counted, before as u64);
 }
 
 #[test]

@@ -12,6 +12,7 @@
 
 mod belief;
 mod explain;
+mod resume;
 mod thin;
 mod ways;
 

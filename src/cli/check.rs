@@ -4,6 +4,7 @@ mod follow;
 mod in_order;
 mod outputs;
 
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +62,12 @@ pub struct Arguments {
     /// One JSON object a trace instead of text
     #[arg(long)]
     json: bool,
+    /// Behind a fault go on, from the nearest legal state, in search of further ones that do not follow from it
+    #[arg(long)]
+    keep_going: bool,
+    /// Write the shortest part of the trace that still shows its first fault, in the trace's own format
+    #[arg(long, value_name = "FILE")]
+    shrink: Option<PathBuf>,
     #[command(flatten)]
     files: Files,
 }
@@ -126,12 +133,16 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
             FormatName::QemuLog => Some(Format::QemuLog),
             FormatName::Libvirt => Some(Format::Libvirt),
         },
+        keep_going: arguments.keep_going,
         observer: match arguments.observer {
             ObserverName::Auto => Observer::Auto,
             ObserverName::Sole => Observer::Sole,
             ObserverName::Shared => Observer::Shared,
         },
     };
+    if let Some(target) = &arguments.shrink {
+        shrinkable(&arguments.traces, target)?;
+    }
     let mut outputs = Outputs::prepare(&arguments.files)?;
     let current = Arc::new(Mutex::new(String::new()));
     let bar = Bar::watch({
@@ -172,6 +183,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     }
     let watch = outputs.watch(&options);
     let mut tally = Tally::default();
+    let mut shrunk = Ok(());
     let work = |place: usize| {
         let path = &traces[place];
         *current.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -182,6 +194,9 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         (watching, verdict, begun.elapsed())
     };
     in_order::each(traces.len(), work, |(watching, verdict, took)| {
+        if let Some(target) = &arguments.shrink {
+            shrunk = shrink(&traces[0], &options, &verdict, target);
+        }
         outputs.add(watching, &verdict, took);
         match verdict.exit_code() {
             0 => tally.accepted += 1,
@@ -199,7 +214,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     drop(bar);
     tally.others = others;
     let answer = conclude(&tally, &unreadable);
-    match (answer, outputs.write()) {
+    match (answer, shrunk.and(outputs.write())) {
         (answer, Ok(())) => answer,
         // A rejection outranks a report that could not be written, and that outranks what could not be judged.
         (Ok(Verdict::Bad), Err(failure)) => {
@@ -212,6 +227,62 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
             Err(failure)
         }
     }
+}
+
+/// Whether there is one trace that can be shrunk into `target`.
+fn shrinkable(traces: &[PathBuf], target: &Path) -> Result<(), Failure> {
+    let [trace] = traces else {
+        return Err(Failure::new("--shrink is for one trace").tip("name one file"));
+    };
+    if trace.as_os_str() == "-" || trace.is_dir() {
+        return Err(
+            Failure::new("--shrink reads its trace several times, so it has to be a file")
+                .tip("write it to a file, and name that"),
+        );
+    }
+    let same = |path: &Path| path.canonicalize().ok();
+    if same(trace).is_some() && same(trace) == same(target) {
+        return Err(
+            Failure::new(format!("--shrink would overwrite {}", trace.display()))
+                .tip("name another file for the shorter trace"),
+        );
+    }
+    Ok(())
+}
+
+/// Writes the part of a rejected trace that shows its fault.
+fn shrink(
+    path: &Path,
+    options: &Options,
+    verdict: &oracle::Verdict,
+    target: &Path,
+) -> Result<(), Failure> {
+    let Some(fault) = verdict.fault() else {
+        complain(&"note: nothing was shrunk: the trace was not rejected");
+        return Ok(());
+    };
+    let shrunk = oracle::shrink(path, options, fault)
+        .map_err(|error| Failure::new(format!("cannot shrink {}: {error}", path.display())))?;
+    fs::write(target, &shrunk.trace).map_err(|error| {
+        Failure::new(format!(
+            "cannot write {}: {}",
+            target.display(),
+            sentence(&error)
+        ))
+        .tip("name a file that may be written with --shrink")
+    })?;
+    let left = if shrunk.minimal {
+        "each of which is needed"
+    } else {
+        "though fewer might do: the search became too long"
+    };
+    complain(&format!(
+        "note: {} of the {} entries up to the fault show it, {left}: {}",
+        shrunk.entries,
+        shrunk.of,
+        target.display()
+    ));
+    Ok(())
 }
 
 /// Says what is to be said of all of them; the verdict.

@@ -41,6 +41,7 @@ use blockjob_model::profile::REFERENCE;
 
 pub use error::TraceError;
 pub use explain::Explanation;
+pub use explain::shrink::{ShrinkError, Shrunk};
 pub use judge::Observer;
 pub use reader::detect::Format;
 pub use verdict::{Fault, Outcome, Verdict};
@@ -64,6 +65,9 @@ const BUFFER_BYTES: usize = 1 << 18;
 /// follow.
 pub const EXTENSIONS: [&str; 4] = ["jsonl", "ndjson", "trace", "log"];
 
+/// How many further faults are looked for in one trace.
+const FURTHER_MAX: usize = 100;
+
 /// How a trace is to be judged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -73,6 +77,8 @@ pub struct Options {
     pub format: Option<Format>,
     /// Whether the client of a conversation is the only one.
     pub observer: Observer,
+    /// Behind a fault it goes on, from the nearest state that is legal, in search of further ones.
+    pub keep_going: bool,
 }
 
 /// Judges the trace in the file `path`.
@@ -122,9 +128,30 @@ pub fn check_reader_watched(
     Run::watched(watch).check_once(name, reader, options)
 }
 
+/// Shrinks the trace in the file `path`, which was rejected for `fault`, to the part that shows it.
+///
+/// # Errors
+/// It cannot be read, is too long, or does not show the fault any more.
+pub fn shrink(path: &Path, options: &Options, fault: &Fault) -> Result<Shrunk, ShrinkError> {
+    let file = File::open(path).map_err(|source| TraceError::Open { source })?;
+    shrink_reader(BufReader::with_capacity(BUFFER_BYTES, file), options, fault)
+}
+
+/// The same for what `reader` yields.
+///
+/// # Errors
+/// As [`shrink`].
+pub fn shrink_reader(
+    reader: impl BufRead,
+    options: &Options,
+    fault: &Fault,
+) -> Result<Shrunk, ShrinkError> {
+    explain::shrink::shrink(reader, options, fault)
+}
+
 /// A rejection, with the history that reading the trace once more gives it.
 fn explained(mut verdict: Verdict, reader: impl BufRead, options: &Options) -> Verdict {
-    let mut historian = Historian::new(verdict.fault());
+    let mut historian = Historian::new(verdict.fault().into_iter().chain(&verdict.further));
     let mut again = Run::watched(Watch::new(vec![&mut historian]));
     // Where it cannot be read any more, the history ends; the verdict stands.
     let _ = again.judge(reader, options);
@@ -176,6 +203,10 @@ fn is_named_as_trace(path: &Path) -> bool {
 struct Run<'w> {
     watch: Option<Watch<'w>>,
     fault: Option<Fault>,
+    /// What else was found, where it went on behind the first.
+    further: Vec<Fault>,
+    /// Of each profile that was tried, what contradicted it first.
+    tried: Vec<(&'static str, Option<Fault>)>,
     events: u64,
     jobs: u64,
     profile: Option<&'static str>,
@@ -267,6 +298,9 @@ impl<'w> Run<'w> {
         options: &Options,
     ) -> Result<(), TraceError> {
         let mut trial = Trial::new(options.profile, options.observer);
+        if options.keep_going {
+            trial.keep_going();
+        }
         let mut read = 1;
         let result = (|| {
             let mut open = self.take_qmp(&mut trial, first, qmp::read)?;
@@ -287,7 +321,8 @@ impl<'w> Run<'w> {
         mut objects: Objects<R>,
         options: &Options,
     ) -> Result<(), TraceError> {
-        let mut monitors = Monitors::new(options.profile, options.observer, false);
+        let mut monitors =
+            Monitors::new(options.profile, options.observer, false).keep_going(options.keep_going);
         let mut only_events = false;
         let result = (|| {
             loop {
@@ -394,6 +429,8 @@ impl<'w> Run<'w> {
             ));
         }
         self.fault = sentence.fault;
+        self.further = sentence.further;
+        self.tried = sentence.tried;
         if self.events == 0 && self.fault.is_none() {
             return Err(TraceError::NothingToJudge { lines: read });
         }
@@ -448,8 +485,14 @@ impl<'w> Run<'w> {
         };
         let mut judged = take(first);
         let result = loop {
-            if judged.is_err() {
-                break Ok(());
+            if let Err(fault) = judged {
+                match &self.fault {
+                    None => self.fault = Some(fault),
+                    Some(_) => self.further.push(fault),
+                }
+                if !options.keep_going || self.further.len() == FURTHER_MAX {
+                    break Ok(());
+                }
             }
             match lines.next_of_log() {
                 Ok(Some(line)) => {
@@ -460,7 +503,6 @@ impl<'w> Run<'w> {
                 Err(error) => break Err(error),
             }
         };
-        self.fault = judged.err();
         self.events = judge.events();
         self.jobs = judge.jobs();
         self.profile = Some(judge.profile().name);
@@ -585,8 +627,11 @@ impl<'w> Run<'w> {
             match judged {
                 Ok(()) => Ok(true),
                 Err(Stop::Fault(fault)) => {
-                    run.fault = Some(fault);
-                    Ok(false)
+                    match &run.fault {
+                        None => run.fault = Some(fault),
+                        Some(_) => run.further.push(fault),
+                    }
+                    Ok(options.keep_going && run.further.len() < FURTHER_MAX)
                 }
                 Err(Stop::Error(error)) => Err(error),
             }
@@ -615,7 +660,14 @@ impl<'w> Run<'w> {
         Ok(())
     }
 
-    fn verdict(self, name: &str) -> Verdict {
+    fn verdict(mut self, name: &str) -> Verdict {
+        // Several monitors, and what is found out later than it happened, are told in the order of the lines.
+        self.further.sort_by_key(|fault| fault.line);
+        if let (Some(first), Some(further)) = (&mut self.fault, self.further.first_mut())
+            && further.line < first.line
+        {
+            std::mem::swap(first, further);
+        }
         let outcome = match self.fault {
             Some(fault) => Outcome::Reject(fault),
             None => Outcome::Accept,
@@ -629,6 +681,8 @@ impl<'w> Run<'w> {
             fits: self.fits,
             widened: self.widened,
             notes: self.notes,
+            further: self.further,
+            tried: self.tried,
             explanations: Vec::new(),
         }
     }

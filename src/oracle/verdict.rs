@@ -6,7 +6,7 @@ use blockjob_model::rule::{Reason, Rule};
 use serde::Serialize;
 
 use super::error::TraceError;
-use super::explain::text::{Part, Plain, Style, explained, printable};
+use super::explain::text::{Part, Plain, Style, explained, paragraph, printable};
 use super::explain::{Explanation, Row};
 
 /// A fault: the first thing in a trace that must not be.
@@ -86,7 +86,11 @@ pub struct Verdict {
     pub widened: u64,
     /// What else a reader should know: a cut last line …
     pub notes: Vec<String>,
-    /// Of a rejected trace: its fault explained, then further ones where they were asked for.
+    /// Of a rejected trace that was judged on behind its fault: what else was found, in the order of the lines.
+    pub further: Vec<Fault>,
+    /// Of each profile that was tried, by name, what contradicted it first; `None`: nothing did.
+    pub tried: Vec<(&'static str, Option<Fault>)>,
+    /// Of a rejected trace: its fault explained, then the further ones.
     pub explanations: Vec<Explanation>,
 }
 
@@ -113,6 +117,10 @@ struct Json<'a> {
     history: &'a [Row],
     #[serde(skip_serializing_if = "is_zero")]
     left_out: u64,
+    #[serde(skip_serializing_if = "<[Explanation]>::is_empty")]
+    faults: &'a [Explanation],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    profiles: Vec<Tried<'a>>,
     events: u64,
     jobs: u64,
     profile: Option<&'static str>,
@@ -122,6 +130,19 @@ struct Json<'a> {
     widened: u64,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
+}
+
+/// A profile that was tried.
+#[derive(Serialize)]
+struct Tried<'a> {
+    profile: &'a str,
+    fits: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
 }
 
 // serde asks for a reference.
@@ -157,6 +178,70 @@ impl Verdict {
         }
     }
 
+    /// The profiles, where several were tried.
+    fn tried_in_json(&self) -> Vec<Tried<'_>> {
+        if self.tried.len() < 2 {
+            return Vec::new();
+        }
+        let tried = self.tried.iter();
+        tried
+            .map(|(profile, fault)| Tried {
+                profile,
+                fits: fault.is_none(),
+                line: fault.as_ref().map(|fault| fault.line),
+                rule: fault.as_ref().map(|fault| fault.rule),
+                message: fault.as_ref().map(|fault| &*fault.message),
+            })
+            .collect()
+    }
+
+    /// Which profiles fit, or what contradicts each, where several were tried and do not agree.
+    fn profiles_in_text(&self, text: &mut String, style: &impl Style) {
+        let fitting = self
+            .tried
+            .iter()
+            .filter(|(_, fault)| fault.is_none())
+            .count();
+        if self.tried.len() < 2 || fitting == self.tried.len() {
+            return;
+        }
+        if fitting > 0 {
+            let names: Vec<&str> = self.fits.clone();
+            paragraph(
+                text,
+                style,
+                "profiles:",
+                &format!("it fits {}", names.join(", ")),
+            );
+            return;
+        }
+        let place = |fault: &Fault| (fault.line, fault.rule);
+        let nearest = self.fault().map(place);
+        let mut others: Vec<((u64, &str), Vec<&str>)> = Vec::new();
+        for (profile, fault) in &self.tried {
+            let Some(found) = fault.as_ref().map(place) else {
+                continue;
+            };
+            match others.iter_mut().find(|(other, _)| *other == found) {
+                Some((_, names)) => names.push(profile),
+                None => others.push((found, vec![profile])),
+            }
+        }
+        others.sort_by_key(|((line, _), _)| std::cmp::Reverse(*line));
+        let said: Vec<String> = others
+            .iter()
+            .map(|((line, rule), names)| {
+                let nearest = Some((*line, *rule)) == nearest;
+                format!(
+                    "{} until line {line} ({rule}){}",
+                    names.join(", "),
+                    if nearest { ", the nearest" } else { "" }
+                )
+            })
+            .collect();
+        paragraph(text, style, "profiles: none fits:", &said.join("; "));
+    }
+
     /// One JSON object, without a line break.
     pub fn to_json(&self) -> String {
         let mut json = Json {
@@ -173,6 +258,8 @@ impl Verdict {
             concerned: &[],
             history: &[],
             left_out: 0,
+            faults: &[],
+            profiles: self.tried_in_json(),
             events: self.events,
             jobs: self.jobs,
             profile: self.profile,
@@ -195,6 +282,9 @@ impl Verdict {
                     json.sentence = Some(explanation.sentence);
                     json.history = &explanation.history;
                     json.left_out = explanation.left_out;
+                }
+                if !self.further.is_empty() {
+                    json.faults = &self.explanations;
                 }
             }
             Outcome::Error(error) => {
@@ -234,9 +324,22 @@ impl Verdict {
             (Outcome::Reject(fault), []) => {
                 text.push_str(&explained(&Explanation::of(fault), style));
             }
-            (Outcome::Reject(_), [first, ..]) => text.push_str(&explained(first, style)),
+            (Outcome::Reject(_), [first, further @ ..]) => {
+                text.push_str(&explained(first, style));
+                for fault in further {
+                    let _ = write!(
+                        text,
+                        "\n  {} line {} rule={}",
+                        style.paint(Part::Fault, "further:"),
+                        fault.line,
+                        fault.rule
+                    );
+                    text.push_str(&explained(fault, style));
+                }
+            }
             _ => {}
         }
+        self.profiles_in_text(&mut text, style);
         for note in &self.notes {
             let _ = write!(
                 text,
@@ -279,6 +382,8 @@ mod tests {
             fits: Vec::new(),
             widened: 0,
             notes: Vec::new(),
+            further: Vec::new(),
+            tried: Vec::new(),
             explanations: Vec::new(),
         }
     }

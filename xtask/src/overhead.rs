@@ -16,8 +16,18 @@ const ROUNDS: usize = 3;
 /// With the judge there have to be at least so many executions a second of those without it.
 const RATIO_MIN: f64 = 0.6;
 
-/// Those that are measured if none is named: short ones, of either tool.
-const USUAL: [&str; 4] = ["pause-is-seen", "gate", "start", "worlds-random"];
+/// Those that are measured if none is named: short ones under loom, and all there are under shuttle.
+const USUAL: [&str; 9] = [
+    "pause-is-seen",
+    "gate",
+    "start",
+    "programs-sequential",
+    "programs-sampled",
+    "worlds-random",
+    "worlds-uniform",
+    "worlds-pct-3",
+    "worlds-pct-5",
+];
 
 /// Measures, prints a line for each harness; what is too slow.
 pub fn run(names: &[String]) -> Result<Vec<String>, String> {

@@ -1,7 +1,7 @@
 //! `cargo xtask prove`: the harnesses of `proofs/` under loom and shuttle.
 //!
 //! The proofs are built once for each tool, in a target folder of its own, and every harness runs
-//! in a process of its own, as many at a time as there are processors. What is printed: a line for
+//! in a process of its own, as many at a time as there are processors, the longest first. What is printed: a line for
 //! each harness with its tool, its bound, how many executions were explored and judged, and how
 //! long that took.
 //!
@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::overhead;
 use crate::steps::{cargo, root};
 
+mod order;
 mod parts;
 
 use parts::{Scale, State};
@@ -302,7 +303,9 @@ fn prove(options: &Options) -> Result<(Vec<Proved>, Vec<String>), String> {
         state.resume()?;
     }
     let long = options.full || options.whole;
-    Ok(run_all(jobs, options.json, state, long))
+    // Without pins, in the order of the list: whoever compares with them says that there are none.
+    let pinned = pins(&root().join("proofs/executions.txt")).unwrap_or_default();
+    Ok(run_all(jobs, options.json, state, long, &pinned))
 }
 
 /// Where the project stands, in words.
@@ -451,7 +454,13 @@ impl Run {
 const PROGRESS: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Runs the harnesses, so many parts at a time as there are processors; results in the order of the list.
-fn run_all(jobs: Vec<Job>, json: bool, state: State, long: bool) -> (Vec<Proved>, Vec<String>) {
+fn run_all(
+    jobs: Vec<Job>,
+    json: bool,
+    state: State,
+    long: bool,
+    pinned: &BTreeMap<String, u64>,
+) -> (Vec<Proved>, Vec<String>) {
     let width = jobs.iter().map(|job| job.name.len()).max().unwrap_or(0);
     if !json {
         println!(
@@ -489,6 +498,7 @@ fn run_all(jobs: Vec<Job>, json: bool, state: State, long: bool) -> (Vec<Proved>
     if run.done > 0 {
         eprintln!("prove: {} of {} parts were done before", run.done, run.jobs);
     }
+    order::longest_first(&mut left, pinned);
     let queue = Mutex::new(left.into_iter());
     let run = Mutex::new(run);
     let workers = thread::available_parallelism().map_or(1, usize::from);

@@ -94,6 +94,8 @@ struct Count {
 pub struct Shown {
     items: BTreeMap<Item, Count>,
     beside: Beside,
+    /// A step was not taken: what follows does not count, if anything does.
+    over: bool,
 }
 
 impl Shown {
@@ -102,6 +104,7 @@ impl Shown {
         Shown {
             items: BTreeMap::new(),
             beside: Beside::new(observer),
+            over: false,
         }
     }
 
@@ -116,7 +119,8 @@ impl Shown {
 
 impl Watcher for Shown {
     fn step(&mut self, step: &Step<'_>, _judge: &dyn Belief) {
-        if !step.taken {
+        self.over |= !step.taken;
+        if self.over {
             return;
         }
         let line = step.line;

@@ -8,10 +8,12 @@
 //! |---|---|
 //! | `history` | what is kept of the jobs concerned |
 //! | `keeping` | what is kept of a trace that can be read only once |
+//! | [`shrink`] | the shortest part of a trace that still shows its fault |
 //! | [`text`] | an explanation for people |
 
 mod history;
 mod keeping;
+pub mod shrink;
 pub mod text;
 
 use std::collections::VecDeque;

@@ -67,7 +67,7 @@ fn broken(text: &str, used: usize, hanging: usize, columns: Option<usize>) -> St
 }
 
 /// One labelled paragraph, on a line of its own.
-fn paragraph(out: &mut String, style: &impl Style, label: &str, text: &str) {
+pub fn paragraph(out: &mut String, style: &impl Style, label: &str, text: &str) {
     let used = INDENT + label.chars().count() + usize::from(!label.is_empty());
     let text = broken(text, used, INDENT + 4, style.columns());
     let _ = write!(out, "\n{:INDENT$}", "");

@@ -159,8 +159,49 @@ impl Judge {
     /// Takes the next line.
     ///
     /// # Errors
-    /// It contradicts the specification, whatever the profile.
+    /// It contradicts the specification, whatever the profile. What comes next is held against what it says.
     pub fn take(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
+        let judged = self.judge(entry);
+        if judged.is_err() {
+            self.resume(entry);
+        }
+        judged
+    }
+
+    /// Goes on behind a fault: each line says which status it found, so what it says is taken as said.
+    fn resume(&mut self, entry: &Entry<'_>) {
+        if self.fits.is_empty() {
+            self.fits.push(self.furthest);
+        }
+        let line = entry.line;
+        match entry.said {
+            Said::Transition { job, to, .. } => {
+                let process = self.process(entry);
+                match Status::from_name(to) {
+                    Some(Status::Null) | None => {
+                        process.jobs.remove(job);
+                    }
+                    Some(to) => {
+                        let known = process.jobs.entry(job.to_owned()).or_insert(Job {
+                            id: None,
+                            status: None,
+                            ended: None,
+                        });
+                        known.status = Some((to, line));
+                        known.ended = None;
+                    }
+                }
+            }
+            Said::Completed { job, result } => {
+                if let Some(known) = self.process(entry).jobs.get_mut(job) {
+                    known.ended = Some((line, result));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judge(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
         let line = entry.line;
         match entry.said {
             Said::Transition {

@@ -35,6 +35,7 @@ pub struct Monitors {
     /// What came of those that are over, and how many they were.
     over: Option<Sentence>,
     over_count: usize,
+    keep_going: bool,
 }
 
 /// That of the monitor whose turn it was.
@@ -74,7 +75,14 @@ impl Monitors {
             apart,
             over: None,
             over_count: 0,
+            keep_going: false,
         }
+    }
+
+    /// Behind a fault they go on.
+    #[must_use]
+    pub fn keep_going(self, keep_going: bool) -> Monitors {
+        Monitors { keep_going, ..self }
     }
 
     /// The recording was filtered.
@@ -119,6 +127,9 @@ impl Monitors {
         let mut trial = Trial::new(self.profile, self.observer);
         if self.filtered {
             trial.filter();
+        }
+        if self.keep_going {
+            trial.keep_going();
         }
         if !self.apart && self.observer == Observer::Auto && !self.all.is_empty() {
             trial.share();
@@ -205,6 +216,8 @@ fn join(all: &mut Sentence, other: &Sentence) {
     all.widened += other.widened;
     all.newer = all.newer.or(other.newer);
     all.stopped_at = all.stopped_at.or(other.stopped_at);
+    all.further.extend(other.fault.iter().cloned());
+    all.further.extend(other.further.iter().cloned());
     if all.fits.is_empty() && all.fault.is_none() {
         all.fits.clone_from(&other.fits);
         all.profile = other.profile;

@@ -1,6 +1,6 @@
 //! The engine's own trace, judged: calls, returns, callbacks, I/O, statuses, events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen};
 use blockjob_model::identity::is_well_formed;
@@ -97,7 +97,16 @@ pub struct Judge {
     next_serial: u64,
     records: u64,
     witnessed: u64,
+    /// What was taken to be missing before a fault; if it is seen later, it came late.
+    assumed: Vec<(JobKey, Seen)>,
+    /// Jobs of which the last observation was a fault and passed over.
+    shaken: Vec<JobKey>,
+    /// Jobs that are not believed in any more behind a fault, by what the trace calls them.
+    adrift: HashSet<String>,
 }
+
+/// How much is remembered of what was repaired.
+const REPAIRED_MAX: usize = 1024;
 
 impl Belief for Judge {
     fn profile(&self) -> &'static Profile {
@@ -128,6 +137,9 @@ impl Judge {
             next_serial: 0,
             records: 0,
             witnessed: 0,
+            assumed: Vec::new(),
+            shaken: Vec::new(),
+            adrift: HashSet::new(),
         }
     }
 
@@ -176,10 +188,26 @@ impl Judge {
             return Err(shape(line, "\"kind\" is missing or no string").into());
         };
         match kind.as_ref() {
-            "call" => self.call(line, record),
+            "call" => {
+                let called = self.call(line, record);
+                if matches!(called, Err(Stop::Fault(_)))
+                    && let Ok(thread) = self.caller(line, record)
+                {
+                    // The one that did not return is taken to have.
+                    self.settle(thread);
+                    let _ = self.call(line, record);
+                }
+                called
+            }
             "return" => {
                 self.witnessed += 1;
-                self.returned(line, record)
+                let returned = self.returned(line, record);
+                if matches!(returned, Err(Stop::Fault(_)))
+                    && let Ok(thread) = self.caller(line, record)
+                {
+                    self.settle(thread);
+                }
+                returned
             }
             "status" => {
                 self.witnessed += 1;
@@ -352,7 +380,7 @@ impl Judge {
             self.acceptor.call(thread, Some(job.key), request, false);
             call.called = true;
         } else {
-            call.nobody = true;
+            call.nobody = !self.adrift.contains(&call.id);
         }
         self.calls.insert(thread, call);
         Ok(())
@@ -369,6 +397,7 @@ impl Judge {
         }
         let internal = record.internal.as_bool().unwrap_or(false);
         let well_formed = internal || is_well_formed(&call.id);
+        self.adrift.remove(&call.id);
         if self.jobs.contains_key(&call.id) || !well_formed {
             // It can only be refused.
             call.nobody = true;
@@ -615,7 +644,7 @@ impl Judge {
         if status == Status::Null {
             self.may_fail_late(record);
         }
-        self.observe(line, record, "status", Seen::Status(status))?;
+        let judged = self.observe(line, record, "status", Seen::Status(status));
         let id = record.job.as_str().unwrap_or_default();
         if let Some(job) = self.jobs.get_mut(id.as_ref()) {
             job.known.last = Some((status, line));
@@ -629,7 +658,7 @@ impl Judge {
             );
             self.forget(&id);
         }
-        Ok(())
+        judged
     }
 
     /// The creation of this very job is under way and has announced it: then it fails after all, and
@@ -685,7 +714,7 @@ impl Judge {
                 what: &name,
                 id: &id,
             };
-            fields::progress_numbers(
+            let judged = fields::progress_numbers(
                 &mut job.known,
                 place,
                 &EventData {
@@ -695,7 +724,12 @@ impl Judge {
                     speed: record.speed,
                     ..EventData::default()
                 },
-            )?;
+            );
+            if let Err(fault) = judged {
+                // What it carries is wrong, it may come all the same: a job has one fault at a time.
+                let _ = self.observe(line, record, "event", Seen::Event(event));
+                return Err(fault.into());
+            }
         }
         self.observe(line, record, "event", Seen::Event(event))
     }
@@ -722,6 +756,9 @@ impl Judge {
         {
             let (_, key) = self.leaving[place];
             let verdict = self.acceptor.observe(key, seen);
+            if verdict.is_err() {
+                self.acceptor.resume(key, seen);
+            }
             if matches!(seen, Seen::End(..)) {
                 self.leaving.remove(place);
             }
@@ -748,6 +785,9 @@ impl Judge {
             .into());
         };
         let Some(job) = self.jobs.get(id.as_ref()) else {
+            if self.adrift.contains(id.as_ref()) {
+                return Ok(());
+            }
             let place = Place {
                 line,
                 what,
@@ -761,9 +801,79 @@ impl Judge {
                 )
                 .into());
         };
-        self.acceptor
-            .observe(job.key, seen)
-            .map_err(|rejection| at(line, rejection).into())
+        let key = job.key;
+        match self.acceptor.observe(key, seen) {
+            Ok(()) => {
+                if !self.shaken.is_empty() {
+                    self.shaken.retain(|shaken| *shaken != key);
+                }
+                Ok(())
+            }
+            Err(rejection) if self.follows(key, seen) => {
+                drop(rejection);
+                Ok(())
+            }
+            Err(rejection) => {
+                self.resume(key, seen);
+                Err(at(line, rejection).into())
+            }
+        }
+    }
+
+    /// Whether a rejected observation follows from a fault before it.
+    fn follows(&mut self, key: JobKey, seen: Seen) -> bool {
+        let late = |assumed: &(JobKey, Seen)| *assumed == (key, seen);
+        if let Some(place) = self.assumed.iter().position(late) {
+            self.assumed.remove(place);
+            return true;
+        }
+        if self.shaken.contains(&key) {
+            let lost = self.acceptor.let_go(key);
+            self.let_go(&lost);
+            return true;
+        }
+        false
+    }
+
+    /// Goes on behind an observation that was rejected, from the nearest legal state.
+    fn resume(&mut self, key: JobKey, seen: Seen) {
+        match self.acceptor.resume(key, seen) {
+            Some(missing) => {
+                self.assumed.extend(missing);
+                self.assumed.truncate(REPAIRED_MAX);
+            }
+            None if self.shaken.len() < REPAIRED_MAX => self.shaken.push(key),
+            None => {
+                let lost = self.acceptor.let_go(key);
+                self.let_go(&lost);
+            }
+        }
+    }
+
+    /// These jobs are not believed in any more: nothing is said of them.
+    fn let_go(&mut self, lost: &[JobKey]) {
+        let ids: Vec<String> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| lost.contains(&job.key))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ids {
+            self.forget(&id);
+            if self.adrift.len() < REPAIRED_MAX {
+                self.adrift.insert(id);
+            }
+        }
+        self.leaving.retain(|(_, key)| !lost.contains(key));
+        self.shaken.retain(|key| !lost.contains(key));
+        self.assumed.retain(|(key, _)| !lost.contains(key));
+    }
+
+    /// A call that did not return as it may has ended all the same.
+    fn settle(&mut self, thread: u16) {
+        self.calls.remove(&thread);
+        let lost = self.acceptor.settle(thread);
+        self.let_go(&lost);
     }
 }
 

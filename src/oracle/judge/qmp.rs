@@ -11,11 +11,13 @@
 //! | `event` | events |
 //! | `reply` | whose a reply is; what a verb may be answered |
 //! | `query` | what a query may list |
+//! | `recover` | how it goes on behind a fault |
 //! | `creation` | what a command that makes jobs may be answered |
 
 mod creation;
 mod event;
 mod query;
+mod recover;
 mod reply;
 
 use std::collections::{HashMap, VecDeque};
@@ -122,6 +124,11 @@ pub struct Session {
     replies: u64,
     events: u64,
     jobs_seen: u64,
+    /// What is read was a fault: it is taken for what it says.
+    lenient: bool,
+    /// There was a fault.
+    faulty: bool,
+    repaired: recover::Repaired,
 }
 
 type Judged = Result<(), Fault>;
@@ -150,6 +157,9 @@ impl Session {
             replies: 0,
             events: 0,
             jobs_seen: 0,
+            lenient: false,
+            faulty: false,
+            repaired: recover::Repaired::default(),
         }
     }
 
@@ -236,8 +246,17 @@ impl Session {
     /// Takes the next message.
     ///
     /// # Errors
-    /// It contradicts the specification; nothing after it can be judged.
+    /// It contradicts the specification. What comes next is held against the nearest legal state.
     pub fn take(&mut self, record: &Record<'_>) -> Judged {
+        let judged = self.judge(record);
+        if judged.is_ok() && !self.faulty {
+            return judged;
+        }
+        self.faulty = true;
+        self.independent(&record.message, judged)
+    }
+
+    fn judge(&mut self, record: &Record<'_>) -> Judged {
         let message = &record.message;
         match record.direction {
             Direction::Sent => {
@@ -403,6 +422,13 @@ impl Session {
         let Err(rejection) = self.acceptor.observe(key, seen) else {
             return Ok(());
         };
+        if self.lenient {
+            self.resume(key, seen);
+            return Ok(());
+        }
+        if self.came_late(key, seen) {
+            return Ok(());
+        }
         let fault = at(line, rejection);
         let may_be_stopped =
             self.observer == Observer::Auto && !self.inside && BROUGHT_DOWN.contains(&fault.rule);
@@ -419,13 +445,17 @@ impl Session {
 
     /// The daemon goes on after all: what looked like its end was a fault.
     fn goes_on(&mut self) -> Judged {
-        self.suspended
-            .take()
-            .map_or(Ok(()), |(fault, _)| Err(fault))
+        let Some((fault, _)) = self.suspended.take() else {
+            return Ok(());
+        };
+        // Nothing came from inside after all; of jobs made from here on nothing will.
+        self.inside = false;
+        Err(fault)
     }
 
     fn received(&mut self, line: u64, message: &Message<'_>) -> Judged {
         if message.value.is_present() && message.error.is_present() {
+            self.resume_message(message);
             return Err(Fault::new(
                 line,
                 rule!("reply-return-and-error"),
@@ -463,7 +493,11 @@ impl Session {
             self.greeting();
             Ok(())
         } else if message.event.is_present() {
-            self.event(line, message)
+            let judged = self.event(line, message);
+            if judged.is_err() {
+                self.resume_event(line, message);
+            }
+            judged
         } else {
             self.reply(line, message)
         }

@@ -35,7 +35,16 @@ pub struct Trial {
     named: bool,
     /// The release that greeted, where it is newer than every profile.
     newer: Option<(u32, u32)>,
+    /// Behind the first fault it goes on.
+    keep_going: bool,
+    /// Once every profile is contradicted: by which it goes on.
+    goes_on: Option<usize>,
+    /// What was found since.
+    further: Vec<Fault>,
 }
+
+/// How many further faults are looked for.
+const FURTHER_MAX: usize = 100;
 
 /// How a trial ended.
 pub struct Sentence {
@@ -45,6 +54,10 @@ pub struct Sentence {
     pub fits: Vec<&'static str>,
     /// What it was rejected for.
     pub fault: Option<Fault>,
+    /// What else was found, where it went on.
+    pub further: Vec<Fault>,
+    /// Of each profile that was tried, what contradicted it first.
+    pub tried: Vec<(&'static str, Option<Fault>)>,
     /// Job events read.
     pub events: u64,
     /// Jobs that appeared.
@@ -92,7 +105,15 @@ impl Trial {
             given,
             named: false,
             newer: None,
+            keep_going: false,
+            goes_on: None,
+            further: Vec::new(),
         }
+    }
+
+    /// Behind a fault it goes on.
+    pub fn keep_going(&mut self) {
+        self.keep_going = true;
     }
 
     /// Takes the next message; `false` once every profile is contradicted.
@@ -108,7 +129,55 @@ impl Trial {
                 open |= candidate.fault.is_none();
             }
         }
-        open
+        open || self.keep_going && self.go_on(record)
+    }
+
+    /// Every profile is contradicted: goes on by the one that went furthest. `false` once enough was found.
+    fn go_on(&mut self, record: &Record<'_>) -> bool {
+        let (place, again) = if let Some(place) = self.goes_on {
+            (place, true)
+        } else {
+            let place = self.furthest();
+            let found = self.candidates[place].fault.as_ref();
+            // What contradicts a line further up was taken for something else till now.
+            (place, found.is_some_and(|fault| fault.line < record.line))
+        };
+        self.goes_on = Some(place);
+        let mut left = 2;
+        while again && left > 0 {
+            left -= 1;
+            let Err(fault) = self.candidates[place].session.take(record) else {
+                break;
+            };
+            let earlier = fault.line < record.line;
+            // A message of another version is no further fault each time it comes.
+            let same = |other: &Fault| other.rule == fault.rule && fault.section == "11";
+            let first = self.candidates[place].fault.as_ref();
+            if !self.further.iter().chain(first).any(same) {
+                self.further.push(fault);
+            }
+            if !earlier {
+                break;
+            }
+        }
+        self.further.len() < FURTHER_MAX
+    }
+
+    /// The place of the first of those candidates that went furthest; there is always one.
+    fn furthest(&self) -> usize {
+        let furthest = |candidate: &Candidate| {
+            candidate
+                .fault
+                .as_ref()
+                .map_or(u64::MAX, |fault| fault.line)
+        };
+        let mut best = 0;
+        for place in 1..self.candidates.len() {
+            if furthest(&self.candidates[place]) > furthest(&self.candidates[best]) {
+                best = place;
+            }
+        }
+        best
     }
 
     /// The recording was filtered: not everything that was said is in it, nor in its order.
@@ -134,6 +203,9 @@ impl Trial {
 
     /// The first that is not contradicted, or else the first; there is always one.
     fn leader(&self) -> &Candidate {
+        if let Some(place) = self.goes_on {
+            return &self.candidates[place];
+        }
         let fits = |candidate: &&Candidate| candidate.fault.is_none();
         let fitting = self.candidates.iter().find(fits);
         fitting.unwrap_or(&self.candidates[0])
@@ -174,25 +246,23 @@ impl Trial {
             .filter(|candidate| candidate.fault.is_none())
             .flat_map(|candidate| candidate.profiles.iter().map(|profile| profile.name))
             .collect();
-        let furthest = |candidate: &Candidate| {
-            candidate
-                .fault
-                .as_ref()
-                .map_or(u64::MAX, |fault| fault.line)
-        };
-        // The first of those that went furthest; there is always one.
-        let mut best = 0;
-        for place in 1..self.candidates.len() {
-            if furthest(&self.candidates[place]) > furthest(&self.candidates[best]) {
-                best = place;
-            }
-        }
+        let tried = self
+            .candidates
+            .iter()
+            .flat_map(|candidate| {
+                let names = candidate.profiles.iter();
+                names.map(|profile| (profile.name, candidate.fault.clone()))
+            })
+            .collect();
+        let best = self.goes_on.unwrap_or_else(|| self.furthest());
         let best = self.candidates.swap_remove(best);
         Sentence {
             profile: best.profiles[0],
             fits,
             newer: self.newer,
             fault: best.fault,
+            further: self.further,
+            tried,
             events: best.session.events(),
             jobs: best.session.jobs(),
             replies: best.session.replies(),

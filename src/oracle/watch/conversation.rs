@@ -37,6 +37,9 @@ struct Pending {
     statuses: Vec<Status>,
 }
 
+/// How many commands that are not answered are remembered: more than any client has under way. An answer is
+/// looked for among them, so there must not be many.
+const PENDING_MAX: usize = 256;
 /// How many statuses are kept of the time between a verb's turn and its answer.
 const STATUSES_MAX: usize = 16;
 
@@ -126,7 +129,7 @@ impl Conversation {
             job: job.as_deref(),
             ..Step::new(line, What::Asked(&pending.name))
         });
-        if self.pending.len() == FOLLOWED_MAX {
+        if self.pending.len() == PENDING_MAX {
             self.pending.pop_front();
         }
         self.pending.push_back(pending);

@@ -22,6 +22,9 @@ struct Call {
     statuses: Vec<Status>,
 }
 
+/// How many threads are followed that have a call open. Each change of status is told to all of these calls, so
+/// there must not be many.
+const THREADS_MAX: usize = 1024;
 /// How deep calls nest, and how many statuses are kept of the time of one.
 const KEPT_MAX: usize = 16;
 
@@ -55,7 +58,7 @@ impl Native {
                     statuses: status.into_iter().collect(),
                 };
                 let thread = record.thread.as_str().unwrap_or_default();
-                if self.calls.len() < FOLLOWED_MAX || self.calls.contains_key(thread.as_ref()) {
+                if self.calls.len() < THREADS_MAX || self.calls.contains_key(thread.as_ref()) {
                     let open = self.calls.entry(thread.into_owned()).or_default();
                     if open.len() < KEPT_MAX {
                         open.push(call);

@@ -64,7 +64,7 @@ impl Session {
             } else {
                 "no id".to_owned()
             };
-            return Err(Fault::new(
+            let fault = Fault::new(
                 line,
                 rule,
                 "",
@@ -75,15 +75,21 @@ impl Session {
                 &format!("this reply has {has}"),
             )
             .instead(vec![format!("the reply {expected}")])
-            .of(head.ask.ids()));
+            .of(head.ask.ids());
+            let place = self.queue.iter().position(fits);
+            self.resume_reply(place);
+            return Err(fault);
         }
         let Some(head) = self.queue.pop_front() else {
             return Ok(());
         };
-        self.answered(line, &head, message)?;
+        let judged = self.answered(line, &head, message);
+        if let Err(fault) = &judged {
+            self.settle(&head, message.value.is_present(), Some(fault));
+        }
         self.leaving.clear();
         self.begin();
-        Ok(())
+        judged
     }
 
     /// The command in hand is answered.
