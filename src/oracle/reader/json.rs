@@ -9,6 +9,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::scan;
 use crate::oracle::error::TraceError;
 
 /// A field: absent, or some JSON.
@@ -16,6 +17,11 @@ use crate::oracle::error::TraceError;
 pub struct Piece<'a>(Option<&'a str>);
 
 impl<'a> Piece<'a> {
+    /// This text, which is some JSON.
+    pub(super) const fn written(text: &'a str) -> Piece<'a> {
+        Piece(Some(text))
+    }
+
     /// It is there.
     pub const fn is_present(self) -> bool {
         self.0.is_some()
@@ -85,6 +91,11 @@ impl<'a> Piece<'a> {
     /// Reads it as `T`; `None` when it is absent or no `T`.
     pub fn read<T: Deserialize<'a>>(self) -> Option<T> {
         serde_json::from_str(self.0?).ok()
+    }
+
+    /// Reads its members as `T`; none of them where it is no object, `None` when it is absent.
+    pub fn read_members<T: Members<'a> + Deserialize<'a>>(self) -> Option<T> {
+        scan::members(self.0?).or_else(|| self.read())
     }
 
     /// Whether both are the same value, however they are written.

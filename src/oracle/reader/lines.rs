@@ -1,11 +1,17 @@
 //! A trace as numbered lines, one at a time, in memory that does not grow with the trace.
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead};
+use std::ops::Range;
+
+use memchr::memchr;
 
 use crate::oracle::error::TraceError;
 
 /// The longest line that is read, in bytes. Beyond it a file is no trace, or no line.
 pub const LINE_MAX_BYTES: u64 = 64 << 20;
+
+/// How much is read at a time, bytes.
+const BUFFER_BYTES: usize = 1 << 18;
 
 /// One line.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +28,11 @@ pub struct Line<'a> {
 #[derive(Debug)]
 pub struct Lines<R> {
     reader: R,
+    /// What was read, and not yet taken, is in it from `start` to `end`; before `seen` no line ends.
     buffer: Vec<u8>,
+    start: usize,
+    seen: usize,
+    end: usize,
     /// The line, where its bytes were no text.
     mended: String,
     /// How many lines were no text, and the first of them.
@@ -36,6 +46,9 @@ impl<R: BufRead> Lines<R> {
         Lines {
             reader,
             buffer: Vec::new(),
+            start: 0,
+            seen: 0,
+            end: 0,
             mended: String::new(),
             broken: (0, 0),
             number: 0,
@@ -47,10 +60,10 @@ impl<R: BufRead> Lines<R> {
     /// # Errors
     /// What cannot be read, is longer than [`LINE_MAX_BYTES`], or is not text.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, TraceError> {
-        let Some((end, whole)) = self.fill()? else {
+        let Some((place, whole)) = self.fill()? else {
             return Ok(None);
         };
-        let bytes = &self.buffer[..end];
+        let bytes = &self.buffer[place];
         let line = self.number;
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Some(Line {
@@ -84,10 +97,10 @@ impl<R: BufRead> Lines<R> {
     /// # Errors
     /// What cannot be read, or is longer than [`LINE_MAX_BYTES`].
     pub fn next_of_log(&mut self) -> Result<Option<Line<'_>>, TraceError> {
-        let Some((end, whole)) = self.fill()? else {
+        let Some((place, whole)) = self.fill()? else {
             return Ok(None);
         };
-        let bytes = &self.buffer[..end];
+        let bytes = &self.buffer[place];
         let text = if let Ok(text) = std::str::from_utf8(bytes) {
             text
         } else {
@@ -105,31 +118,72 @@ impl<R: BufRead> Lines<R> {
         }))
     }
 
-    /// Reads a line that is not blank; how long it is, and whether it ended with a line break.
-    fn fill(&mut self) -> Result<Option<(usize, bool)>, TraceError> {
+    /// Goes to the next line that is not blank: where it is in the buffer, without the line break, and
+    /// whether it had one.
+    fn fill(&mut self) -> Result<Option<(Range<usize>, bool)>, TraceError> {
         loop {
-            self.buffer.clear();
-            let read = (&mut self.reader)
-                .take(LINE_MAX_BYTES + 1)
-                .read_until(b'\n', &mut self.buffer)
-                .map_err(|source| TraceError::Read {
-                    line: self.number + 1,
-                    source,
-                })?;
-            if read == 0 {
-                return Ok(None);
-            }
+            let ended = memchr(b'\n', &self.buffer[self.seen..self.end]);
+            let (place, whole) = if let Some(at) = ended {
+                (self.start..self.seen + at, true)
+            } else {
+                self.seen = self.end;
+                if self.more()? {
+                    continue;
+                }
+                if self.start == self.end {
+                    return Ok(None);
+                }
+                (self.start..self.end, false)
+            };
+            self.start = place.end + usize::from(whole);
+            self.seen = self.start;
             self.number += 1;
-            if read as u64 > LINE_MAX_BYTES {
-                return Err(TraceError::LineTooLong {
-                    line: self.number,
-                    max_bytes: LINE_MAX_BYTES,
-                });
+            if (self.start - place.start) as u64 > LINE_MAX_BYTES {
+                return Err(self.too_long());
             }
-            if self.buffer.iter().any(|byte| !byte.is_ascii_whitespace()) {
-                let whole = self.buffer[read - 1] == b'\n';
-                return Ok(Some((read - usize::from(whole), whole)));
+            let line = &self.buffer[place.clone()];
+            if line.iter().any(|byte| !byte.is_ascii_whitespace()) {
+                return Ok(Some((place, whole)));
             }
+        }
+    }
+
+    /// Reads on behind what is there; `false` at the end.
+    fn more(&mut self) -> Result<bool, TraceError> {
+        let line = self.number + 1;
+        if (self.end - self.start) as u64 > LINE_MAX_BYTES {
+            self.number = line;
+            return Err(self.too_long());
+        }
+        if self.start > 0 {
+            // The beginning of a line, which is short as a rule.
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.seen -= self.start;
+            self.start = 0;
+        }
+        if self.buffer.len() < self.end + BUFFER_BYTES {
+            // The system yields zeroes for nothing; filling with them costs more than a short trace does.
+            let mut larger = vec![0; (2 * self.buffer.len()).max(self.end + BUFFER_BYTES)];
+            larger[..self.end].copy_from_slice(&self.buffer[..self.end]);
+            self.buffer = larger;
+        }
+        loop {
+            match self.reader.read(&mut self.buffer[self.end..]) {
+                Ok(read) => {
+                    self.end += read;
+                    return Ok(read > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(TraceError::Read { line, source }),
+            }
+        }
+    }
+
+    const fn too_long(&self) -> TraceError {
+        TraceError::LineTooLong {
+            line: self.number,
+            max_bytes: LINE_MAX_BYTES,
         }
     }
 }
@@ -174,6 +228,56 @@ mod tests {
         assert_eq!((last.number, last.text, last.whole), (2, "ok", false));
         assert!(lines.next_of_log().unwrap().is_none());
         assert_eq!(lines.mended(), (1, 1));
+    }
+
+    #[test]
+    fn lines_are_the_same_however_they_come() {
+        let mut text = String::new();
+        for number in 0..20_000 {
+            text.push_str(&"x".repeat(number % 97));
+            text.push('\n');
+        }
+        text.push_str(&"y".repeat(1 << 20));
+        text.push_str("\nlast");
+        let expected: Vec<(u64, String, bool)> = text
+            .split('\n')
+            .zip(1..)
+            .filter(|(line, _)| !line.is_empty())
+            .map(|(line, number)| (number, line.to_owned(), line != "last"))
+            .collect();
+        assert!(read(text.as_bytes()) == expected);
+        // As from a pipe, in pieces.
+        for piece in [1, 7, 4096] {
+            let mut lines = Lines::new(Pieces(text.as_bytes(), piece));
+            for (number, text, whole) in &expected {
+                let line = lines.next_line().unwrap().unwrap();
+                let same = (line.number, line.text, line.whole) == (*number, text, *whole);
+                assert!(same, "{piece} {number}");
+            }
+            assert!(lines.next_line().unwrap().is_none());
+        }
+    }
+
+    /// Yields so much at a time.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl io::Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..length].copy_from_slice(&self.0[..length]);
+            self.0 = &self.0[length..];
+            Ok(length)
+        }
+    }
+
+    impl BufRead for Pieces<'_> {
+        fn fill_buf(&mut self) -> io::Result<&[u8]> {
+            Ok(self.0)
+        }
+
+        fn consume(&mut self, amount: usize) {
+            self.0 = &self.0[amount..];
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | [`libvirt`] | libvirt's debug log |
 //! | [`native`] | the engine's own trace |
 //! | [`json`] | pieces of JSON whose type has still to be judged |
+//! | `scan` | the same, the fast way |
 //!
 //! A reader says what a line *is*; whether it may be there is for the judge.
 
@@ -25,3 +26,4 @@ pub mod python;
 pub mod qemu_log;
 pub mod qmp;
 pub mod raw;
+mod scan;

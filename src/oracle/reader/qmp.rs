@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::json::{Piece, pieces, read_line};
 use super::lines::Line;
+use super::scan::Scan;
 use crate::oracle::error::TraceError;
 
 pieces! {
@@ -170,17 +171,10 @@ pub struct Record<'a> {
 /// # Errors
 /// The line is not JSON, or not a record of this format.
 pub fn read<'a>(line: &Line<'a>) -> Result<Option<Record<'a>>, TraceError> {
-    #[derive(serde::Deserialize)]
-    struct Fast<'a> {
-        #[serde(borrow)]
-        dir: Cow<'a, str>,
-        #[serde(borrow)]
-        msg: Message<'a>,
-    }
     let number = line.number;
     // One pass for what is in order; a second, slower one says what is not.
-    let (dir, message) = if let Ok(fast) = serde_json::from_str::<Fast<'a>>(line.text) {
-        (fast.dir, fast.msg)
+    let (dir, message) = if let Some((dir, message)) = scanned(line.text) {
+        (Cow::Borrowed(dir), message)
     } else {
         let Some(wire) = read_line::<Wire<'a>>(line.text, number, line.whole)? else {
             return Ok(None);
@@ -222,6 +216,22 @@ pub fn read<'a>(line: &Line<'a>) -> Result<Option<Record<'a>>, TraceError> {
         direction,
         message,
     }))
+}
+
+/// Who sent it and what, in one pass.
+fn scanned(text: &str) -> Option<(&str, Message<'_>)> {
+    let (mut dir, mut message) = (None, None);
+    let mut scan = Scan::new(text);
+    scan.space();
+    scan.object(|scan, name| {
+        match name {
+            "dir" => dir = Some(scan.plain_string()?),
+            "msg" => message = Some(scan.members()?),
+            _ => scan.skip(0)?,
+        }
+        Some(())
+    })?;
+    scan.end().then_some(dir.zip(message))?
 }
 
 /// What a greeting says.

@@ -28,7 +28,7 @@ impl Session {
         };
         match name.as_ref() {
             "JOB_STATUS_CHANGE" => {
-                let data: EventData<'_> = message.data.read().unwrap_or_default();
+                let data: EventData<'_> = message.data.read_members().unwrap_or_default();
                 self.status_event(line, &data)
             }
             "BLOCK_JOB_READY"
@@ -36,7 +36,7 @@ impl Session {
             | "BLOCK_JOB_COMPLETED"
             | "BLOCK_JOB_CANCELLED"
             | "BLOCK_JOB_ERROR" => {
-                let data: EventData<'_> = message.data.read().unwrap_or_default();
+                let data: EventData<'_> = message.data.read_members().unwrap_or_default();
                 self.block_event(line, &name, &data)
             }
             "SHUTDOWN" | "DEVICE_DELETED" => {
