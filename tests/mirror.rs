@@ -155,7 +155,8 @@ proptest! {
                 Step::Done(_) | Step::GiveUp(_) => {}
             }
             assert_eq!(bitmap.dirty_bytes(), plain.bytes());
-            assert_eq!(bitmap.is_clean(), plain.dirty.is_empty() && plain.in_copy.is_empty());
+            let clean = plain.dirty.is_empty() && plain.in_copy.is_empty();
+            assert_eq!(bitmap.is_clean(), clean, "clean is not what the sets say");
         }
     }
 }
