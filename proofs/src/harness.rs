@@ -455,7 +455,7 @@ pub const HARNESSES: &[Harness] = &[
         method: Method::Sequential { space: SEQUENTIAL },
         full: false,
         parts: Parts {
-            quick: 1,
+            quick: 4,
             full: 251,
             whole: 251,
         },
@@ -469,7 +469,7 @@ pub const HARNESSES: &[Harness] = &[
         },
         full: false,
         parts: Parts {
-            quick: 1,
+            quick: 6,
             full: 61,
             whole: 509,
         },
@@ -478,7 +478,7 @@ pub const HARNESSES: &[Harness] = &[
         "programs-three-verbs",
         THREE_VERBS,
         Parts {
-            quick: 1,
+            quick: 4,
             full: 47,
             whole: 251,
         },
@@ -487,7 +487,7 @@ pub const HARNESSES: &[Harness] = &[
         "programs-group",
         COUPLE,
         Parts {
-            quick: 1,
+            quick: 3,
             full: 67,
             whole: 4093,
         },

@@ -6,7 +6,7 @@
 //! long that took.
 //!
 //! Programs and worlds are counted before they are played, and cut into parts, each a process of its
-//! own ([`parts`]). `--quick` plays a part of each, `--full` as much as fits into an hour, `--whole` all
+//! own ([`parts`]). `--quick` plays a few parts of each, `--full` as much as fits into an hour, `--whole` all
 //! there is, which takes hours and is there to be split over machines (`--shard`). The first two compare
 //! what they played with the pins; a shard's share is pinned nowhere. What a longer run has done is kept
 //! beside the build, and `--resume` does not do it again.
@@ -51,7 +51,7 @@ pub struct Options {
     /// Every program there is. Hours: for several machines, with --shard.
     #[arg(long)]
     whole: bool,
-    /// So many parts of every harness that is cut into parts, where --quick plays one.
+    /// So many parts of every harness that is cut into parts, where --quick plays one to six.
     #[arg(long, value_name = "N", conflicts_with_all = ["full", "whole"])]
     parts: Option<u64>,
     /// Does not do again what the last --full or --whole of the same code has done.
