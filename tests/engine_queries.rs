@@ -288,3 +288,23 @@ fn a_picture_has_every_job_of_its_moment() {
         .collect();
     assert_eq!(ids, ["j4", "j3", "j1", "j0"]);
 }
+
+/// Decision 40: what held the job while it ran holds it no longer once its run is over.
+#[test]
+fn a_run_that_ends_before_it_comes_to_its_pause_leaves_nobody_paused() {
+    let mut bench = Bench::new();
+    let options = JobOptions::new("j0")
+        .manual_finalize(true)
+        .manual_dismiss(true);
+    let (job, puppet) = bench.running(options);
+    let token = bench.manager.pause_all();
+    assert!(job.info().pause_requested);
+    puppet.order(Step::End(Ok(())));
+    bench.until(&job, Status::Pending);
+    assert!(!job.info().pause_requested, "held by somebody still");
+    assert!(!views(&bench.manager).1.paused);
+    bench.manager.resume_all(token);
+    job.finalize().unwrap();
+    job.dismiss().unwrap();
+    bench.finish();
+}

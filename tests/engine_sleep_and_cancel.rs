@@ -132,6 +132,21 @@ fn a_pause_forgets_the_rest_of_a_sleep() {
 }
 
 #[test]
+fn a_pause_that_comes_and_goes_while_the_body_is_busy_leaves_its_next_sleep_alone() {
+    let mut bench = Bench::new();
+    let (job, puppet) = bench.running(plain());
+    job.pause().unwrap();
+    job.resume().unwrap();
+    let token = bench.manager.pause_all();
+    bench.manager.resume_all(token);
+    // P20: a pause ends the sleep that it finds, and is no enter for one that begins after it.
+    puppet.order(Step::Sleep(HOUR));
+    puppet.order(Step::End(Ok(())));
+    bench.finish();
+    assert_eq!(now(&mut bench), HOUR, "the sleep was cut short");
+}
+
+#[test]
 fn a_speed_that_hurries_ends_a_sleep_and_no_wait() {
     let mut bench = Bench::new();
     let (job, puppet) = bench.running(plain().speed(100));
