@@ -98,7 +98,7 @@ fn ways(vector: &Vector) -> Vec<Vec<Walked>> {
             .iter()
             .map(|&(seen, to)| (Walked::Seen(seen), to))
             .collect();
-        if let Rest::Send(send, to) = state.rest {
+        if let Rest::Sends(send, to) = state.rest {
             next.push((Walked::Sent(vector.sends[send]), to));
         }
         for (walked, to) in next {

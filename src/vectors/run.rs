@@ -166,7 +166,7 @@ impl Course<'_> {
             match self.vector.states[at].rest {
                 Rest::No => {}
                 Rest::Passed => passed = true,
-                Rest::Send(send, to) => {
+                Rest::Sends(send, to) => {
                     line = Some((send, self.vector.send(self.vector.sends[send])));
                     next.insert(to);
                 }

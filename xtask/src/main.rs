@@ -40,7 +40,7 @@ enum Chore {
     /// Small mistakes put into the code by cargo-mutants, one at a time: proofs/MUTATION.md. Hours.
     Mutants(mutants::Options),
     /// Searches the specification, runs every harness, and writes proofs/RESULTS.md. Minutes.
-    Results,
+    Results(results::Options),
     /// The benchmarks in benches/: ratios beside an empty loop and beside other tools. Never
     /// fails by time.
     Bench {
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         Chore::Prove(options) => prove::run(&options),
         Chore::Museum(options) => museum::run(&options),
         Chore::Mutants(options) => mutants::run(&options),
-        Chore::Results => results::run(),
+        Chore::Results(options) => results::run(&options),
         Chore::Bench { name } => bench::run(name.as_deref()),
     }
 }

@@ -200,10 +200,12 @@ fn overhead(names: &[String]) -> ExitCode {
     }
 }
 
-/// Runs every harness, the long ones too; what was proved, and what was found against it.
-pub(crate) fn everything() -> Result<(Vec<Proved>, Vec<String>), String> {
+/// Runs every harness, the long ones too; what was proved, and what was found against it. With `resume`
+/// what the last run of the same code has done is not done again.
+pub(crate) fn everything(resume: bool) -> Result<(Vec<Proved>, Vec<String>), String> {
     let options = Options {
         full: true,
+        resume,
         ..Options::default()
     };
     let (proved, mut faults) = prove(&options)?;

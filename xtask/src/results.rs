@@ -8,7 +8,6 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
 
 use serde::Deserialize;
 
@@ -53,9 +52,17 @@ struct Property {
     bound: String,
 }
 
+/// How to run it.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Does not play again what the last `cargo xtask prove --full` of the same code has played.
+    #[arg(long)]
+    resume: bool,
+}
+
 /// Runs everything and writes the page.
-pub fn run() -> ExitCode {
-    match measure() {
+pub fn run(options: &Options) -> ExitCode {
+    match measure(options.resume) {
         Ok((page, faults)) => {
             let path = root().join("proofs/RESULTS.md");
             if let Err(error) = fs::write(&path, page) {
@@ -83,8 +90,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn measure() -> Result<(String, Vec<String>), String> {
-    let begun = Instant::now();
+fn measure(resume: bool) -> Result<(String, Vec<String>), String> {
     let commit = commit()?;
     let mut faults = Vec::new();
     let mut searches = Vec::new();
@@ -108,15 +114,9 @@ fn measure() -> Result<(String, Vec<String>), String> {
         faults.extend(cut.map(|scenario| format!("{}, {jobs} jobs: cut short", scenario.name)));
         searches.push((jobs, search));
     }
-    let (proved, found) = prove::everything()?;
+    let (proved, found) = prove::everything(resume)?;
     faults.extend(found);
-    let page = page(
-        &commit,
-        &searches,
-        &proved,
-        &faults,
-        begun.elapsed().as_secs_f64(),
-    );
+    let page = page(&commit, &searches, &proved, &faults);
     Ok((page, faults))
 }
 
@@ -204,17 +204,14 @@ fn scenarios(page: &mut String, searches: &[(&str, Search)]) {
     }
 }
 
-fn page(
-    commit: &str,
-    searches: &[(&str, Search)],
-    proved: &[Proved],
-    faults: &[String],
-    seconds: f64,
-) -> String {
+fn page(commit: &str, searches: &[(&str, Search)], proved: &[Proved], faults: &[String]) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let searching: f64 = searches.iter().map(|(_, search)| search.seconds).sum();
+    let playing: f64 = proved.iter().map(|proved| proved.processor_seconds).sum();
     let mut page = format!(
         "# The last full run\n\n\
-         Written by `cargo xtask results`; commit `{commit}`, {cores} cores, {seconds:.0} s in all, {} faults.\n\
+         Written by `cargo xtask results`; commit `{commit}`, {cores} cores, {} faults. The searches took {searching:.0} s, \
+         the harnesses {playing:.0} processor seconds.\n\
          Seconds are of that machine on that day; counts are of that commit.\n\n\
          ## The specification, searched (profile `reference`)\n\n\
          | `blockjob explore --jobs` | states | transitions | depth | seconds | properties held | bound |\n\

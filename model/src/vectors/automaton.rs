@@ -21,7 +21,7 @@ pub enum Rest {
     No,
     /// The next of [`Vector::sends`](super::Vector::sends) is sent: the one at this place, which leads
     /// to this state.
-    Send(usize, usize),
+    Sends(usize, usize),
     /// The vector is passed.
     Passed,
 }
@@ -47,7 +47,7 @@ pub(super) fn build(closed: &Closed, sends: &[Action]) -> Option<(Vec<State>, Ed
     let first = place(1, closed.close(first), &mut queue);
     states.push(State {
         see: Vec::new(),
-        rest: Rest::Send(0, first + 1),
+        rest: Rest::Sends(0, first + 1),
     });
     while let Some((sent, belief)) = queue.pop_front() {
         let next = closed.next(&belief);
@@ -66,7 +66,7 @@ pub(super) fn build(closed: &Closed, sends: &[Action]) -> Option<(Vec<State>, Ed
                 let nodes = closed.send(&resting, sends[sent])?;
                 certain[sent] &= closed.certain(&nodes);
                 let belief = closed.close(nodes);
-                Rest::Send(sent, place(sent + 1, belief, &mut queue) + 1)
+                Rest::Sends(sent, place(sent + 1, belief, &mut queue) + 1)
             }
         };
         states.push(State { see, rest });
@@ -93,7 +93,7 @@ fn merged(states: &[State]) -> Vec<State> {
                 .map(|&(observation, to)| (observation, class[to]))
                 .collect();
             let rest = match state.rest {
-                Rest::Send(action, to) => Rest::Send(action, class[to]),
+                Rest::Sends(action, to) => Rest::Sends(action, class[to]),
                 rest => rest,
             };
             let new = known.len();
@@ -121,7 +121,7 @@ fn merged(states: &[State]) -> Vec<State> {
                 .map(|&(observation, to)| (observation, class[to]))
                 .collect(),
             rest: match states[at].rest {
-                Rest::Send(action, to) => Rest::Send(action, class[to]),
+                Rest::Sends(action, to) => Rest::Sends(action, class[to]),
                 rest => rest,
             },
         })
@@ -145,7 +145,7 @@ pub(super) fn example(states: &[State]) -> Vec<Option<Observation>> {
             return way;
         }
         let rest = match state.rest {
-            Rest::Send(_, to) => Some((None, to)),
+            Rest::Sends(_, to) => Some((None, to)),
             _ => None,
         };
         let see = state.see.iter().map(|&(seen, to)| (Some(seen), to));

@@ -103,7 +103,7 @@ impl Vector {
             });
             let rest = match state.rest {
                 Rest::No => "null".to_owned(),
-                Rest::Send(send, then) => format!("{{\"send\":{send},\"then\":{then}}}"),
+                Rest::Sends(send, then) => format!("{{\"send\":{send},\"then\":{then}}}"),
                 Rest::Passed => "{\"passed\":true}".to_owned(),
             };
             format!("{{\"see\":{},\"rest\":{rest}}}", list(see))

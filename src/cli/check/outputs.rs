@@ -27,7 +27,7 @@ pub struct Files {
     /// Write a page that draws the traces: lanes of jobs and transactions, where it broke, the way through the statuses
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the verdicts as `JUnit` XML, a test case a trace
+    /// Write the verdicts as JUnit XML, a test case a trace
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Write what was rejected as SARIF 2.1.0

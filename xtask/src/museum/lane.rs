@@ -277,8 +277,28 @@ impl Lane {
         for (path, word) in [(self.source(), "."), (self.folder.clone(), "target")] {
             ran.output = ran.output.replace(&path.display().to_string(), word);
         }
+        ran.output = without_scratch(&ran.output);
         Ok(Outcome::Ran(ran))
     }
+}
+
+/// Temporary folders by one name: what they are called differs from run to run.
+fn without_scratch(output: &str) -> String {
+    const MARK: &str = "/.tmp";
+    const RANDOM: usize = 6;
+    let mut pieces = output.split(MARK);
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let is_random = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if let Some(random) = piece.get(..RANDOM).filter(|name| is_random(name)) {
+            text.push_str("/scratch");
+            text.push_str(&piece[random.len()..]);
+        } else {
+            text.push_str(MARK);
+            text.push_str(piece);
+        }
+    }
+    text
 }
 
 /// The last words of a check that did not pass.
@@ -331,5 +351,12 @@ mod tests {
                       test result: FAILED. 7 passed; 1 failed\n\
                       test result: ok. 11 passed; 0 failed\n";
         assert_eq!(tests_passed(output), 13);
+    }
+    #[test]
+    fn temporary_folders_have_one_name() {
+        assert_eq!(
+            without_scratch("/tmp/.tmps4xCCo/source0, /tmp/.tmpm87TLp: and /.tmp/a, /.tmp"),
+            "/tmp/scratch/source0, /tmp/scratch: and /.tmp/a, /.tmp"
+        );
     }
 }
