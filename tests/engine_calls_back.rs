@@ -456,3 +456,73 @@ fn what_is_abandoned_is_let_go_of_once() {
     }
     assert_eq!(freed.load(Ordering::SeqCst), 3);
 }
+
+/// Asks for its own speed again inside the callback of that, until somebody has slept enough.
+struct Restless {
+    itself: Arc<OnceLock<JobHandle>>,
+    slept: Arc<AtomicU32>,
+    asked: Arc<AtomicU32>,
+}
+
+impl Restless {
+    /// Far more than fit into the sleep.
+    const ENOUGH: u32 = 1 << 20;
+}
+
+impl Driver for Restless {
+    fn job_type(&self) -> &'static str {
+        "restless"
+    }
+    fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
+        while context.wait() != Flow::Cancelled {}
+        Ok(())
+    }
+    fn set_speed(&self, _: u64) {
+        let itself = self.itself.get().unwrap();
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        let over = self.slept.load(Ordering::SeqCst) == 1 || asked == Restless::ENOUGH;
+        let answer = if over {
+            itself.cancel(CancelMode::Force)
+        } else {
+            itself.set_speed(0)
+        };
+        answer.unwrap();
+    }
+}
+
+#[test]
+fn a_main_loop_that_never_rests_wakes_sleepers_all_the_same() {
+    let (manager, mut main_loop) = Manager::new(ManagerConfig::default());
+    let slept = Arc::new(AtomicU32::new(0));
+    let sleeper = engine_support::work({
+        let slept = Arc::clone(&slept);
+        move |mut context| {
+            context.sleep(std::time::Duration::from_millis(1));
+            slept.store(1, Ordering::SeqCst);
+            Ok(())
+        }
+    });
+    drop(
+        manager
+            .create(JobOptions::new("sleeper"), sleeper)
+            .unwrap()
+            .start(),
+    );
+    let itself = Arc::new(OnceLock::new());
+    let asked = Arc::new(AtomicU32::new(0));
+    let restless = Restless {
+        itself: Arc::clone(&itself),
+        slept,
+        asked: Arc::clone(&asked),
+    };
+    let restless = manager
+        .create(JobOptions::new("restless"), restless)
+        .unwrap()
+        .start();
+    itself.set(restless.clone()).unwrap();
+    let user = spawn(move || restless.set_speed(0));
+    main_loop.run_until_idle();
+    user.join().unwrap().unwrap();
+    let asked = asked.load(Ordering::SeqCst);
+    assert!(asked < Restless::ENOUGH, "the sleeper slept on");
+}
