@@ -497,7 +497,8 @@ fn a_main_loop_that_never_rests_wakes_sleepers_all_the_same() {
     let sleeper = engine_support::work({
         let slept = Arc::clone(&slept);
         move |mut context| {
-            context.sleep(std::time::Duration::from_millis(1));
+            let flow = context.sleep(std::time::Duration::from_millis(1));
+            assert_ne!(flow, Flow::Cancelled);
             slept.store(1, Ordering::SeqCst);
             Ok(())
         }
