@@ -11,8 +11,8 @@
 //! with a stack what is not expected; then that stack is not kept. The C library's own calls, which it
 //! makes for its allocator and its threads, do not come here.
 //!
-//! This is the one place beside `src/io` with `unsafe` code: it is linked into the proofs under loom, and
-//! into nothing else.
+//! The `unsafe` code is why it is a crate of its own: it is linked into the proofs under loom, and into
+//! nothing else.
 
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
