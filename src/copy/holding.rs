@@ -10,9 +10,9 @@
 //! Files are told by device and number, so that it does not matter by which path they were named; block devices by the
 //! device that they stand for. The engine keeps the jobs of one manager apart; between processes, locks do.
 
-use super::backup::Writing;
 use super::error::CopyError;
 use super::source::Source;
+use super::writing::Writing;
 use crate::engine::Resource;
 use crate::io::stat::{FileKind, Identity, Stat};
 use crate::model::resource::{Claim, Permissions};

@@ -3,7 +3,9 @@
 //! | file | concept |
 //! |---|---|
 //! | [`plan`](CopyPlan) | a list of pairs, checked, then started as one transaction |
-//! | [`backup`](Backup) | the driver: several workers, pause points between pieces |
+//! | [`backup`](Backup) | the driver: what it does at each of its callbacks |
+//! | `work` | several workers, pause points between pieces, the speed limit |
+//! | `transfer`, `writing` | what is done with a piece; where its data goes |
 //! | `target`, `source` | what a path means, and every reason to refuse it |
 //! | `replace` | the new file beside its target, and the exchange of their names |
 //! | `group` | the exchange of all names of a transaction, or of none |
@@ -69,6 +71,9 @@ mod replace;
 mod report;
 mod source;
 mod target;
+mod transfer;
+mod work;
+mod writing;
 mod zero;
 
 pub use backup::Backup;

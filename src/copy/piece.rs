@@ -1,21 +1,35 @@
 //! Cutting a source into pieces: the next thing for any worker to do.
 
+use super::zero::BLOCK_BYTES;
 use crate::io::extent::{Extent, ExtentKind, extent_at};
+use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
+
+/// What is to be done with a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PieceKind {
+    /// Copy it.
+    Data,
+    /// See that the target reads as zeros there.
+    Hole,
+    /// The target has it already.
+    Kept,
+}
 
 /// One piece of work: a range of the source, and of the target at the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// Whether there is data to be copied or a hole to be kept.
-    pub kind: ExtentKind,
+    pub kind: PieceKind,
     /// First byte.
     pub at: u64,
     /// Length in bytes, at least 1.
     pub bytes: u64,
 }
 
-/// Hands out the pieces of bytes `0..size` of a source, in order, each once, without gaps.
+/// Hands out the pieces of bytes `0..size` of a source, in order, each once, without gaps. Each begins at a multiple
+/// of [`BLOCK_BYTES`], and ends at one or with the source.
 #[derive(Debug)]
 pub(super) struct Pieces {
     next: u64,
@@ -26,6 +40,8 @@ pub(super) struct Pieces {
     holes: bool,
     /// Whether a hole is handed out whole, because keeping it costs nothing.
     whole_holes: bool,
+    /// What the target has already, from where the next piece begins: in order, whole blocks, apart.
+    kept: VecDeque<Range<u64>>,
 }
 
 impl Pieces {
@@ -36,43 +52,112 @@ impl Pieces {
             extent: None,
             holes,
             whole_holes,
+            kept: VecDeque::new(),
         }
     }
 
-    /// The next piece, of at most `bytes_max` bytes unless it is a whole hole; `None` when all were handed out.
+    /// With ranges that the target has already: in order, and apart. They are handed out as
+    /// [`Kept`](PieceKind::Kept), as far as they are whole blocks.
+    pub fn keeping(mut self, ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
+        let inward = |range: Range<u64>| {
+            let start = range.start.next_multiple_of(BLOCK);
+            start..block_end(range.end, self.size)
+        };
+        self.kept = ranges
+            .into_iter()
+            .map(inward)
+            .filter(|range| !range.is_empty())
+            .collect();
+        self
+    }
+
+    /// The next piece, of at most `bytes_max` bytes (whole blocks) unless it is kept or a whole hole; `None` when all
+    /// were handed out.
     ///
     /// Data is cut at multiples of `bytes_max`, so that an odd extent makes one odd piece and not all of them.
     pub fn next(&mut self, source: impl AsFd, bytes_max: u64) -> io::Result<Option<Piece>> {
         if self.next >= self.size {
             return Ok(None);
         }
-        let extent = match self.extent {
-            Some(extent) if self.next < extent.end => extent,
-            _ if !self.holes => Extent {
-                kind: ExtentKind::Data,
-                start: 0,
-                end: self.size,
-            },
-            _ => match extent_at(source, self.next, self.size)? {
-                Some(extent) => extent,
-                None => return Ok(None),
-            },
+        let at = self.next;
+        let mut limit = self.size;
+        if let Some(kept) = self.kept.front() {
+            if kept.start <= at {
+                let piece = Piece {
+                    kind: PieceKind::Kept,
+                    at,
+                    bytes: kept.end - at,
+                };
+                self.next = kept.end;
+                self.kept.pop_front();
+                return Ok(Some(piece));
+            }
+            limit = kept.start;
+        }
+        let Some(Extent { kind, end, .. }) = self.extent(source)? else {
+            return Ok(None);
         };
-        self.extent = Some(extent);
-        let end = if extent.kind == ExtentKind::Hole && self.whole_holes {
-            extent.end
+        let (kind, whole) = match kind {
+            ExtentKind::Data => (PieceKind::Data, false),
+            ExtentKind::Hole => (PieceKind::Hole, self.whole_holes),
+        };
+        let end = if whole {
+            end
         } else {
-            extent
-                .end
-                .min((self.next / bytes_max + 1).saturating_mul(bytes_max))
+            end.min((at / bytes_max + 1).saturating_mul(bytes_max))
         };
-        let piece = Piece {
-            kind: extent.kind,
-            at: self.next,
-            bytes: end - self.next,
-        };
+        let end = end.min(limit);
         self.next = end;
-        Ok(Some(piece))
+        Ok(Some(Piece {
+            kind,
+            at,
+            bytes: end - at,
+        }))
+    }
+
+    /// The extent that the next piece begins in, from some block's start to another's: a block that is partly data is
+    /// data.
+    fn extent(&mut self, source: impl AsFd) -> io::Result<Option<Extent>> {
+        match self.extent {
+            Some(extent) if self.next < extent.end => return Ok(Some(extent)),
+            _ if !self.holes => {
+                self.extent = Some(Extent {
+                    kind: ExtentKind::Data,
+                    start: 0,
+                    end: self.size,
+                });
+            }
+            _ => {
+                let Some(mut extent) = extent_at(source, self.next, self.size)? else {
+                    return Ok(None);
+                };
+                let inward = block_end(extent.end, self.size);
+                if extent.kind == ExtentKind::Hole && inward <= self.next {
+                    extent.kind = ExtentKind::Data;
+                }
+                extent.end = match extent.kind {
+                    ExtentKind::Hole => inward,
+                    ExtentKind::Data => extent
+                        .end
+                        .div_ceil(BLOCK)
+                        .saturating_mul(BLOCK)
+                        .min(self.size),
+                };
+                self.extent = Some(extent);
+            }
+        }
+        Ok(self.extent)
+    }
+}
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+/// Where the last whole block before `end` ends; the block that the source ends with is whole.
+fn block_end(end: u64, size: u64) -> u64 {
+    if end >= size {
+        size
+    } else {
+        end / BLOCK * BLOCK
     }
 }
 
@@ -109,7 +194,7 @@ mod tests {
             let last = pieces.last().unwrap();
             assert_eq!(last.at + last.bytes, size);
             for piece in &pieces {
-                let cut = piece.kind == ExtentKind::Data || !whole_holes;
+                let cut = piece.kind == PieceKind::Data || !whole_holes;
                 assert!(
                     !cut || piece.bytes <= MIB
                         && (piece.at / MIB == (piece.at + piece.bytes - 1) / MIB)
@@ -124,7 +209,7 @@ mod tests {
         ftruncate(&file, 3 * MIB).unwrap();
         let pieces = all(Pieces::new(3 * MIB, false, true), &file, MIB);
         assert_eq!(pieces.len(), 3);
-        assert!(pieces.iter().all(|piece| piece.kind == ExtentKind::Data));
+        assert!(pieces.iter().all(|piece| piece.kind == PieceKind::Data));
     }
 
     #[test]
@@ -136,12 +221,38 @@ mod tests {
     #[test]
     fn a_smaller_limit_in_the_middle_neither_skips_nor_repeats() {
         let file = tempfile::tempfile().unwrap();
-        let mut pieces = Pieces::new(10_000, false, true);
-        let (mut at, mut limits) = (0, [4096, 512, 4096, 1000].into_iter().cycle());
+        let mut pieces = Pieces::new(100_000, false, true);
+        let (mut at, mut limits) = (0, [16_384, 4096, 8192, 12_288].into_iter().cycle());
         while let Some(piece) = pieces.next(&file, limits.next().unwrap()).unwrap() {
             assert_eq!(piece.at, at);
             at += piece.bytes;
         }
-        assert_eq!(at, 10_000);
+        assert_eq!(at, 100_000);
+    }
+
+    #[test]
+    fn what_is_kept_is_handed_out_as_such_inward_to_whole_blocks() {
+        let file = tempfile::tempfile().unwrap();
+        let size = 10 * BLOCK + 5;
+        let kept = [10..20, BLOCK - 1..3 * BLOCK + 1, 9 * BLOCK..size];
+        let found: Vec<_> = all(
+            Pieces::new(size, false, true).keeping(kept),
+            &file,
+            4 * BLOCK,
+        )
+        .into_iter()
+        .map(|piece| (piece.kind, piece.at, piece.bytes))
+        .collect();
+        assert_eq!(
+            found,
+            [
+                (PieceKind::Data, 0, BLOCK),
+                (PieceKind::Kept, BLOCK, 2 * BLOCK),
+                (PieceKind::Data, 3 * BLOCK, BLOCK),
+                (PieceKind::Data, 4 * BLOCK, 4 * BLOCK),
+                (PieceKind::Data, 8 * BLOCK, BLOCK),
+                (PieceKind::Kept, 9 * BLOCK, BLOCK + 5),
+            ]
+        );
     }
 }

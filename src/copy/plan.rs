@@ -1,6 +1,6 @@
 //! A list of pairs: checked as a whole, then started as one transaction.
 
-use super::backup::{Backup, Writing};
+use super::backup::Backup;
 use super::error::CopyError;
 use super::group::CommitGroup;
 use super::leftover::{Leftover, Search};
@@ -9,6 +9,7 @@ use super::replace::Replacement;
 use super::report::{CopyReport, Method, Summary};
 use super::source::Source;
 use super::target::{Target, check_room, resolve};
+use super::writing::Writing;
 use crate::driver::Driver;
 use crate::engine::{JobHandle, JobOptions, Manager};
 use crate::io::extent::ftruncate;
