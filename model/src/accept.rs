@@ -767,7 +767,10 @@ impl Acceptor {
             return true;
         };
         if let Some(path) = &mut track.path {
-            return path.advance(&self.pool, &mut self.ways, symbol);
+            return match path.advance(&self.pool, &mut self.ways, symbol) {
+                Ok(()) => true,
+                Err(symbols) => self.thicken(group, &symbols),
+            };
         }
         match self.pool.advance(track.belief, symbol) {
             Ok(Some(belief)) => {
@@ -781,6 +784,24 @@ impl Acceptor {
             Ok(None) => false,
             Err(TooLarge) => self.widen(group, symbol),
         }
+    }
+
+    /// Holds a transaction of which no explanation was found against whole beliefs: all it has shown so far,
+    /// and what comes. `false` where nothing explains that, or too much does.
+    fn thicken(&mut self, group: GroupKey, symbols: &[Symbol]) -> bool {
+        let Some(track) = self.groups.get_mut(&group.0) else {
+            return true;
+        };
+        self.paths.extend(track.path.take());
+        for symbol in symbols {
+            match self.pool.advance(track.belief, symbol) {
+                Ok(Some(belief)) => track.belief = belief,
+                Ok(None) | Err(TooLarge) => return false,
+            }
+        }
+        self.pool
+            .trim(self.groups.values_mut().map(|track| &mut track.belief));
+        true
     }
 
     /// Judges the members of a transaction one by one from now on, then changes the belief.

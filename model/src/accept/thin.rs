@@ -4,11 +4,13 @@
 //! and takes no unseen step before something seen needs it; where that world cannot go on it goes
 //! back and takes other steps. What it accepts is accepted, because the run that it found is one of
 //! those that a whole belief holds. What it does not accept within its patience is not refused by
-//! that: whole beliefs have to say so, and why.
+//! that: this transaction, alone, is held against whole beliefs from then on. Why something is refused
+//! only an acceptor can say that is not thin.
 //!
 //! It goes back for one reason above all: a call was answered otherwise than it would be by now, so it took
 //! effect before something that was seen meanwhile. So the moments between are tried first, the latest
-//! first, with everything else as it was; only then is every other choice taken back, one by one.
+//! first, with everything else as it was; then, that a callback in which such a call is carried out was another
+//! call's; only then is every other choice taken back, one by one.
 //!
 //! Nothing is remembered from one trace to the next but memory: where no trace is like another, keeping
 //! costs more than finding.
@@ -17,7 +19,8 @@ use super::belief::{Pool, Symbol, find};
 use super::ways::Ways;
 use crate::hash::FastSet;
 use crate::state::{CallState, Group, World};
-use crate::vocabulary::Reply;
+use crate::step::Output;
+use crate::vocabulary::{Callback, Reply};
 
 /// How often the way back may be taken in one transaction before whole beliefs are asked.
 const PATIENCE: u32 = 500;
@@ -174,30 +177,46 @@ impl Path {
         &self.now
     }
 
-    /// One more symbol; `false` where patience finds no run with it.
-    pub(super) fn advance(&mut self, pool: &Pool, ways: &mut Ways, symbol: &Symbol) -> bool {
+    /// One more symbol.
+    ///
+    /// # Errors
+    /// Patience finds no run with it: every symbol so far, this one too, the oldest first. Of the run itself
+    /// nothing is left.
+    pub(super) fn advance(
+        &mut self,
+        pool: &Pool,
+        ways: &mut Ways,
+        symbol: &Symbol,
+    ) -> Result<(), Vec<Symbol>> {
         if self.go_on(pool, ways, symbol.clone(), 0).is_ok() {
-            return true;
+            return Ok(());
         }
-        self.moved = 0;
-        if let &Symbol::Answer { slot, reply } = symbol
-            && self.earlier(pool, ways, slot, reply, MOVES)
-        {
-            return true;
+        if let &Symbol::Answer { slot, reply } = symbol {
+            for then in [false, true] {
+                self.moved = 0;
+                if self.earlier(pool, ways, slot, reply, then, MOVES) {
+                    return Ok(());
+                }
+            }
+            self.moved = 0;
+            if self.of_another(pool, ways, symbol) {
+                return Ok(());
+            }
         }
         // Symbols that wait for another way up to them, the oldest last.
         let mut waiting = vec![symbol.clone()];
         while let Some((symbol, taken)) = self.forks.pop(&mut self.now) {
             self.turned += 1;
             if self.turned > PATIENCE {
-                return false;
+                waiting.push(symbol);
+                break;
             }
             let mut next = Some((symbol, taken + 1));
             while let Some((symbol, way)) = next {
                 match self.go_on(pool, ways, symbol, way) {
                     Ok(()) => match waiting.pop() {
                         Some(symbol) => next = Some((symbol, 0)),
-                        None => return true,
+                        None => return Ok(()),
                     },
                     Err(symbol) => {
                         waiting.push(symbol);
@@ -206,7 +225,8 @@ impl Path {
                 }
             }
         }
-        false
+        let known = self.forks.known().iter().map(|fork| &fork.symbol);
+        Err(known.chain(waiting.iter().rev()).cloned().collect())
     }
 
     /// Takes the way of this number, or the next that is not known to lead nowhere; gives the symbol
@@ -233,14 +253,16 @@ impl Path {
     }
 
     /// The call in this slot may have taken effect before something that was seen since it came: the run
-    /// up to there, its effect, and the same symbols again, each by its first way. Where that takes the
-    /// effect of another call out of its place, that one may have to be moved in turn, so many times.
+    /// up to there, its effect (with `then`, after another unseen step), and the same symbols again, each by its
+    /// first way. Where that takes the effect of another call out of its place, that one may have to be moved in
+    /// turn, so many times.
     fn earlier(
         &mut self,
         pool: &Pool,
         ways: &mut Ways,
         slot: u16,
         reply: Reply,
+        then: bool,
         moves: usize,
     ) -> bool {
         for place in (0..self.forks.count).rev() {
@@ -253,10 +275,10 @@ impl Path {
                 Some(_) => continue,
             }
             let mut other = self.spare.pop().unwrap_or_default();
-            if ways.effect(pool, before, slot, reply, &mut other.now) {
+            if ways.effect(pool, before, slot, reply, then, &mut other.now) {
                 std::mem::swap(&mut self.now, &mut other.now);
                 self.forks.exchange(place, &mut other.forks);
-                if self.again(pool, ways, &mut other.forks, moves)
+                if self.again(pool, ways, &other.forks, 0, moves)
                     && self.follow(pool, ways, &Symbol::Answer { slot, reply }, moves)
                 {
                     self.spare.push(other);
@@ -274,9 +296,64 @@ impl Path {
         false
     }
 
-    /// Whether the run goes on with the same symbols as this part of another run.
-    fn again(&mut self, pool: &Pool, ways: &mut Ways, other: &mut Forks, moves: usize) -> bool {
-        for at in 0..other.count {
+    /// A callback that was seen may have been that of another call than was thought: the run up to there, its
+    /// other ways, and the same symbols again, each by its first way.
+    fn of_another(&mut self, pool: &Pool, ways: &mut Ways, symbol: &Symbol) -> bool {
+        for place in (0..self.forks.count).rev() {
+            let Fork {
+                before,
+                symbol: seen,
+                taken,
+            } = &self.forks.known()[place];
+            let taken = *taken;
+            let &Symbol::See(seen @ Output::Begin(_, callback)) = seen else {
+                continue;
+            };
+            if !matches!(
+                callback,
+                Callback::UserResume | Callback::Complete | Callback::Cancel | Callback::SetSpeed
+            ) {
+                continue;
+            }
+            let before = before.clone();
+            let seen = Symbol::See(seen);
+            let mut other = self.spare.pop().unwrap_or_default();
+            for way in taken + 1.. {
+                if !ways.find(pool, &before, &seen, way, &mut other.now) {
+                    break;
+                }
+                std::mem::swap(&mut self.now, &mut other.now);
+                self.forks.exchange(place, &mut other.forks);
+                self.forks.push(&mut before.clone(), seen.clone(), way);
+                if self.again(pool, ways, &other.forks, 1, MOVES)
+                    && self.follow(pool, ways, symbol, MOVES)
+                {
+                    self.spare.push(other);
+                    return true;
+                }
+                std::mem::swap(&mut self.now, &mut other.now);
+                self.forks.count = place;
+                self.forks.append(&mut other.forks);
+                if self.moved > MOVES_MAX {
+                    self.spare.push(other);
+                    return false;
+                }
+            }
+            self.spare.push(other);
+        }
+        false
+    }
+
+    /// Whether the run goes on with the same symbols as this part of another run, from this place on.
+    fn again(
+        &mut self,
+        pool: &Pool,
+        ways: &mut Ways,
+        other: &Forks,
+        from: usize,
+        moves: usize,
+    ) -> bool {
+        for at in from..other.count {
             let symbol = other.memory[at].symbol.clone();
             if !self.follow(pool, ways, &symbol, moves) {
                 return false;
@@ -297,7 +374,7 @@ impl Path {
         }
         match *symbol {
             Symbol::Answer { slot, reply } if moves > 0 => {
-                self.earlier(pool, ways, slot, reply, moves - 1)
+                self.earlier(pool, ways, slot, reply, false, moves - 1)
             }
             _ => false,
         }

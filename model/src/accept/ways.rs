@@ -110,8 +110,34 @@ impl Ways {
     }
 
     /// Makes `to` what `from` becomes where the call in this slot takes effect now, if it then may be
-    /// answered so.
+    /// answered so; with `then`, after one other unseen step.
     pub(super) fn effect(
+        &mut self,
+        pool: &Pool,
+        from: &World,
+        slot: u16,
+        reply: Reply,
+        then: bool,
+        to: &mut World,
+    ) -> bool {
+        if !then {
+            return self.effect_on(pool, from, slot, reply, to);
+        }
+        self.unseen.count = 0;
+        self.unseen(pool, from, from);
+        for at in 0..self.unseen.count {
+            let mut here = std::mem::replace(&mut self.here, World::new(Group::CLOSED, []));
+            std::mem::swap(&mut here, &mut self.unseen.memory[at]);
+            let found = self.effect_on(pool, &here, slot, reply, to);
+            self.here = here;
+            if found {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn effect_on(
         &mut self,
         pool: &Pool,
         from: &World,
@@ -122,6 +148,9 @@ impl Ways {
         let Some(place) = find(from, slot) else {
             return false;
         };
+        if from.calls[place].state != CallState::Issued {
+            return false;
+        }
         let mut found = false;
         steps_unseen_of_call(
             place,
