@@ -11,23 +11,24 @@
 //! [`Acceptor::widened`] counts it. A widened verdict can miss a fault, never invent one.
 
 mod belief;
+mod call;
 mod explain;
+mod rejection;
 mod resume;
 mod thin;
 mod ways;
+mod widen;
 
 use crate::hash::FastMap;
 use crate::profile::Profile;
-use crate::request::{bit, is_creators};
-use crate::rule::{Reason, Rule};
 use crate::state::{Group, JobSpec};
 use crate::status::Status;
 use crate::step::{Output, View};
-use crate::verb::Refusal;
-use crate::vocabulary::{Callback, Event, Reply, Request};
+use crate::vocabulary::{Callback, Event, Request};
 
 pub use belief::SightPattern;
 use belief::{BeliefId, Pool, Specs, Symbol, TooLarge};
+pub use rejection::Rejection;
 use thin::Path;
 use ways::Ways;
 
@@ -71,59 +72,6 @@ impl Seen {
             Seen::PointEnd => Output::PointEnd(member),
             Seen::IoBegin => Output::IoBegin(member),
             Seen::IoEnd => Output::IoEnd(member),
-        }
-    }
-}
-
-/// Why a trace was rejected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// The rule, by name; public interface.
-    pub rule: &'static str,
-    /// What is wrong, in plain words: what it is about, because …, but ….
-    pub message: Reason,
-    /// What would have been allowed instead.
-    pub allowed: Vec<String>,
-    /// Where SEMANTICS.md says so.
-    pub section: &'static str,
-    /// The jobs concerned, by id: the one that it is about first, then those of its transaction.
-    pub jobs: Vec<String>,
-}
-
-impl Rejection {
-    /// A rejection by `rule`, of what `about` names.
-    pub fn new(rule: &'static Rule, about: &str, because: &str, but: &str) -> Rejection {
-        Rejection {
-            rule: rule.name,
-            message: Reason::new(about, because, but),
-            allowed: Vec::new(),
-            section: rule.section,
-            jobs: Vec::new(),
-        }
-    }
-
-    /// The same, with what would have been allowed.
-    #[must_use]
-    pub fn instead(self, allowed: Vec<String>) -> Rejection {
-        Rejection { allowed, ..self }
-    }
-
-    /// The same, of the job at place `first` of `ids`, and of the others.
-    #[must_use]
-    fn of(self, ids: &[&str], first: Option<usize>) -> Rejection {
-        let one = first.and_then(|first| ids.get(first));
-        let others = ids
-            .iter()
-            .enumerate()
-            .filter(|&(place, _)| Some(place) != first)
-            .map(|(_, id)| id);
-        Rejection {
-            jobs: one
-                .into_iter()
-                .chain(others)
-                .map(|&id| id.to_owned())
-                .collect(),
-            ..self
         }
     }
 }
@@ -392,217 +340,6 @@ impl Acceptor {
         }
     }
 
-    /// A call begins; `job` is `None` where it concerns every job. One call at a time a thread.
-    pub fn call(&mut self, thread: u16, job: Option<JobKey>, request: Request, block: bool) {
-        let slot = self.take_slot();
-        let (groups, member) = match job {
-            None => (self.groups.values().map(|track| track.key).collect(), None),
-            Some(job) => match self.place(job) {
-                Some((group, member)) => (vec![group], Some(member)),
-                None => (Vec::new(), None),
-            },
-        };
-        let mut track = CallTrack {
-            slot,
-            gone: job.is_some() && groups.is_empty(),
-            groups,
-            request,
-            block,
-            all: job.is_none() && request != Request::Start,
-        };
-        track.groups.sort_unstable();
-        let symbol = Symbol::Call {
-            slot,
-            member,
-            request,
-            block,
-            maybe_over: false,
-        };
-        let groups = track.groups.clone();
-        self.calls.insert(thread, track);
-        for group in groups {
-            self.change(group, &symbol);
-        }
-    }
-
-    /// A call that concerns every member of one transaction begins (starting it).
-    pub fn call_group(&mut self, thread: u16, group: GroupKey, request: Request) {
-        let slot = self.take_slot();
-        // A transaction that is over has been forgotten; the call finds nobody.
-        let parts = self.parts.get(&group.0).cloned();
-        let known: Vec<GroupKey> = parts
-            .unwrap_or_else(|| vec![group])
-            .into_iter()
-            .filter(|part| self.groups.contains_key(&part.0))
-            .collect();
-        self.calls.insert(
-            thread,
-            CallTrack {
-                slot,
-                groups: known.clone(),
-                request,
-                block: false,
-                all: false,
-                gone: false,
-            },
-        );
-        for group in known {
-            self.change(
-                group,
-                &Symbol::Call {
-                    slot,
-                    member: None,
-                    request,
-                    block: false,
-                    maybe_over: false,
-                },
-            );
-        }
-    }
-
-    /// The thread's call returned.
-    ///
-    /// # Errors
-    /// The reply cannot be explained.
-    pub fn answer(&mut self, thread: u16, reply: Reply) -> Result<(), Rejection> {
-        let Some(call) = self.calls.get(&thread) else {
-            return Err(explain::no_call());
-        };
-        let (slot, request, all) = (call.slot, call.request, call.all);
-        // Who ends its section, enters it, or starts it or gives it up in vain is told nothing.
-        let silent = matches!(request, Request::Enter | Request::DrainEnd { .. });
-        let expected = if silent || is_creators(request) {
-            Ok(())
-        } else {
-            Err(Refusal::NotFound)
-        };
-        if call.gone && reply != expected {
-            return Err(explain::answer_of_nobody(request, expected, reply));
-        }
-        for group in call.groups.clone() {
-            let before = self.belief(group);
-            if !self.change(group, &Symbol::Answer { slot, reply }) {
-                if self.thin {
-                    return Err(explain::nothing_found());
-                }
-                let ids = self.ids(group);
-                return Err(explain::answer(
-                    self.pool.worlds(before),
-                    &ids,
-                    slot,
-                    request,
-                    reply,
-                ));
-            }
-        }
-        match request {
-            Request::DrainBegin { token } if all && reply.is_ok() => self.drained |= bit(token),
-            Request::DrainEnd { token } if all => self.drained &= !bit(token),
-            _ => {}
-        }
-        self.end_call(thread);
-        Ok(())
-    }
-
-    /// The thread's call returned with no more than that it was taken: it came from inside a callback
-    /// of the main loop, which carries it out, or refuses it silently, when it is free.
-    ///
-    /// # Errors
-    /// It would have been refused.
-    pub fn posted(&mut self, thread: u16) -> Result<(), Rejection> {
-        let Some(call) = self.calls.get(&thread) else {
-            return Err(explain::no_call());
-        };
-        let (slot, request) = (call.slot, call.request);
-        if call.gone {
-            return Err(explain::answer_of_nobody(
-                request,
-                Err(Refusal::NotFound),
-                Ok(()),
-            ));
-        }
-        for group in call.groups.clone() {
-            let before = self.belief(group);
-            if !self.change(group, &Symbol::Posted { slot }) {
-                if self.thin {
-                    return Err(explain::nothing_found());
-                }
-                let ids = self.ids(group);
-                return Err(explain::answer(
-                    self.pool.worlds(before),
-                    &ids,
-                    slot,
-                    request,
-                    Ok(()),
-                ));
-            }
-        }
-        self.end_call(thread);
-        Ok(())
-    }
-
-    /// The thread's query returned, and listed these jobs.
-    ///
-    /// # Errors
-    /// At no moment between call and return was this the picture.
-    pub fn looked(
-        &mut self,
-        thread: u16,
-        sights: &[(JobKey, SightPattern)],
-    ) -> Result<(), Rejection> {
-        let Some(call) = self.calls.get(&thread) else {
-            return Err(explain::no_call());
-        };
-        let slot = call.slot;
-        let listed: FastMap<u32, SightPattern> = sights
-            .iter()
-            .map(|&(job, pattern)| (job.0, pattern))
-            .collect();
-        for group in call.groups.clone() {
-            let Some(track) = self.groups.get(&group.0) else {
-                continue;
-            };
-            let before = track.belief;
-            let listing: Vec<Option<SightPattern>> = track
-                .members
-                .iter()
-                .map(|member| listed.get(&member.0).copied())
-                .collect();
-            if !self.change(
-                group,
-                &Symbol::Looked {
-                    slot,
-                    listing: listing.clone(),
-                },
-            ) {
-                if self.thin {
-                    return Err(explain::nothing_found());
-                }
-                let ids = self.ids(group);
-                return Err(explain::looked(
-                    self.pool.worlds(before),
-                    &ids,
-                    slot,
-                    &listing,
-                ));
-            }
-        }
-        self.end_call(thread);
-        Ok(())
-    }
-
-    /// The thread's call failed before it reached the job layer: it changed nothing.
-    pub fn withdraw(&mut self, thread: u16) {
-        let Some(call) = self.calls.get(&thread) else {
-            return;
-        };
-        let slot = call.slot;
-        for group in call.groups.clone() {
-            self.change(group, &Symbol::Withdraw { slot });
-        }
-        self.end_call(thread);
-    }
-
     /// Something was seen of a job.
     ///
     /// # Errors
@@ -739,28 +476,6 @@ impl Acceptor {
         self.groups[&group.0].belief
     }
 
-    fn take_slot(&mut self) -> u16 {
-        let slot = self
-            .slots
-            .iter()
-            .position(|taken| !taken)
-            .unwrap_or_else(|| {
-                self.slots.push(false);
-                self.slots.len() - 1
-            });
-        self.slots[slot] = true;
-        slot as u16
-    }
-
-    fn end_call(&mut self, thread: u16) {
-        if let Some(call) = self.calls.remove(&thread) {
-            self.slots[usize::from(call.slot)] = false;
-            for group in call.groups {
-                self.sweep(group);
-            }
-        }
-    }
-
     /// Changes what is believed of a group; `false` where nothing explains the symbol.
     fn change(&mut self, group: GroupKey, symbol: &Symbol) -> bool {
         let Some(track) = self.groups.get_mut(&group.0) else {
@@ -804,134 +519,6 @@ impl Acceptor {
         true
     }
 
-    /// Judges the members of a transaction one by one from now on, then changes the belief.
-    fn widen(&mut self, group: GroupKey, symbol: &Symbol) -> bool {
-        self.widened += 1;
-        let Some(track) = self.groups.remove(&group.0) else {
-            return true;
-        };
-        let Ok(beliefs) = self.pool.split(track.belief) else {
-            unreachable!("the worlds of a single job are few");
-        };
-        let mut keys = Vec::with_capacity(track.members.len());
-        for (&job, belief) in track.members.iter().zip(beliefs) {
-            let key = GroupKey(self.next_group);
-            self.next_group += 1;
-            self.groups.insert(
-                key.0,
-                Track {
-                    key,
-                    members: vec![job],
-                    belief,
-                    path: None,
-                },
-            );
-            if let Some(track) = self.jobs.get_mut(&job.0) {
-                track.group = key;
-                track.member = 0;
-            }
-            keys.push(key);
-        }
-        // Calls under way now concern the groups their worlds went to.
-        let mut calls = std::mem::take(&mut self.calls);
-        for call in calls.values_mut() {
-            if let Some(place) = call.groups.iter().position(|&other| other == group) {
-                call.groups.remove(place);
-                for &key in &keys {
-                    if self.is_under_way(key, call.slot) {
-                        call.groups.push(key);
-                    }
-                }
-            }
-        }
-        self.calls = calls;
-        self.parts.insert(group.0, keys.clone());
-        self.change_split(&keys, symbol)
-    }
-
-    /// Applies a symbol meant for a whole group to the groups its members were split into.
-    fn change_split(&mut self, keys: &[GroupKey], symbol: &Symbol) -> bool {
-        let one = |member: usize| keys.get(member).copied();
-        match symbol {
-            &Symbol::See(output) => {
-                let seen = relocate(output);
-                one(output.member()).is_none_or(|key| self.change(key, &Symbol::See(seen)))
-            }
-            &Symbol::Start(member) => {
-                one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Start(0)))
-            }
-            &Symbol::Began(member) => {
-                one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Began(0)))
-            }
-            &Symbol::Vanished(member) => {
-                one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Vanished(0)))
-            }
-            &Symbol::Never(member) => {
-                one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Never(0)))
-            }
-            &Symbol::Call {
-                slot,
-                member: Some(member),
-                request,
-                block,
-                maybe_over,
-            } => one(usize::from(member)).is_none_or(|key| {
-                self.calls.values_mut().for_each(|call| {
-                    if call.slot == slot {
-                        call.groups = vec![key];
-                    }
-                });
-                self.change(
-                    key,
-                    &Symbol::Call {
-                        slot,
-                        member: Some(0),
-                        request,
-                        block,
-                        maybe_over,
-                    },
-                )
-            }),
-            // It has come to none of them yet: whose it is cannot be read in their worlds.
-            symbol @ &Symbol::Call {
-                slot, member: None, ..
-            } => {
-                for call in self.calls.values_mut() {
-                    if call.slot == slot {
-                        call.groups.extend(keys);
-                    }
-                }
-                keys.iter().all(|&key| self.change(key, symbol))
-            }
-            // Who joins now is judged alone from the beginning.
-            Symbol::Join(_) => true,
-            Symbol::Looked { slot, listing } => keys.iter().zip(listing).all(|(&key, listed)| {
-                self.change(
-                    key,
-                    &Symbol::Looked {
-                        slot: *slot,
-                        listing: vec![*listed],
-                    },
-                )
-            }),
-            symbol @ (Symbol::Answer { slot, .. } | Symbol::Posted { slot }) => {
-                // The call went with the members it concerns.
-                let concerned = |key: &&GroupKey| self.is_under_way(**key, *slot);
-                let concerned: Vec<GroupKey> = keys.iter().filter(concerned).copied().collect();
-                concerned.iter().all(|&key| self.change(key, symbol))
-            }
-            symbol => keys.iter().all(|&key| self.change(key, symbol)),
-        }
-    }
-
-    /// Whether a call in this slot is under way in a group.
-    fn is_under_way(&self, group: GroupKey, slot: u16) -> bool {
-        let worlds = self.pool.worlds(self.belief(group));
-        worlds
-            .iter()
-            .any(|world| world.calls.iter().any(|call| call.thread == slot))
-    }
-
     /// Forgets a group of which nothing can come any more.
     fn sweep(&mut self, group: GroupKey) {
         let over = self
@@ -962,19 +549,5 @@ impl Acceptor {
                 .worlds(track.belief)
                 .iter()
                 .all(|world| world.jobs.iter().all(|job| job.status == Status::Null))
-    }
-}
-
-/// The same output for the only member of a group.
-const fn relocate(output: Output) -> Output {
-    match output {
-        Output::Status(_, status) => Output::Status(0, status),
-        Output::Event(_, event) => Output::Event(0, event),
-        Output::Begin(_, callback) => Output::Begin(0, callback),
-        Output::End(_, callback, well) => Output::End(0, callback, well),
-        Output::PointBegin(_) => Output::PointBegin(0),
-        Output::PointEnd(_) => Output::PointEnd(0),
-        Output::IoBegin(_) => Output::IoBegin(0),
-        Output::IoEnd(_) => Output::IoEnd(0),
     }
 }

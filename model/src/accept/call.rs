@@ -1,0 +1,246 @@
+//! Calls: they begin, take effect at some moment nobody sees, and return.
+//!
+//! A call is in the worlds of every transaction that it concerns, under the number of its slot: numbers are given
+//! again, so that worlds stay alike however many calls there were.
+
+use super::belief::{SightPattern, Symbol};
+use super::{Acceptor, CallTrack, GroupKey, JobKey, Rejection, explain};
+use crate::hash::FastMap;
+use crate::request::{bit, is_creators};
+use crate::verb::Refusal;
+use crate::vocabulary::{Reply, Request};
+
+impl Acceptor {
+    /// A call begins; `job` is `None` where it concerns every job. One call at a time a thread.
+    pub fn call(&mut self, thread: u16, job: Option<JobKey>, request: Request, block: bool) {
+        let slot = self.take_slot();
+        let (groups, member) = match job {
+            None => (self.groups.values().map(|track| track.key).collect(), None),
+            Some(job) => match self.place(job) {
+                Some((group, member)) => (vec![group], Some(member)),
+                None => (Vec::new(), None),
+            },
+        };
+        let mut track = CallTrack {
+            slot,
+            gone: job.is_some() && groups.is_empty(),
+            groups,
+            request,
+            block,
+            all: job.is_none() && request != Request::Start,
+        };
+        track.groups.sort_unstable();
+        let symbol = Symbol::Call {
+            slot,
+            member,
+            request,
+            block,
+            maybe_over: false,
+        };
+        let groups = track.groups.clone();
+        self.calls.insert(thread, track);
+        for group in groups {
+            self.change(group, &symbol);
+        }
+    }
+
+    /// A call that concerns every member of one transaction begins (starting it).
+    pub fn call_group(&mut self, thread: u16, group: GroupKey, request: Request) {
+        let slot = self.take_slot();
+        // A transaction that is over has been forgotten; the call finds nobody.
+        let parts = self.parts.get(&group.0).cloned();
+        let known: Vec<GroupKey> = parts
+            .unwrap_or_else(|| vec![group])
+            .into_iter()
+            .filter(|part| self.groups.contains_key(&part.0))
+            .collect();
+        self.calls.insert(
+            thread,
+            CallTrack {
+                slot,
+                groups: known.clone(),
+                request,
+                block: false,
+                all: false,
+                gone: false,
+            },
+        );
+        for group in known {
+            self.change(
+                group,
+                &Symbol::Call {
+                    slot,
+                    member: None,
+                    request,
+                    block: false,
+                    maybe_over: false,
+                },
+            );
+        }
+    }
+
+    /// The thread's call returned.
+    ///
+    /// # Errors
+    /// The reply cannot be explained.
+    pub fn answer(&mut self, thread: u16, reply: Reply) -> Result<(), Rejection> {
+        let Some(call) = self.calls.get(&thread) else {
+            return Err(explain::no_call());
+        };
+        let (slot, request, all) = (call.slot, call.request, call.all);
+        // Who ends its section, enters it, or starts it or gives it up in vain is told nothing.
+        let silent = matches!(request, Request::Enter | Request::DrainEnd { .. });
+        let expected = if silent || is_creators(request) {
+            Ok(())
+        } else {
+            Err(Refusal::NotFound)
+        };
+        if call.gone && reply != expected {
+            return Err(explain::answer_of_nobody(request, expected, reply));
+        }
+        for group in call.groups.clone() {
+            let before = self.belief(group);
+            if !self.change(group, &Symbol::Answer { slot, reply }) {
+                if self.thin {
+                    return Err(explain::nothing_found());
+                }
+                let ids = self.ids(group);
+                return Err(explain::answer(
+                    self.pool.worlds(before),
+                    &ids,
+                    slot,
+                    request,
+                    reply,
+                ));
+            }
+        }
+        match request {
+            Request::DrainBegin { token } if all && reply.is_ok() => self.drained |= bit(token),
+            Request::DrainEnd { token } if all => self.drained &= !bit(token),
+            _ => {}
+        }
+        self.end_call(thread);
+        Ok(())
+    }
+
+    /// The thread's call returned with no more than that it was taken: it came from inside a callback
+    /// of the main loop, which carries it out, or refuses it silently, when it is free.
+    ///
+    /// # Errors
+    /// It would have been refused.
+    pub fn posted(&mut self, thread: u16) -> Result<(), Rejection> {
+        let Some(call) = self.calls.get(&thread) else {
+            return Err(explain::no_call());
+        };
+        let (slot, request) = (call.slot, call.request);
+        if call.gone {
+            return Err(explain::answer_of_nobody(
+                request,
+                Err(Refusal::NotFound),
+                Ok(()),
+            ));
+        }
+        for group in call.groups.clone() {
+            let before = self.belief(group);
+            if !self.change(group, &Symbol::Posted { slot }) {
+                if self.thin {
+                    return Err(explain::nothing_found());
+                }
+                let ids = self.ids(group);
+                return Err(explain::answer(
+                    self.pool.worlds(before),
+                    &ids,
+                    slot,
+                    request,
+                    Ok(()),
+                ));
+            }
+        }
+        self.end_call(thread);
+        Ok(())
+    }
+
+    /// The thread's query returned, and listed these jobs.
+    ///
+    /// # Errors
+    /// At no moment between call and return was this the picture.
+    pub fn looked(
+        &mut self,
+        thread: u16,
+        sights: &[(JobKey, SightPattern)],
+    ) -> Result<(), Rejection> {
+        let Some(call) = self.calls.get(&thread) else {
+            return Err(explain::no_call());
+        };
+        let slot = call.slot;
+        let listed: FastMap<u32, SightPattern> = sights
+            .iter()
+            .map(|&(job, pattern)| (job.0, pattern))
+            .collect();
+        for group in call.groups.clone() {
+            let Some(track) = self.groups.get(&group.0) else {
+                continue;
+            };
+            let before = track.belief;
+            let listing: Vec<Option<SightPattern>> = track
+                .members
+                .iter()
+                .map(|member| listed.get(&member.0).copied())
+                .collect();
+            if !self.change(
+                group,
+                &Symbol::Looked {
+                    slot,
+                    listing: listing.clone(),
+                },
+            ) {
+                if self.thin {
+                    return Err(explain::nothing_found());
+                }
+                let ids = self.ids(group);
+                return Err(explain::looked(
+                    self.pool.worlds(before),
+                    &ids,
+                    slot,
+                    &listing,
+                ));
+            }
+        }
+        self.end_call(thread);
+        Ok(())
+    }
+
+    /// The thread's call failed before it reached the job layer: it changed nothing.
+    pub fn withdraw(&mut self, thread: u16) {
+        let Some(call) = self.calls.get(&thread) else {
+            return;
+        };
+        let slot = call.slot;
+        for group in call.groups.clone() {
+            self.change(group, &Symbol::Withdraw { slot });
+        }
+        self.end_call(thread);
+    }
+
+    fn take_slot(&mut self) -> u16 {
+        let slot = self
+            .slots
+            .iter()
+            .position(|taken| !taken)
+            .unwrap_or_else(|| {
+                self.slots.push(false);
+                self.slots.len() - 1
+            });
+        self.slots[slot] = true;
+        slot as u16
+    }
+
+    pub(super) fn end_call(&mut self, thread: u16) {
+        if let Some(call) = self.calls.remove(&thread) {
+            self.slots[usize::from(call.slot)] = false;
+            for group in call.groups {
+                self.sweep(group);
+            }
+        }
+    }
+}
