@@ -20,6 +20,7 @@ pub fn in_turn(rounds: usize, sides: &mut [&mut dyn FnMut() -> Duration]) -> Vec
 }
 
 /// How long `work` took.
+#[allow(dead_code)] // One of them counts time on the processor.
 pub fn timed(work: impl FnOnce()) -> Duration {
     let begun = Instant::now();
     work();

@@ -15,6 +15,7 @@ use super::monitors::Monitors;
 use super::trial::Sentence;
 use crate::oracle::reader::libvirt::{Entry, Said};
 use crate::oracle::reader::qmp::{Direction, Message, Record};
+use crate::oracle::reader::scan;
 
 /// How many connections are remembered; beyond, the log is of no host.
 const CONNECTIONS_MAX: usize = 4096;
@@ -303,7 +304,11 @@ impl Judge {
 }
 
 fn parsed(text: &str) -> Option<Message<'_>> {
-    serde_json::from_str::<Message<'_>>(text).ok()
+    let mut message = Message::default();
+    match scan::members(text, &mut message) {
+        Some(()) => Some(message),
+        None => serde_json::from_str::<Message<'_>>(text).ok(),
+    }
 }
 
 /// The number libvirt gave a command.

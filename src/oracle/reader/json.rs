@@ -95,7 +95,16 @@ impl<'a> Piece<'a> {
 
     /// Reads its members as `T`; none of them where it is no object, `None` when it is absent.
     pub fn read_members<T: Members<'a> + Deserialize<'a>>(self) -> Option<T> {
-        scan::members(self.0?).or_else(|| self.read())
+        let mut found = T::default();
+        match scan::members(self.0?, &mut found) {
+            Some(()) => Some(found),
+            None => self.read(),
+        }
+    }
+
+    /// Reads it as a list, and the members of each element as `T`; `None` when it is absent or no list.
+    pub fn read_list<T: Members<'a> + Deserialize<'a>>(self) -> Option<Vec<T>> {
+        scan::list(self.0?).or_else(|| self.read())
     }
 
     /// Whether both are the same value, however they are written.
@@ -126,11 +135,26 @@ pub struct AllMembers<'a>(Vec<(Cow<'a, str>, Piece<'a>)>);
 impl<'a> AllMembers<'a> {
     /// The members of `piece`; none if it is no object.
     pub fn of(piece: Piece<'a>) -> AllMembers<'a> {
-        if piece.is_object() {
-            piece.read().unwrap_or_default()
-        } else {
-            AllMembers::default()
+        if !piece.is_object() {
+            return AllMembers::default();
         }
+        let mut all = Vec::new();
+        let fast = scan::pairs(piece.text(), |name, piece| {
+            all.push((Cow::Borrowed(name), piece));
+        });
+        match fast {
+            Some(()) => AllMembers(all),
+            None => piece.read().unwrap_or_default(),
+        }
+    }
+
+    /// What `of` says of each name and its value.
+    #[cfg(test)]
+    pub fn named<T>(&self, of: impl Fn(&str, Piece<'a>) -> T) -> Vec<T> {
+        self.0
+            .iter()
+            .map(|(name, piece)| of(name, *piece))
+            .collect()
     }
 
     /// The member `key`; absent if there is none. Of one written twice the last counts.

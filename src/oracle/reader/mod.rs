@@ -26,4 +26,4 @@ pub mod python;
 pub mod qemu_log;
 pub mod qmp;
 pub mod raw;
-mod scan;
+pub(in crate::oracle) mod scan;

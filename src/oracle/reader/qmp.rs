@@ -3,8 +3,6 @@
 //! `>` is from the client to the daemon. `t` may be absent, null or a string; other members are
 //! ignored. The members of a message are those of QEMU's QMP specification.
 
-use std::borrow::Cow;
-
 use super::json::{Piece, pieces, read_line};
 use super::lines::Line;
 use super::scan::Scan;
@@ -171,34 +169,44 @@ pub struct Record<'a> {
 /// # Errors
 /// The line is not JSON, or not a record of this format.
 pub fn read<'a>(line: &Line<'a>) -> Result<Option<Record<'a>>, TraceError> {
-    let number = line.number;
     // One pass for what is in order; a second, slower one says what is not.
-    let (dir, message) = if let Some((dir, message)) = scanned(line.text) {
-        (Cow::Borrowed(dir), message)
-    } else {
-        let Some(wire) = read_line::<Wire<'a>>(line.text, number, line.whole)? else {
-            return Ok(None);
-        };
-        let shape = |what: &str| TraceError::Shape {
-            line: number,
-            what: format!(
-                "{what}; a record is {{\"t\":seconds,\"dir\":\">\" or \"<\",\"msg\":{{…}}}}"
-            ),
-        };
-        if !wire.object {
-            return Err(shape("not an object"));
-        }
-        let dir = match wire.dir.as_str() {
-            Some(dir) => dir,
-            None if wire.dir.is_present() => return Err(shape("\"dir\" is no string")),
-            None => return Err(shape("\"dir\" is missing")),
-        };
-        if !wire.msg.is_present() {
-            return Err(shape("\"msg\" is missing"));
-        }
-        let message = wire.msg.read::<Message<'a>>().unwrap_or_default();
-        (dir, message)
+    let mut record = Record {
+        line: line.number,
+        direction: Direction::Received,
+        message: Message::default(),
     };
+    match scanned(line.text, &mut record.message) {
+        Some("<") => Ok(Some(record)),
+        Some(">") => Ok(Some(Record {
+            direction: Direction::Sent,
+            ..record
+        })),
+        _ => read_slowly(line),
+    }
+}
+
+/// The same, whatever there is.
+#[cold]
+fn read_slowly<'a>(line: &Line<'a>) -> Result<Option<Record<'a>>, TraceError> {
+    let number = line.number;
+    let Some(wire) = read_line::<Wire<'a>>(line.text, number, line.whole)? else {
+        return Ok(None);
+    };
+    let shape = |what: &str| TraceError::Shape {
+        line: number,
+        what: format!("{what}; a record is {{\"t\":seconds,\"dir\":\">\" or \"<\",\"msg\":{{…}}}}"),
+    };
+    if !wire.object {
+        return Err(shape("not an object"));
+    }
+    let dir = match wire.dir.as_str() {
+        Some(dir) => dir,
+        None if wire.dir.is_present() => return Err(shape("\"dir\" is no string")),
+        None => return Err(shape("\"dir\" is missing")),
+    };
+    if !wire.msg.is_present() {
+        return Err(shape("\"msg\" is missing"));
+    }
     let direction = match dir.as_ref() {
         ">" => Direction::Sent,
         "<" => Direction::Received,
@@ -214,24 +222,31 @@ pub fn read<'a>(line: &Line<'a>) -> Result<Option<Record<'a>>, TraceError> {
     Ok(Some(Record {
         line: number,
         direction,
-        message,
+        message: wire.msg.read::<Message<'a>>().unwrap_or_default(),
     }))
 }
 
-/// Who sent it and what, in one pass.
-fn scanned(text: &str) -> Option<(&str, Message<'_>)> {
-    let (mut dir, mut message) = (None, None);
+/// Who sent it, and what, in one pass: the message is put into `message`.
+fn scanned<'a>(text: &'a str, message: &mut Message<'a>) -> Option<&'a str> {
+    let (mut dir, mut found) = (None, false);
     let mut scan = Scan::new(text);
     scan.space();
     scan.object(|scan, name| {
         match name {
             "dir" => dir = Some(scan.plain_string()?),
-            "msg" => message = Some(scan.members()?),
+            // Of one written twice the last counts.
+            "msg" => {
+                if found {
+                    *message = Message::default();
+                }
+                found = true;
+                scan.members(message)?;
+            }
             _ => scan.skip(0)?,
         }
         Some(())
     })?;
-    scan.end().then_some(dir.zip(message))?
+    (scan.end() && found).then_some(dir)?
 }
 
 /// What a greeting says.

@@ -12,6 +12,7 @@ use super::json::read_line;
 use super::lines::{LINE_MAX_BYTES, Line, Lines};
 use super::python::to_json;
 use super::qmp::{Direction, Message, Record};
+use super::scan;
 use crate::oracle::error::TraceError;
 use std::io::BufRead;
 
@@ -290,9 +291,14 @@ pub enum Found<'a> {
 /// # Errors
 /// It is not JSON, nor what Python prints.
 pub fn read<'a>(object: &Line<'a>) -> Result<Found<'a>, TraceError> {
-    let Some(message) = read_line::<Message<'a>>(object.text, object.number, object.whole)? else {
-        return Ok(Found::Cut);
-    };
+    let mut message = Message::default();
+    if scan::members(object.text, &mut message).is_none() {
+        let read = read_line::<Message<'a>>(object.text, object.number, object.whole)?;
+        let Some(read) = read else {
+            return Ok(Found::Cut);
+        };
+        message = read;
+    }
     let sent = message.execute.is_present() || message.execute_oob.is_present();
     let received = [
         message.greeting,

@@ -15,12 +15,42 @@ pub struct Scan<'a> {
     at: usize,
 }
 
-/// The members of the object that is all of `text`.
-pub fn members<'a, T: Members<'a>>(text: &'a str) -> Option<T> {
+/// Puts the members of the object that is all of `text` into `found`, where nothing is yet. Where that is
+/// left to the other way, some may have been put there.
+#[must_use]
+pub fn members<'a>(text: &'a str, found: &mut impl Members<'a>) -> Option<()> {
     let mut scan = Scan::new(text);
     scan.space();
-    let found = scan.members()?;
-    scan.end().then_some(found)
+    scan.members(found)?;
+    scan.end().then_some(())
+}
+
+/// The members of each object of the list that is all of `text`.
+pub fn list<'a, T: Members<'a>>(text: &'a str) -> Option<Vec<T>> {
+    let mut scan = Scan::new(text);
+    let mut all: Vec<T> = Vec::new();
+    scan.space();
+    if scan.peek()? != b'[' {
+        return None;
+    }
+    scan.list(|scan| {
+        let mut found = T::default();
+        scan.members(&mut found)?;
+        all.push(found);
+        Some(())
+    })?;
+    scan.end().then_some(all)
+}
+
+/// The object that is all of `text`: each name, and what stands behind it.
+pub fn pairs<'a>(text: &'a str, mut each: impl FnMut(&'a str, Piece<'a>)) -> Option<()> {
+    let mut scan = Scan::new(text);
+    scan.space();
+    scan.object(|scan, name| {
+        each(name, Piece::written(scan.piece(1)?));
+        Some(())
+    })?;
+    scan.end().then_some(())
 }
 
 impl<'a> Scan<'a> {
@@ -81,8 +111,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The members of an object, into their places.
-    pub fn members<T: Members<'a>>(&mut self) -> Option<T> {
-        let mut found = T::default();
+    pub fn members(&mut self, found: &mut impl Members<'a>) -> Option<()> {
         self.object(|scan, name| {
             let piece = scan.piece(0)?;
             if let Some(place) = found.place(name) {
@@ -91,7 +120,7 @@ impl<'a> Scan<'a> {
             Some(())
         })?;
         found.mark_object();
-        Some(found)
+        Some(())
     }
 
     /// A string without escapes; what is in it.
@@ -112,7 +141,7 @@ impl<'a> Scan<'a> {
         match self.peek()? {
             b'"' => self.string().map(|_| ()),
             b'{' if depth < DEPTH_MAX => self.object(|scan, _| scan.skip(depth + 1)),
-            b'[' if depth < DEPTH_MAX => self.list(depth),
+            b'[' if depth < DEPTH_MAX => self.list(|scan| scan.skip(depth + 1)),
             b't' => self.word("true"),
             b'f' => self.word("false"),
             b'n' => self.word("null"),
@@ -121,7 +150,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn list(&mut self, depth: u32) -> Option<()> {
+    /// Goes through a list, whose bracket is next: `element` takes each value.
+    fn list(&mut self, mut element: impl FnMut(&mut Scan<'a>) -> Option<()>) -> Option<()> {
         self.at += 1;
         self.space();
         if self.peek()? == b']' {
@@ -129,7 +159,7 @@ impl<'a> Scan<'a> {
             return Some(());
         }
         loop {
-            self.skip(depth + 1)?;
+            element(self)?;
             self.space();
             match self.peek()? {
                 b',' => self.at += 1,
@@ -239,19 +269,36 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::oracle::reader::json::AllMembers;
     use crate::oracle::reader::qmp::{EventData, Message};
 
     /// Where the fast way answers, the other one answers the same.
     fn as_the_other(text: &str) -> bool {
-        let Some(fast) = members::<Message<'_>>(text) else {
+        let mut fast = Message::default();
+        if members(text, &mut fast).is_none() {
             return false;
-        };
+        }
         let slow: Message<'_> = serde_json::from_str(text).expect(text);
         assert_eq!(format!("{fast:?}"), format!("{slow:?}"), "{text}");
         let data = fast.data.text();
-        if let Some(fast) = members::<EventData<'_>>(data) {
+        let mut fast = EventData::default();
+        if members(data, &mut fast).is_some() {
             let slow: EventData<'_> = serde_json::from_str(data).expect(data);
             assert_eq!(format!("{fast:?}"), format!("{slow:?}"), "{text}");
+        }
+        let listed = format!("[{text},{text} ]");
+        if let Some(fast) = list::<Message<'_>>(&listed) {
+            let slow: Vec<Message<'_>> = serde_json::from_str(&listed).expect(&listed);
+            assert_eq!(format!("{fast:?}"), format!("{slow:?}"), "{text}");
+        }
+        let mut names = Vec::new();
+        if pairs(text, |name, piece| names.push(format!("{name} {piece:?}"))).is_some() {
+            let slow: AllMembers<'_> = serde_json::from_str(text).expect(text);
+            assert_eq!(
+                names,
+                slow.named(|name, piece| format!("{name} {piece:?}")),
+                "{text}"
+            );
         }
         true
     }

@@ -33,7 +33,7 @@ impl Session {
                 &format!("the answer was: {desc}"),
             ));
         }
-        let Some(entries) = value.read::<Vec<Entry<'_>>>() else {
+        let Some(entries) = value.read_list::<Entry<'_>>() else {
             return Err(head.fault(
                 line,
                 rule!("query-shape"),

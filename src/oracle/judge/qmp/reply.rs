@@ -95,7 +95,7 @@ impl Session {
     /// The command in hand is answered.
     pub(super) fn answered(&mut self, line: u64, head: &Pending, message: &Message<'_>) -> Judged {
         let error = if message.error.is_present() {
-            let error: ErrorReply<'_> = message.error.read().unwrap_or_default();
+            let error: ErrorReply<'_> = message.error.read_members().unwrap_or_default();
             match (error.class.as_str(), error.desc.as_str()) {
                 (Some(class), Some(desc)) => Some((class, desc)),
                 _ => {
