@@ -21,13 +21,22 @@ for file in ../tests/corpus/live-*/*.jsonl ../tests/corpus/traps/*.jsonl ../test
     name=$(echo "${file#../tests/corpus/}" | tr / -)
     sed -n 's/^.*"msg": *\(.*\)}$/\1/p' "$file" | head -c 20000 >"corpus/qmp_raw/$name"
 done
-find ../tests/corpus -path '*qemu-log*' -type f ! -name '*.md' ! -name '*.json' | while read -r file; do
+find ../tests/corpus -name '*.trace' -type f | while read -r file; do
     seed auto "$file"
     seed qemu_log "$file"
 done
-find ../tests/corpus -path '*libvirt*' -type f ! -name '*.md' ! -name '*.json' | while read -r file; do
-    seed auto "$file"
-    seed libvirt "$file"
+# As libvirt writes what goes over its monitors, and as the journal keeps that.
+stamp='2026-01-02 03:04:05.678+0000: 4711: info :'
+for file in ../tests/corpus/live-*/*.jsonl ../tests/corpus/mutants/*.jsonl; do
+    name=$(echo "${file#../tests/corpus/}" | tr / -)
+    sed -n \
+        -e "s/^.*\"dir\": *\">\".*\"msg\": *\(.*\)}\$/$stamp qemuMonitorSend:864 : QEMU_MONITOR_SEND_MSG: mon=0x7f01 msg=\1\r\n fd=-1/p" \
+        -e "s/^.*\"msg\": *\({\"QMP.*\)}\$/$stamp qemuMonitorJSONIOProcessLine:236 : Line [\1]/p" \
+        -e "s/^.*\"msg\": *\(.*\"event\".*\)}\$/$stamp qemuMonitorJSONIOProcessLine:236 : QEMU_MONITOR_RECV_EVENT: mon=0x7f01 event=\1/p" \
+        -e "s/^.*\"dir\": *\"<\".*\"msg\": *\(.*\)}\$/$stamp qemuMonitorJSONIOProcessLine:236 : QEMU_MONITOR_RECV_REPLY: mon=0x7f01 reply=\1/p" \
+        "$file" | head -c 20000 >"corpus/libvirt/$name"
+    sed -n -e 's/^[^ ]* [^ ]* [0-9]*: info : [^ ]* : \(QEMU.*\)/Jan 02 03:04:05 host libvirtd[4711]: \1/p' \
+        "corpus/libvirt/$name" >"corpus/libvirt/journal-$name"
 done
 header='{"blockjob_trace":1,"profile":"reference"}'
 printf '%s\n' "$header" >corpus/native/header

@@ -232,6 +232,11 @@ pub static RULES: &[Rule] = &[
     rule("point-order", "4.2", "a driver enters and leaves its pause points in turn"),
     rule("left-undone", "10.1 P42", "at the end of a run every job is over and every call has returned"),
     rule("no-explanation-found", "10", "a thin acceptor that finds no explanation has judged nothing"),
+    // What only two recordings of one run show.
+    rule("other-source-status", "1b", "two recordings of one run show a job the same statuses in the same order"),
+    rule("other-source-job", "2.1", "a job that one recording shows is not missing between the jobs of another of the same run"),
+    rule("other-source-verb", "1b", "a command is answered as another recording of the run says its verb was looked up"),
+    rule("other-source-end", "10.1 P48", "two recordings of one run agree on whether a job failed"),
     // What only QEMU's trace log shows.
     rule("log-shape", "1b", "the log names statuses and verbs that exist"),
     rule("table-contradicted", "1b", "the log calls allowed what the transition table allows, and nothing else"),

@@ -32,7 +32,8 @@ with other text before them and between, of several monitors in one file where w
 or QEMU's trace log with the events of its job layer (--trace 'job_*'); or libvirt's debug log, as libvirt, \
 a system's journal or a container writes it. It may be compressed by gzip or zstd. A trace is accepted when the \
 specification allows everything in it; else the first thing that it does not allow is explained, with \
-what would have been allowed in its place.";
+what would have been allowed in its place. What several sources recorded of one run is held together by --with: the \
+statuses that each shows of a job, and how its verbs were answered, must be the same; nothing is refused for what one of them lacks.";
 
 const EXIT_CODES: &str = "\
 Of a folder the files *.jsonl, *.ndjson, *.trace and *.log are read, compressed (.gz, .zst) or not; the others are counted.
@@ -68,6 +69,10 @@ pub struct Arguments {
     /// Write the shortest part of the trace that still shows its first fault, in the trace's own format
     #[arg(long, value_name = "FILE")]
     shrink: Option<PathBuf>,
+    /// Hold the one TRACE against another recording of the same run, and fill in what one of them leaves out:
+    /// QEMU's trace log beside a conversation, or what another monitor showed; may be given several times
+    #[arg(long, value_name = "LOG", conflicts_with_all = ["follow", "shrink"])]
+    with: Vec<PathBuf>,
     #[command(flatten)]
     files: Files,
 }
@@ -143,6 +148,9 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     if let Some(target) = &arguments.shrink {
         shrinkable(&arguments.traces, target)?;
     }
+    if !arguments.with.is_empty() {
+        pairable(&arguments.traces)?;
+    }
     let mut outputs = Outputs::prepare(&arguments.files)?;
     let current = Arc::new(Mutex::new(String::new()));
     let bar = Bar::watch({
@@ -190,7 +198,11 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
             printable(&path.to_string_lossy());
         let begun = Instant::now();
         let mut watching = watch.another(&options);
-        let verdict = judge(path, arguments.follow, &options, &mut watching);
+        let verdict = if arguments.with.is_empty() {
+            judge(path, arguments.follow, &options, &mut watching)
+        } else {
+            oracle::with::check(path, &arguments.with, &options, watching.watchers())
+        };
         (watching, verdict, begun.elapsed())
     };
     in_order::each(traces.len(), work, |(watching, verdict, took)| {
@@ -248,6 +260,15 @@ fn shrinkable(traces: &[PathBuf], target: &Path) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// Whether there is one trace that can be held against others.
+fn pairable(traces: &[PathBuf]) -> Result<(), Failure> {
+    match traces {
+        [trace] if trace.as_os_str() != "-" && !trace.is_dir() => Ok(()),
+        _ => Err(Failure::new("--with is for one trace, in a file")
+            .tip("name one file, and with --with what else was recorded of its run")),
+    }
 }
 
 /// Writes the part of a rejected trace that shows its fault.

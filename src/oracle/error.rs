@@ -74,6 +74,14 @@ pub enum TraceError {
         "a QEMU trace log, but the profile's job layer has no events for it; choose another with --profile, or auto"
     )]
     NoSuchLog,
+    /// The trace was to be held against another recording, which cannot be judged.
+    #[error("the other recording, {path}: {error}")]
+    Other {
+        /// The other recording, as it was named.
+        path: String,
+        /// Why it cannot.
+        error: Box<TraceError>,
+    },
     /// Nothing in it.
     #[error("it is empty; record at least one reply or one event")]
     Empty,

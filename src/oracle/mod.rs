@@ -15,7 +15,7 @@
 //! | [`coverage`] | which parts of the specification a set of traces shows |
 //! | [`story`] | a trace as something that can be drawn |
 //! | [`feed`] | a trace that is handed over line by line |
-//! | [`story`] | a trace as something that can be drawn |
+//! | [`with`] | several recordings of one run, held against each other |
 //! | [`error`] | why a file could not be judged |
 //!
 //! [`check`] judges one file. Everything here runs on the calling thread and blocks on reading;
@@ -31,6 +31,7 @@ pub mod reader;
 pub mod story;
 pub mod verdict;
 pub mod watch;
+pub mod with;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
@@ -44,10 +45,10 @@ pub use explain::Explanation;
 pub use explain::shrink::{ShrinkError, Shrunk};
 pub use judge::Observer;
 pub use reader::detect::Format;
-pub use verdict::{Fault, Outcome, Verdict};
+pub use verdict::{Fault, Outcome, Verdict, With};
 pub use watch::Watch;
 
-use explain::{Historian, Keeping};
+use self::explain::{Historian, Keeping};
 use judge::monitors::Monitors;
 use judge::native::{Judge, Stop};
 use judge::trial::{Sentence, Trial};
@@ -102,9 +103,9 @@ fn check_file(path: &Path, options: &Options, run: Run<'_>) -> Verdict {
             if !is_file {
                 return run.check_once(&name, again(), options);
             }
-            let verdict = run.check(&name, again(), options);
+            let mut verdict = run.check(&name, again(), options);
             if verdict.fault().is_some() && (&file).rewind().is_ok() {
-                return explained(verdict, again(), options);
+                add_history(&mut verdict, again(), options);
             }
             verdict
         }
@@ -149,15 +150,14 @@ pub fn shrink_reader(
     explain::shrink::shrink(reader, options, fault)
 }
 
-/// A rejection, with the history that reading the trace once more gives it.
-fn explained(mut verdict: Verdict, reader: impl BufRead, options: &Options) -> Verdict {
+/// Gives a rejection the history that reading the trace once more shows.
+fn add_history(verdict: &mut Verdict, reader: impl BufRead, options: &Options) {
     let mut historian = Historian::new(verdict.fault().into_iter().chain(&verdict.further));
     let mut again = Run::watched(Watch::new(vec![&mut historian]));
     // Where it cannot be read any more, the history ends; the verdict stands.
     let _ = again.judge(reader, options);
     drop(again);
     verdict.explanations = historian.end();
-    verdict
 }
 
 /// What is said of a trace that cannot be opened, for this reason; `name` is what the verdict calls it.
@@ -238,7 +238,8 @@ impl<'w> Run<'w> {
             return verdict;
         }
         if let Some(kept) = keeping.kept() {
-            return explained(verdict, kept, options);
+            add_history(&mut verdict, kept, options);
+            return verdict;
         }
         verdict.notes.push(format!(
             "what led there is not shown: more than {} MiB were read before, and of what can be read only \
@@ -684,6 +685,8 @@ impl<'w> Run<'w> {
             further: self.further,
             tried: self.tried,
             explanations: Vec::new(),
+            with: Vec::new(),
+            elsewhere: None,
         }
     }
 

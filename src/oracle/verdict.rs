@@ -92,6 +92,24 @@ pub struct Verdict {
     pub tried: Vec<(&'static str, Option<Fault>)>,
     /// Of a rejected trace: its fault explained, then the further ones.
     pub explanations: Vec<Explanation>,
+    /// The recordings of the same run that it was held against.
+    pub with: Vec<With>,
+    /// The fault is in this one of them, and not in the trace itself.
+    pub elsewhere: Option<String>,
+}
+
+/// Another recording of the same run, which a trace was held against.
+#[derive(Clone, Debug, Serialize)]
+pub struct With {
+    /// The recording, as it was named.
+    pub path: String,
+    /// How many jobs both show.
+    pub paired: usize,
+    /// How many changes of their statuses only one of the two shows.
+    pub filled: usize,
+    /// What else a reader should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The machine-readable form; its schema is public interface.
@@ -130,6 +148,10 @@ struct Json<'a> {
     widened: u64,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
+    #[serde(skip_serializing_if = "<[With]>::is_empty")]
+    with: &'a [With],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<&'a str>,
 }
 
 /// A profile that was tried.
@@ -266,6 +288,8 @@ impl Verdict {
             fits: &self.fits,
             widened: self.widened,
             notes: &self.notes,
+            with: &self.with,
+            elsewhere: self.elsewhere.as_deref(),
         };
         match &self.outcome {
             Outcome::Accept => {}
@@ -300,7 +324,7 @@ impl Verdict {
 impl Verdict {
     /// The text form: one line, then the explanation of a rejection and the notes, set in.
     pub fn text(&self, style: &impl Style) -> String {
-        let path = printable(&self.path);
+        let path = printable(self.elsewhere.as_ref().unwrap_or(&self.path));
         let profile = self.profile.unwrap_or("none");
         let word = self.word();
         let mut text = match &self.outcome {
@@ -348,6 +372,24 @@ impl Verdict {
                 printable(note)
             );
         }
+        for with in &self.with {
+            let _ = write!(
+                text,
+                "\n    {} {}: {} jobs in both, {} changes that only one of the two shows",
+                style.paint(Part::Label, "with"),
+                printable(&with.path),
+                with.paired,
+                with.filled
+            );
+            for note in &with.notes {
+                let _ = write!(
+                    text,
+                    "\n    {} {}",
+                    style.paint(Part::Label, "note:"),
+                    printable(note)
+                );
+            }
+        }
         if self.widened > 0 {
             let _ = write!(
                 text,
@@ -385,6 +427,8 @@ mod tests {
             further: Vec::new(),
             tried: Vec::new(),
             explanations: Vec::new(),
+            with: Vec::new(),
+            elsewhere: None,
         }
     }
 

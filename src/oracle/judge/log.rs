@@ -12,20 +12,9 @@ use blockjob_model::rule::Rule;
 use blockjob_model::{Profile, Refusal, Status, Verb, rule};
 
 use super::refusal::{self, Meaning};
-use crate::oracle::reader::json::pieces;
-use crate::oracle::reader::qemu_log::{Entry, Said};
+use crate::oracle::reader::qemu_log::{Entry, Said, named};
 use crate::oracle::verdict::Fault;
 use crate::oracle::watch::Belief;
-
-pieces! {
-    /// A command's arguments, where they name a job.
-    Arguments {
-        /// Of `job-*` commands, and two of the others.
-        id: "id",
-        /// Of `block-job-*` commands.
-        device: "device",
-    }
-}
 
 /// A job at an address.
 struct Job {
@@ -248,12 +237,7 @@ impl Judge {
                 self.process(entry).command = Some(Command {
                     line,
                     name: command.replace('_', "-"),
-                    id: serde_json::from_str::<Arguments<'_>>(arguments)
-                        .ok()
-                        .and_then(|arguments| {
-                            let id = arguments.id.as_str().or(arguments.device.as_str())?;
-                            Some(id.into_owned())
-                        }),
+                    id: named(arguments),
                     looked_up: None,
                 });
                 Ok(())

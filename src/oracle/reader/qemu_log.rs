@@ -13,7 +13,18 @@
 //!
 //! QEMU 2.12 calls the first two `block_job_…`.
 
+use super::json::pieces;
 use super::lines::Line;
+
+pieces! {
+    /// A command's arguments, where they name a job.
+    Arguments {
+        /// Of `job-*` commands, and two of the others.
+        id: "id",
+        /// Of `block-job-*` commands.
+        device: "device",
+    }
+}
 
 /// A line of the log that speaks of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +116,13 @@ pub fn read<'a>(line: &Line<'a>) -> Option<Entry<'a>> {
         process: process(before),
         said,
     })
+}
+
+/// The id of the job that a command's arguments name.
+pub fn named(arguments: &str) -> Option<String> {
+    let arguments = serde_json::from_str::<Arguments<'_>>(arguments).ok()?;
+    let id = arguments.id.as_str().or(arguments.device.as_str())?;
+    Some(id.into_owned())
 }
 
 /// What stands before the event's name, and what the event says.
