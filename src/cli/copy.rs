@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use blockjob::copy::{
-    CHUNK_BYTES, CopyError, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Sparse, WORKERS,
-    WORKERS_MAX,
+    CHUNK_BYTES, Cache, CopyError, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Sparse,
+    Technique, WORKERS, WORKERS_MAX,
 };
 use blockjob::engine::JobOptions;
 use blockjob::io::process::raise_open_files;
@@ -87,6 +87,15 @@ pub struct Arguments {
     /// What is on the disk when the copy has succeeded
     #[arg(long, value_name = "WHAT", default_value = "data")]
     sync: Sync,
+    /// How bytes get there; what is chosen here is not replaced by another
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    technique: How,
+    /// Read and write past the page cache, as --technique direct
+    #[arg(long, conflicts_with = "technique")]
+    direct: bool,
+    /// What is left in the page cache
+    #[arg(long, value_name = "WHAT", default_value = "auto")]
+    cache: CacheUse,
     /// Write into existing targets, which keep their size, instead of replacing them
     #[arg(long)]
     in_place: bool,
@@ -99,6 +108,9 @@ pub struct Arguments {
     /// Check everything, change nothing, and say what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Say how each pair was copied, too
+    #[arg(long, short)]
+    verbose: bool,
     /// One JSON object a line instead of text
     #[arg(long)]
     json: bool,
@@ -120,6 +132,39 @@ enum Sync {
     None,
     /// The data, and the name
     Data,
+}
+
+impl Sync {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Data => "data",
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum How {
+    /// What suits the two files: a clone or the server's copy where there is one, else buffered
+    Auto,
+    /// The target shares the source's blocks until one of them is written (btrfs, XFS)
+    Clone,
+    /// The kernel or the file server copies (`copy_file_range`)
+    Offload,
+    /// Read and write
+    Buffered,
+    /// Read and write past the page cache (`O_DIRECT`)
+    Direct,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CacheUse {
+    /// What fits well; of a copy that would fill half of the free memory, nothing
+    Auto,
+    /// What the kernel keeps
+    Keep,
+    /// Nothing of either file
+    Drop,
 }
 
 /// A size that prints as it is typed.
@@ -160,7 +205,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     let _ = raise_open_files();
     let plan = CopyPlan::check(&pairs, &options(arguments)).map_err(|error| refusal(&error))?;
     if arguments.dry_run {
-        report::plan(plan.copies(), arguments.json, output);
+        report::plan(plan.copies(), arguments, output);
         return Ok(Verdict::Good);
     }
     // A file that outgrows the limit is an error of that copy, not the end of the process.
@@ -195,7 +240,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     // First the loop: a signal that is being answered would wait for it.
     drop(session);
     drop(controls);
-    let verdict = report::ending(&jobs, arguments.json, output);
+    let verdict = report::ending(&jobs, arguments, output);
     match writer.map(|(path, writer)| trace::finish(path, &writer)) {
         Some(Err(lost)) if verdict == Verdict::Good => Err(lost),
         Some(Err(lost)) => {
@@ -218,6 +263,19 @@ fn options(arguments: &Arguments) -> CopyOptions {
         .durability(match arguments.sync {
             Sync::None => Durability::None,
             Sync::Data => Durability::Data,
+        })
+        .technique(match arguments.technique {
+            _ if arguments.direct => Some(Technique::Direct),
+            How::Auto => None,
+            How::Clone => Some(Technique::Clone),
+            How::Offload => Some(Technique::Offload),
+            How::Buffered => Some(Technique::Buffered),
+            How::Direct => Some(Technique::Direct),
+        })
+        .cache(match arguments.cache {
+            CacheUse::Auto => Cache::Auto,
+            CacheUse::Keep => Cache::Keep,
+            CacheUse::Drop => Cache::Drop,
         })
         .in_place(arguments.in_place)
         .allow_in_place(arguments.allow_in_place)

@@ -1,19 +1,23 @@
 //! The `backup` driver: copies one source to one target. How it copies is `transfer`'s, by how many
 //! workers is `work`'s.
 
-use super::error::CopyError;
+use super::error::{CopyError, Side};
 use super::group::{CommitGroup, Member};
 use super::holding::resources;
-use super::options::CopyOptions;
+use super::options::{CopyOptions, Durability};
 use super::report::{CopyReport, Ending};
 use super::source::Source;
+use super::technique::Technique;
 use super::transfer::Transfer;
 use super::work::{IoTrace, Pass, lock};
 use super::writing::Writing;
 use crate::driver::{Driver, Flow, JobError, RunContext};
 use crate::engine::JobOptions;
+use crate::io::cache::reopen_direct;
 use crate::trace::TraceSink;
+use std::fs::File;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Copies one source to one target. Made by [`CopyPlan`](super::CopyPlan), which has checked both.
@@ -37,6 +41,48 @@ pub struct Backup {
 pub(super) struct Open {
     pub source: Source,
     pub target: Writing,
+    /// What is tried to get the one into the other, in this order; not empty.
+    pub techniques: Vec<Technique>,
+    /// Both once more, for direct I/O.
+    pub direct: Option<Direct>,
+}
+
+/// The two ends, past the page cache.
+#[derive(Debug)]
+pub(super) struct Direct {
+    pub source: File,
+    pub target: File,
+}
+
+impl Open {
+    /// The two ends, opened for what is tried.
+    pub fn new(
+        source: Source,
+        target: Writing,
+        techniques: Vec<Technique>,
+    ) -> Result<Self, CopyError> {
+        let open = |side, file: &File, path: &Path| {
+            reopen_direct(file, side == Side::Target).map_err(|cause| CopyError::NoDirect {
+                side,
+                path: path.to_owned(),
+                cause,
+            })
+        };
+        let direct = if techniques.contains(&Technique::Direct) {
+            Some(Direct {
+                source: open(Side::Source, &source.file, &source.path)?,
+                target: open(Side::Target, target.file(), target.path())?,
+            })
+        } else {
+            None
+        };
+        Ok(Self {
+            source,
+            target,
+            techniques,
+            direct,
+        })
+    }
 }
 
 impl std::fmt::Debug for Backup {
@@ -49,13 +95,12 @@ impl std::fmt::Debug for Backup {
 
 impl Backup {
     pub(super) fn new(
-        source: Source,
-        target: Writing,
+        open: Open,
         options: CopyOptions,
         report: Arc<CopyReport>,
         group: Arc<CommitGroup>,
     ) -> Self {
-        if let Writing::Replace { replacement, .. } = &target {
+        if let Writing::Replace { replacement, .. } = &open.target {
             group.join(Member {
                 replacement: Arc::clone(replacement),
                 report: Arc::clone(&report),
@@ -65,7 +110,7 @@ impl Backup {
             options,
             report,
             group,
-            open: Mutex::new(Some(Arc::new(Open { source, target }))),
+            open: Mutex::new(Some(Arc::new(open))),
             io_trace: None,
             kept: Vec::new(),
         }
@@ -183,6 +228,9 @@ impl Backup {
             io_trace: self.io_trace.as_ref(),
         };
         pass.run(&transfer, context)?;
+        if self.options.durability != Durability::None {
+            transfer.behind.settle(context)?;
+        }
         // The sync may take long and cannot be interrupted: a pause or cancel asked for meanwhile comes first.
         if context.pause_point() == Flow::Cancelled {
             return Err(JobError::canceled());
@@ -190,6 +238,7 @@ impl Backup {
         let permit = context.io();
         open.source.check_unchanged()?;
         let answer = open.target.finish(self.options.durability);
+        transfer.behind.end();
         drop(permit);
         answer
     }

@@ -224,6 +224,26 @@ pub enum CopyError {
         /// What is allowed.
         range: &'static str,
     },
+    /// Two options that exclude each other.
+    #[error("{what} and {other} exclude each other: {why}")]
+    Conflict {
+        /// One, as it is written on the command line.
+        what: String,
+        /// The other.
+        other: String,
+        /// The reason.
+        why: &'static str,
+    },
+    /// Direct I/O was asked for, and the file has none.
+    #[error("{side} {} cannot be opened for direct I/O: {}", path.display(), cause_text(cause))]
+    NoDirect {
+        /// Which end.
+        side: Side,
+        /// As the user named it.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
     /// Nothing to do: no pairs.
     #[error("nothing to copy: no pair of source and target")]
     NoPairs,
@@ -345,6 +365,8 @@ impl CopyError {
             }
             Self::Temporary { .. } => "check that files can be made in the target's folder",
             Self::Option { .. } => "choose a value in the range",
+            Self::Conflict { .. } => "leave one of the two out",
+            Self::NoDirect { .. } => "copy without --direct",
             Self::NoPairs => "name at least one source and target",
             Self::Busy { .. } => "wait until the other copy has ended, or cancel it",
             Self::Job { .. } => "choose another job id",
@@ -377,8 +399,9 @@ impl CopyError {
             | Self::TooLarge { path, .. }
             | Self::Metadata { path, .. }
             | Self::Temporary { path, .. }
+            | Self::NoDirect { path, .. }
             | Self::Busy { path, .. } => Some(path),
-            Self::Option { .. } | Self::NoPairs | Self::Job { .. } => None,
+            Self::Option { .. } | Self::Conflict { .. } | Self::NoPairs | Self::Job { .. } => None,
         }
     }
 }

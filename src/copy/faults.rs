@@ -8,7 +8,7 @@
 //! has lost. First every call of a plain run is failed in every way that suits it, one at a time; then many at once, at
 //! random.
 
-use super::{CopyJob, CopyOptions, CopyPlan, Durability, Pair, Sparse};
+use super::{Cache, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Sparse, Technique};
 use crate::engine::{JobOptions, Manager, ManagerConfig};
 use crate::io::faulty::{InForce, Script, install};
 use disk::{Disk, Fault, Kind, Seen};
@@ -44,14 +44,31 @@ fn faults_of(seen: &Seen, running: bool) -> Vec<(Fault, Must)> {
             [[cannot].as_slice(), &lies].concat()
         }
         Kind::Resize => vec![again, full],
-        Kind::Punch => vec![again, full, (FailsFromNow(libc::EOPNOTSUPP), Succeed)],
-        Kind::Sync => vec![again],
+        // The way around what is not there, or does not work, is the long one.
+        Kind::Clone => vec![
+            again,
+            (Fails(libc::EIO), Succeed),
+            (FailsFromNow(libc::EOPNOTSUPP), Succeed),
+        ],
+        Kind::Offload => vec![
+            again,
+            (Half, Succeed),
+            (Nothing, Succeed),
+            (Fails(libc::EIO), Succeed),
+            (FailsFromNow(libc::EXDEV), Succeed),
+        ],
+        Kind::Punch | Kind::Zero | Kind::Allocate => {
+            vec![again, full, (FailsFromNow(libc::EOPNOTSUPP), Succeed)]
+        }
+        Kind::Sync | Kind::WriteOut => vec![again],
         // There is a way around what a file system cannot do.
         Kind::RenameNew | Kind::Exchange => vec![(Fails(libc::EINVAL), Succeed), full],
         Kind::Create | Kind::Rename => vec![full],
         Kind::Attribute | Kind::Link | Kind::Unlink => vec![],
     };
-    if seen.kind == Kind::Unlink {
+    if matches!(seen.kind, Kind::Clone | Kind::Offload) {
+        all.push((FailsFromNow(libc::ENOSPC), Tell));
+    } else if seen.kind == Kind::Unlink {
         all.extend([(Fails(libc::EIO), Tell), (FailsFromNow(libc::EIO), Tell)]);
     } else {
         all.extend(eio);
@@ -88,6 +105,10 @@ struct Scenario {
     cannot: &'static [(Kind, Fault)],
     /// That, without which no copy succeeds: the fault is one of its giving up.
     fails: bool,
+    /// The file system shares blocks.
+    clones: bool,
+    /// What is tried; nothing is what suits the files.
+    techniques: &'static [Technique],
     /// Holes begin and end at any byte, as they may where blocks are small.
     fine: bool,
 }
@@ -145,6 +166,7 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
         faults,
         calls_max,
         layouts,
+        clones: scenario.clones,
         from_now: scenario.cannot.to_vec(),
         sources: pairs.iter().map(|pair| pair.source.clone()).collect(),
         careless: scenario.options.durability == Durability::None,
@@ -153,7 +175,7 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
     let shared: Arc<Mutex<dyn Script>> = Arc::<Mutex<Disk>>::clone(&disk);
     let force = install(&root, shared);
     let mut planned = 0;
-    let jobs = start(&pairs, &scenario.options, &disk, &mut planned);
+    let jobs = start(&pairs, scenario, &disk, &mut planned);
     drop::<InForce>(force);
     Outcome {
         jobs,
@@ -168,11 +190,14 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
 
 fn start(
     pairs: &[Pair],
-    options: &CopyOptions,
+    scenario: &Scenario,
     disk: &Mutex<Disk>,
     planned: &mut usize,
 ) -> Result<Vec<CopyJob>, String> {
-    let plan = CopyPlan::check(pairs, options).map_err(|error| error.to_string())?;
+    let mut plan = CopyPlan::check(pairs, &scenario.options).map_err(|error| error.to_string())?;
+    if !scenario.techniques.is_empty() {
+        plan = plan.trying(scenario.techniques);
+    }
     *planned = disk.lock().unwrap().calls.len();
     // One member after the other, so that calls keep their numbers.
     let (manager, mut main_loop) = Manager::new(ManagerConfig::default().bodies_max(1));
@@ -216,6 +241,8 @@ fn scenarios() -> Vec<Scenario> {
         options: options.clone(),
         cannot: &[],
         fails: false,
+        clones: false,
+        techniques: &[],
         fine: false,
     };
     let group = |name, cannot| Scenario {
@@ -228,6 +255,8 @@ fn scenarios() -> Vec<Scenario> {
         options: options.clone(),
         cannot,
         fails: false,
+        clones: false,
+        techniques: &[],
         fine: false,
     };
     let in_place = options.clone().in_place(true);
@@ -325,6 +354,33 @@ fn scenarios() -> Vec<Scenario> {
             fine: true,
             ..one("a new file, fine holes", &fine, None, &options)
         },
+        Scenario {
+            clones: true,
+            ..one("cloned", &holey, Some(3000), &options)
+        },
+        Scenario {
+            clones: true,
+            ..one("cloned in place", &holey, Some(whole), &in_place)
+        },
+        Scenario {
+            techniques: &[Technique::Offload, Technique::Buffered],
+            ..one("offloaded", &holey, None, &options)
+        },
+        one(
+            "never sparse in place",
+            &holey,
+            Some(whole),
+            &in_place.clone().sparse(Sparse::Never),
+        ),
+        one(
+            "direct, nothing kept in the cache",
+            &[Data(12 * CHUNK), Hole(CHUNK), Data(5000)],
+            None,
+            &options
+                .clone()
+                .technique(Some(Technique::Direct))
+                .cache(Cache::Drop),
+        ),
     ]
 }
 
@@ -414,6 +470,11 @@ sweeps! {
     one_fault_more_in_place_that_is_not_synced: "in place, not synced",
     one_fault_anywhere_between_fine_holes_in_place: "in place, fine holes",
     one_fault_anywhere_between_fine_holes: "a new file, fine holes",
+    one_fault_anywhere_in_a_clone: "cloned",
+    one_fault_anywhere_in_a_clone_in_place: "cloned in place",
+    one_fault_anywhere_in_an_offloaded_copy: "offloaded",
+    one_fault_anywhere_in_place_without_holes: "never sparse in place",
+    one_fault_anywhere_past_the_cache: "direct, nothing kept in the cache",
 }
 
 fn any_fault() -> impl Strategy<Value = Fault> {

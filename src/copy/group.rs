@@ -170,7 +170,13 @@ mod tests {
         };
         let (replacement, mut file) = Replacement::create(place).unwrap();
         file.write_all(b"new").unwrap();
-        let report = Arc::new(CopyReport::new(&from, &to, Method::Replace, 3));
+        let report = Arc::new(CopyReport::new(
+            &from,
+            &to,
+            Method::Replace,
+            3,
+            &CopyOptions::new(),
+        ));
         group.join(Member {
             replacement: Arc::new(replacement),
             report: Arc::clone(&report),

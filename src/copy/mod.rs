@@ -6,6 +6,8 @@
 //! | [`backup`](Backup) | the driver: what it does at each of its callbacks |
 //! | `work` | several workers, pause points between pieces, the speed limit |
 //! | `transfer`, `writing` | what is done with a piece; where its data goes |
+//! | [`technique`](Technique) | cloning, offloading, reading and writing: what suits two files |
+//! | [`behind`](Cache) | writing begun early, and a page cache that is left as it was |
 //! | `target`, `source` | what a path means, and every reason to refuse it |
 //! | `replace` | the new file beside its target, and the exchange of their names |
 //! | `group` | the exchange of all names of a transaction, or of none |
@@ -57,6 +59,7 @@
 //! ```
 
 mod backup;
+mod behind;
 mod error;
 #[cfg(test)]
 mod faults;
@@ -71,15 +74,18 @@ mod replace;
 mod report;
 mod source;
 mod target;
+mod technique;
 mod transfer;
 mod work;
 mod writing;
 mod zero;
 
 pub use backup::Backup;
+pub use behind::Cache;
 pub use error::{CopyError, Side};
 pub use options::{
     CHUNK_BYTES, CHUNK_BYTES_MAX, CopyOptions, Durability, Sparse, WORKERS, WORKERS_MAX,
 };
 pub use plan::{CopyJob, CopyPlan, Pair, PlannedCopy};
 pub use report::{CopyReport, Ending, Method, Summary};
+pub use technique::Technique;

@@ -1,6 +1,8 @@
 //! How a copy is done: what a user may choose, with the defaults that measured best.
 
+use super::behind::Cache;
 use super::error::CopyError;
+use super::technique::Technique;
 use crate::io::buffer::ALIGNMENT;
 
 /// Workers a job has unless told otherwise. On two cores the second takes a quarter off the time; more gain nothing.
@@ -35,6 +37,16 @@ pub enum Durability {
     Data,
 }
 
+impl Durability {
+    /// One word, for output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Data => "data",
+        }
+    }
+}
+
 /// How a list of pairs is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -47,6 +59,10 @@ pub struct CopyOptions {
     pub sparse: Sparse,
     /// What is durable at the end.
     pub durability: Durability,
+    /// How bytes get there; `None` tries what suits the two files.
+    pub technique: Option<Technique>,
+    /// What is left in the page cache.
+    pub cache: Cache,
     /// Write into existing targets instead of replacing them.
     pub in_place: bool,
     /// Allow targets written in place (block devices always are) among several pairs, outside the group's promise.
@@ -60,6 +76,8 @@ impl Default for CopyOptions {
             chunk_bytes: CHUNK_BYTES,
             sparse: Sparse::default(),
             durability: Durability::default(),
+            technique: None,
+            cache: Cache::default(),
             in_place: false,
             allow_in_place: false,
         }
@@ -97,6 +115,20 @@ impl CopyOptions {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Sets how bytes get there; `None` tries what suits the two files.
+    #[must_use]
+    pub fn technique(mut self, technique: Option<Technique>) -> Self {
+        self.technique = technique;
+        self
+    }
+
+    /// Sets what is left in the page cache.
+    #[must_use]
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = cache;
         self
     }
 

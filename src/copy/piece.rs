@@ -28,6 +28,13 @@ pub(super) struct Piece {
     pub bytes: u64,
 }
 
+impl Piece {
+    /// First byte after it.
+    pub fn end(&self) -> u64 {
+        self.at + self.bytes
+    }
+}
+
 /// Hands out the pieces of bytes `0..size` of a source, in order, each once, without gaps. Each begins at a multiple
 /// of [`BLOCK_BYTES`], and ends at one or with the source.
 #[derive(Debug)]
@@ -38,20 +45,17 @@ pub(super) struct Pieces {
     extent: Option<Extent>,
     /// Whether holes are told from data; else all is data.
     holes: bool,
-    /// Whether a hole is handed out whole, because keeping it costs nothing.
-    whole_holes: bool,
     /// What the target has already, from where the next piece begins: in order, whole blocks, apart.
     kept: VecDeque<Range<u64>>,
 }
 
 impl Pieces {
-    pub fn new(size: u64, holes: bool, whole_holes: bool) -> Self {
+    pub fn new(size: u64, holes: bool) -> Self {
         Self {
             next: 0,
             size,
             extent: None,
             holes,
-            whole_holes,
             kept: VecDeque::new(),
         }
     }
@@ -71,11 +75,16 @@ impl Pieces {
         self
     }
 
-    /// The next piece, of at most `bytes_max` bytes (whole blocks) unless it is kept or a whole hole; `None` when all
-    /// were handed out.
+    /// The next piece, of at most `data_max` bytes, or `hole_max` (whole blocks, or without a bound), unless it is kept;
+    /// `None` when all were handed out.
     ///
-    /// Data is cut at multiples of `bytes_max`, so that an odd extent makes one odd piece and not all of them.
-    pub fn next(&mut self, source: impl AsFd, bytes_max: u64) -> io::Result<Option<Piece>> {
+    /// They are cut at multiples of the bound, so that an odd extent makes one odd piece and not all of them.
+    pub fn next(
+        &mut self,
+        source: impl AsFd,
+        data_max: u64,
+        hole_max: u64,
+    ) -> io::Result<Option<Piece>> {
         if self.next >= self.size {
             return Ok(None);
         }
@@ -97,15 +106,11 @@ impl Pieces {
         let Some(Extent { kind, end, .. }) = self.extent(source)? else {
             return Ok(None);
         };
-        let (kind, whole) = match kind {
-            ExtentKind::Data => (PieceKind::Data, false),
-            ExtentKind::Hole => (PieceKind::Hole, self.whole_holes),
+        let (kind, bytes_max) = match kind {
+            ExtentKind::Data => (PieceKind::Data, data_max),
+            ExtentKind::Hole => (PieceKind::Hole, hole_max),
         };
-        let end = if whole {
-            end
-        } else {
-            end.min((at / bytes_max + 1).saturating_mul(bytes_max))
-        };
+        let end = end.min((at / bytes_max + 1).saturating_mul(bytes_max));
         let end = end.min(limit);
         self.next = end;
         Ok(Some(Piece {
@@ -169,8 +174,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn all(mut pieces: Pieces, file: &std::fs::File, bytes_max: u64) -> Vec<Piece> {
-        let pieces: Vec<_> = std::iter::from_fn(|| pieces.next(file, bytes_max).unwrap())
+    fn all(mut pieces: Pieces, file: &std::fs::File, data_max: u64, hole_max: u64) -> Vec<Piece> {
+        let pieces: Vec<_> = std::iter::from_fn(|| pieces.next(file, data_max, hole_max).unwrap())
             .take(1000)
             .collect();
         assert!(pieces.len() < 1000, "it comes to no end: {:?}", pieces[999]);
@@ -183,8 +188,8 @@ mod tests {
         let size = 8 * MIB + 123;
         ftruncate(&file, size).unwrap();
         pwrite_all(&file, &vec![1; 2 * MIB as usize], MIB + MIB / 2).unwrap();
-        for whole_holes in [false, true] {
-            let pieces = all(Pieces::new(size, true, whole_holes), &file, MIB);
+        for hole_max in [MIB, u64::MAX] {
+            let pieces = all(Pieces::new(size, true), &file, MIB, hole_max);
             assert_eq!(pieces[0].at, 0);
             assert!(
                 pieces
@@ -194,7 +199,7 @@ mod tests {
             let last = pieces.last().unwrap();
             assert_eq!(last.at + last.bytes, size);
             for piece in &pieces {
-                let cut = piece.kind == PieceKind::Data || !whole_holes;
+                let cut = piece.kind == PieceKind::Data || hole_max == MIB;
                 assert!(
                     !cut || piece.bytes <= MIB
                         && (piece.at / MIB == (piece.at + piece.bytes - 1) / MIB)
@@ -207,7 +212,7 @@ mod tests {
     fn without_holes_everything_is_data() {
         let file = tempfile::tempfile().unwrap();
         ftruncate(&file, 3 * MIB).unwrap();
-        let pieces = all(Pieces::new(3 * MIB, false, true), &file, MIB);
+        let pieces = all(Pieces::new(3 * MIB, false), &file, MIB, u64::MAX);
         assert_eq!(pieces.len(), 3);
         assert!(pieces.iter().all(|piece| piece.kind == PieceKind::Data));
     }
@@ -215,15 +220,18 @@ mod tests {
     #[test]
     fn an_empty_file_has_no_piece() {
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(all(Pieces::new(0, true, true), &file, MIB), []);
+        assert_eq!(all(Pieces::new(0, true), &file, MIB, u64::MAX), []);
     }
 
     #[test]
     fn a_smaller_limit_in_the_middle_neither_skips_nor_repeats() {
         let file = tempfile::tempfile().unwrap();
-        let mut pieces = Pieces::new(100_000, false, true);
+        let mut pieces = Pieces::new(100_000, false);
         let (mut at, mut limits) = (0, [16_384, 4096, 8192, 12_288].into_iter().cycle());
-        while let Some(piece) = pieces.next(&file, limits.next().unwrap()).unwrap() {
+        while let Some(piece) = pieces
+            .next(&file, limits.next().unwrap(), u64::MAX)
+            .unwrap()
+        {
             assert_eq!(piece.at, at);
             at += piece.bytes;
         }
@@ -236,9 +244,10 @@ mod tests {
         let size = 10 * BLOCK + 5;
         let kept = [10..20, BLOCK - 1..3 * BLOCK + 1, 9 * BLOCK..size];
         let found: Vec<_> = all(
-            Pieces::new(size, false, true).keeping(kept),
+            Pieces::new(size, false).keeping(kept),
             &file,
             4 * BLOCK,
+            u64::MAX,
         )
         .into_iter()
         .map(|piece| (piece.kind, piece.at, piece.bytes))

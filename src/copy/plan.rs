@@ -1,6 +1,6 @@
 //! A list of pairs: checked as a whole, then started as one transaction.
 
-use super::backup::Backup;
+use super::backup::{Backup, Open};
 use super::error::CopyError;
 use super::group::CommitGroup;
 use super::leftover::{Leftover, Search};
@@ -9,6 +9,7 @@ use super::replace::Replacement;
 use super::report::{CopyReport, Method, Summary};
 use super::source::Source;
 use super::target::{Target, check_room, resolve};
+use super::technique::{Technique, candidates};
 use super::writing::Writing;
 use crate::driver::Driver;
 use crate::engine::{JobHandle, JobOptions, Manager};
@@ -83,6 +84,8 @@ pub struct PlannedCopy {
     pub stored_bytes: u64,
     /// Workers the job will have.
     pub workers: usize,
+    /// How bytes get there: what is tried, in this order.
+    pub techniques: Vec<Technique>,
 }
 
 impl CopyPlan {
@@ -117,6 +120,7 @@ impl CopyPlan {
                 workers: options
                     .workers
                     .min(source.size.div_ceil(options.chunk_bytes as u64).max(1) as usize),
+                techniques: candidates(&source, &target, options)?,
             };
             checked.push(Checked {
                 planned,
@@ -144,6 +148,15 @@ impl CopyPlan {
             checked,
             io_trace: None,
         })
+    }
+
+    /// As if the files were such that these are tried.
+    #[cfg(test)]
+    pub(super) fn trying(mut self, techniques: &[Technique]) -> Self {
+        for one in &mut self.checked {
+            one.planned.techniques = techniques.to_vec();
+        }
+        self
     }
 
     /// What the plan will do, in the order of the pairs.
@@ -267,12 +280,13 @@ impl CopyPlan {
                 &planned.pair.target,
                 planned.method,
                 planned.size_bytes,
+                &self.options,
             )
             .removed_leftovers(removed);
             let options = self.options.clone();
+            let open = Open::new(source, target, planned.techniques)?;
             drivers.push(Backup::new(
-                source,
-                target,
+                open,
                 options,
                 Arc::new(report),
                 Arc::clone(&group),

@@ -1,5 +1,7 @@
 //! What one copy did: counted while it runs, summed up at the end.
 
+use super::options::{CopyOptions, Durability};
+use super::technique::Technique;
 use crate::driver::JobError;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -87,9 +89,13 @@ pub struct CopyReport {
     method: Method,
     size_bytes: u64,
     copied_bytes: AtomicU64,
+    cloned_bytes: AtomicU64,
+    offloaded_bytes: AtomicU64,
     hole_bytes: AtomicU64,
     zero_bytes: AtomicU64,
     touched: AtomicBool,
+    direct: bool,
+    durability: Durability,
     removed_leftovers: Vec<PathBuf>,
     end: Mutex<End>,
 }
@@ -114,8 +120,16 @@ pub struct Summary {
     pub method: Method,
     /// The source's size in bytes.
     pub size_bytes: u64,
-    /// Bytes read and written.
+    /// Bytes that came to be in the target as more than zeros: read and written, offloaded or cloned.
     pub copied_bytes: u64,
+    /// Of them, bytes whose blocks source and target share.
+    pub cloned_bytes: u64,
+    /// Of them, bytes that the kernel or a server copied.
+    pub offloaded_bytes: u64,
+    /// How most of them came there.
+    pub technique: Technique,
+    /// What was asked to be on the disk in the end.
+    pub durability: Durability,
     /// Bytes of holes that were neither read nor stored.
     pub hole_bytes: u64,
     /// Bytes read, found zero and not stored.
@@ -131,16 +145,26 @@ pub struct Summary {
 }
 
 impl CopyReport {
-    pub(super) fn new(source: &Path, target: &Path, method: Method, size_bytes: u64) -> Self {
+    pub(super) fn new(
+        source: &Path,
+        target: &Path,
+        method: Method,
+        size_bytes: u64,
+        options: &CopyOptions,
+    ) -> Self {
         Self {
             source: source.to_owned(),
             target: target.to_owned(),
             method,
             size_bytes,
             copied_bytes: AtomicU64::new(0),
+            cloned_bytes: AtomicU64::new(0),
+            offloaded_bytes: AtomicU64::new(0),
             hole_bytes: AtomicU64::new(0),
             zero_bytes: AtomicU64::new(0),
             touched: AtomicBool::new(false),
+            direct: options.technique == Some(Technique::Direct),
+            durability: options.durability,
             removed_leftovers: Vec::new(),
             end: Mutex::new(End {
                 began: None,
@@ -162,6 +186,16 @@ impl CopyReport {
 
     pub(super) fn copied(&self, bytes: u64) {
         self.copied_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn cloned(&self, bytes: u64) {
+        self.cloned_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.copied(bytes);
+    }
+
+    pub(super) fn offloaded(&self, bytes: u64) {
+        self.offloaded_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.copied(bytes);
     }
 
     pub(super) fn kept_hole(&self, bytes: u64) {
@@ -202,12 +236,28 @@ impl CopyReport {
     /// The account as it stands.
     pub fn summary(&self) -> Summary {
         let end = self.end();
+        let bytes = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (cloned, offloaded) = (bytes(&self.cloned_bytes), bytes(&self.offloaded_bytes));
+        let read = bytes(&self.copied_bytes).saturating_sub(cloned + offloaded);
+        let technique = if cloned > offloaded.max(read) {
+            Technique::Clone
+        } else if offloaded > read {
+            Technique::Offload
+        } else if self.direct {
+            Technique::Direct
+        } else {
+            Technique::Buffered
+        };
         Summary {
+            technique,
+            durability: self.durability,
             source: self.source.clone(),
             target: self.target.clone(),
             method: self.method,
             size_bytes: self.size_bytes,
             copied_bytes: self.copied_bytes.load(Ordering::Relaxed),
+            cloned_bytes: cloned,
+            offloaded_bytes: offloaded,
             hole_bytes: self.hole_bytes.load(Ordering::Relaxed),
             zero_bytes: self.zero_bytes.load(Ordering::Relaxed),
             took: end

@@ -1,16 +1,21 @@
 //! The copying itself: what becomes of each piece of the source.
 
 use super::backup::Open;
-use super::options::{CopyOptions, Sparse};
+use super::behind::{Behind, is_unsupported};
+use super::options::{CopyOptions, Durability, Sparse};
 use super::piece::{Piece, PieceKind, Pieces};
 use super::report::CopyReport;
+use super::technique::{Choice, Pace, Technique};
 use super::work::{Queue, Task};
 use super::writing::failed;
 use super::zero::{BLOCK_BYTES, runs};
 use crate::driver::JobError;
+use crate::io::offload::{clone_range, copy_range};
 use crate::io::transfer::{pread_full, pwrite_all};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::time::Instant;
 
 /// A source on its way to its target.
 pub(super) struct Transfer<'run> {
@@ -20,6 +25,10 @@ pub(super) struct Transfer<'run> {
     workers: usize,
     buffer_bytes: usize,
     queue: Queue,
+    choice: Choice,
+    pace: Pace,
+    hole_pace: Pace,
+    pub behind: Behind<'run>,
 }
 
 impl<'run> Transfer<'run> {
@@ -31,20 +40,27 @@ impl<'run> Transfer<'run> {
         kept: &[Range<u64>],
     ) -> Self {
         let size = open.source.size;
-        let chunks = size.div_ceil(options.chunk_bytes as u64);
+        let chunk_bytes = options.chunk_bytes as u64;
+        let workers = options.workers.min(size.div_ceil(chunk_bytes) as usize);
         Self {
             open,
             report,
             sparse: options.sparse,
-            workers: options.workers.min(chunks as usize),
+            workers,
             // A small file needs no large buffer.
             buffer_bytes: options
                 .chunk_bytes
                 .min((size as usize).next_multiple_of(BLOCK_BYTES)),
-            // In a new file a hole is there already; in an old one it takes work, piece by piece.
-            queue: Queue::new(
-                Pieces::new(size, options.sparse != Sparse::Never, open.target.is_new())
-                    .keeping(kept.iter().cloned()),
+            queue: Queue::new(Pieces::new(size, true).keeping(kept.iter().cloned())),
+            choice: Choice::new(open.techniques.clone()),
+            pace: Pace::new(chunk_bytes),
+            hole_pace: Pace::new(chunk_bytes),
+            behind: Behind::new(
+                open,
+                options.cache,
+                options.durability != Durability::None,
+                chunk_bytes,
+                workers,
             ),
         }
     }
@@ -60,31 +76,102 @@ impl<'run> Transfer<'run> {
     }
 
     fn data(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, JobError> {
+        loop {
+            let tried = self.choice.now();
+            let cause = match tried {
+                Technique::Buffered | Technique::Direct => break,
+                Technique::Clone => match self.clone_piece(piece) {
+                    Ok(()) => {
+                        self.report.cloned(piece.bytes);
+                        // Nothing was moved.
+                        return Ok(0);
+                    }
+                    Err(cause) => cause,
+                },
+                Technique::Offload => match self.offload(piece) {
+                    Ok(done) => {
+                        self.report.offloaded(done);
+                        // The kernel did not go on, at the source's end perhaps: reading tells.
+                        let rest = self.through_memory(piece.at + done..piece.end(), buffer)?;
+                        return Ok(done + rest);
+                    }
+                    Err(cause) => cause,
+                },
+            };
+            if !self.choice.has_next(tried) {
+                let what = format!("cannot be made by {} at byte {}", tried.name(), piece.at);
+                return Err(self.open.target.failed(&what, &cause));
+            }
+            if !is_unsupported(&cause) && !is_apart(&cause) {
+                // Whatever it was: where it lasts, the long way meets it too and says it better.
+                break;
+            }
+            self.choice.give_up(tried);
+        }
+        self.through_memory(piece.at..piece.end(), buffer)
+    }
+
+    fn clone_piece(&self, piece: Piece) -> io::Result<()> {
+        let Open { source, target, .. } = self.open;
+        self.report.touch();
+        let began = Instant::now();
+        clone_range(&source.file, target.file(), piece.at, piece.bytes)?;
+        self.pace.took(piece.bytes, began.elapsed());
+        Ok(())
+    }
+
+    fn offload(&self, piece: Piece) -> io::Result<u64> {
+        let Open { source, target, .. } = self.open;
+        self.report.touch();
+        let began = Instant::now();
+        let done = copy_range(&source.file, target.file(), piece.at, piece.bytes)?;
+        self.pace.took(piece.bytes, began.elapsed());
+        Ok(done)
+    }
+
+    /// Reads and writes, by the buffer. The bytes moved.
+    fn through_memory(&self, range: Range<u64>, buffer: &mut [u8]) -> Result<u64, JobError> {
+        let (mut at, mut moved) = (range.start, 0);
+        while at < range.end {
+            let bytes = (range.end - at).min(buffer.len() as u64);
+            let part = &mut buffer[..bytes as usize];
+            self.read(part, at)?;
+            moved += self.store(part, at)?;
+            at += bytes;
+        }
+        Ok(moved)
+    }
+
+    fn read(&self, buffer: &mut [u8], at: u64) -> Result<(), JobError> {
         let source = &self.open.source;
-        let buffer = &mut buffer[..piece.bytes as usize];
-        let got = pread_full(&source.file, buffer, piece.at).map_err(|cause| {
-            failed(
-                "source",
-                &source.path,
-                &format!("cannot be read at byte {}", piece.at),
-                &cause,
-            )
+        let direct = self.open.direct.as_ref().map(|direct| &direct.source);
+        let got = either(direct, at, buffer.len(), |file| {
+            pread_full(file.unwrap_or(&source.file), buffer, at)
+        })
+        .map_err(|cause| {
+            let what = format!("cannot be read at byte {at}");
+            failed("source", &source.path, &what, &cause)
         })?;
         if got < buffer.len() {
-            return Err(source.ended_early(piece.at + got as u64));
+            return Err(source.ended_early(at + got as u64));
         }
+        Ok(())
+    }
+
+    /// Puts what was read into the target, zeros as the options say. The bytes written.
+    fn store(&self, data: &[u8], at: u64) -> Result<u64, JobError> {
         if self.sparse != Sparse::Always {
-            self.write(buffer, piece.at)?;
-            return Ok(piece.bytes);
+            self.write(data, at)?;
+            return Ok(data.len() as u64);
         }
         let mut moved = 0;
-        for run in runs(buffer) {
-            let (at, bytes) = (piece.at + run.range.start as u64, run.range.len() as u64);
+        for run in runs(data) {
+            let (at, bytes) = (at + run.range.start as u64, run.range.len() as u64);
             if run.zero {
                 self.clear(at, bytes)?;
                 self.report.skipped_zeros(bytes);
             } else {
-                self.write(&buffer[run.range], at)?;
+                self.write(&data[run.range], at)?;
                 moved += bytes;
             }
         }
@@ -93,16 +180,27 @@ impl<'run> Transfer<'run> {
 
     fn write(&self, data: &[u8], at: u64) -> Result<(), JobError> {
         let target = &self.open.target;
+        let direct = self.open.direct.as_ref().map(|direct| &direct.target);
         self.report.touch();
-        pwrite_all(target.file(), data, at)
-            .map_err(|cause| target.failed(&format!("cannot be written at byte {at}"), &cause))?;
+        either(direct, at, data.len(), |file| {
+            pwrite_all(file.unwrap_or(target.file()), data, at)
+        })
+        .map_err(|cause| target.failed(&format!("cannot be written at byte {at}"), &cause))?;
         self.report.copied(data.len() as u64);
         Ok(())
     }
 
     fn hole(&self, piece: Piece) -> Result<(), JobError> {
-        self.clear(piece.at, piece.bytes)?;
-        self.report.kept_hole(piece.bytes);
+        let began = Instant::now();
+        if self.sparse == Sparse::Never {
+            self.report.touch();
+            self.open.target.fill(piece.at, piece.bytes)?;
+            self.report.copied(piece.bytes);
+        } else {
+            self.clear(piece.at, piece.bytes)?;
+            self.report.kept_hole(piece.bytes);
+        }
+        self.hole_pace.took(piece.bytes, began.elapsed());
         Ok(())
     }
 
@@ -119,13 +217,23 @@ impl<'run> Transfer<'run> {
 impl Task for Transfer<'_> {
     fn next(&self, bytes_max: u64) -> Result<Option<Piece>, JobError> {
         let source = &self.open.source;
-        self.queue.next(&source.file, bytes_max).map_err(|cause| {
-            failed(
-                "source",
-                &source.path,
-                "cannot be searched for holes",
-                &cause,
-            )
+        // Under a limit pieces are as small as it says.
+        let limited = bytes_max < self.buffer_bytes as u64;
+        let data_max = if self.choice.now().is_blind() && !limited {
+            self.pace.bytes().max(bytes_max)
+        } else {
+            bytes_max
+        };
+        // A hole costs nothing in a new file; elsewhere it takes work.
+        let hole_max = if self.open.target.is_new() && self.sparse != Sparse::Never {
+            u64::MAX
+        } else {
+            self.hole_pace.bytes()
+        };
+        let answer = self.queue.next(&source.file, data_max, hole_max);
+        answer.map_err(|cause| {
+            let what = "cannot be searched for holes";
+            failed("source", &source.path, what, &cause)
         })
     }
 
@@ -139,11 +247,42 @@ impl Task for Transfer<'_> {
             PieceKind::Kept => 0,
         };
         // From here on the range has its final contents in the target's file, if not yet on the disk.
-        Ok(moved)
+        match self.behind.passed(piece.end()) {
+            Err(cause) if !is_unsupported(&cause) => {
+                Err(self.open.target.failed("cannot be written out", &cause))
+            }
+            _ => Ok(moved),
+        }
     }
 
     fn no_buffer(&self, bytes: usize, cause: &io::Error) -> JobError {
         let what = format!("needs a buffer of {bytes} bytes");
         self.open.target.failed(&what, cause)
     }
+}
+
+/// Makes a transfer past the page cache where that can be, else through it.
+fn either<T>(
+    direct: Option<&File>,
+    at: u64,
+    bytes: usize,
+    mut transfer: impl FnMut(Option<&File>) -> io::Result<T>,
+) -> io::Result<T> {
+    let block = BLOCK_BYTES as u64;
+    if direct.is_some() && at.is_multiple_of(block) && bytes.is_multiple_of(BLOCK_BYTES) {
+        match transfer(direct) {
+            // Larger blocks than most have.
+            Err(cause) if cause.raw_os_error() == Some(libc::EINVAL) => {}
+            answer => return answer,
+        }
+    }
+    transfer(None)
+}
+
+/// Whether two files are too far apart for a short way, or one of them forbids it.
+fn is_apart(cause: &io::Error) -> bool {
+    matches!(
+        cause.raw_os_error(),
+        Some(libc::EXDEV | libc::ENOTTY | libc::ETXTBSY | libc::EPERM | libc::EBADF)
+    )
 }

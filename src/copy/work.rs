@@ -275,9 +275,10 @@ impl Queue {
     pub fn next(
         &self,
         source: impl std::os::fd::AsFd,
-        bytes_max: u64,
+        data_max: u64,
+        hole_max: u64,
     ) -> std::io::Result<Option<Piece>> {
-        lock(&self.0).next(source, bytes_max)
+        lock(&self.0).next(source, data_max, hole_max)
     }
 }
 

@@ -5,8 +5,10 @@ use super::options::Durability;
 use super::replace::Replacement;
 use super::target::InPlace;
 use crate::driver::{Errno, JobError};
+use crate::io::device::zero_out;
 use crate::io::durable;
-use crate::io::extent::punch_hole;
+use crate::io::extent::{allocate, punch_hole, zero_range};
+use crate::io::stat::FileKind;
 use crate::io::transfer::pwrite_all;
 use std::fs::File;
 use std::io;
@@ -45,17 +47,51 @@ impl Writing {
         matches!(self, Self::Replace { .. })
     }
 
-    /// Makes a range of a target that is not new read as zeros: a hole where it can be had, else zeros.
+    /// Makes a range of a target that is not new read as zeros: a hole where it can be had, else zeros that need not
+    /// be written, else zeros.
     pub fn clear(&self, at: u64, bytes: u64) -> Result<(), JobError> {
         let refuse =
             |cause: io::Error| self.failed(&format!("cannot be zeroed at byte {at}"), &cause);
-        if punch_hole(self.file(), at, bytes).map_err(refuse)? {
+        let file = self.file();
+        // A hole in a block device is a promise of the kernel's too: it reads as zeros, or there is none.
+        if punch_hole(file, at, bytes).map_err(refuse)? {
             return Ok(());
+        }
+        self.zero(at, bytes)
+    }
+
+    /// Makes a range, which is a hole of the source, zeros that are stored.
+    pub fn fill(&self, at: u64, bytes: u64) -> Result<(), JobError> {
+        if self.is_new() {
+            let refuse = |cause: io::Error| {
+                self.failed(&format!("has no room for zeros at byte {at}"), &cause)
+            };
+            if allocate(self.file(), at, bytes).map_err(refuse)? {
+                return Ok(());
+            }
+        }
+        self.zero(at, bytes)
+    }
+
+    fn zero(&self, at: u64, bytes: u64) -> Result<(), JobError> {
+        let refuse =
+            |cause: io::Error| self.failed(&format!("cannot be zeroed at byte {at}"), &cause);
+        let file = self.file();
+        if zero_range(file, at, bytes).map_err(refuse)? {
+            return Ok(());
+        }
+        if let Self::InPlace(target) = self
+            && target.stat.kind == FileKind::BlockDevice
+        {
+            // Where it cannot, or the range is no whole blocks, the zeros are written like any data.
+            if zero_out(file, at, bytes).is_ok() {
+                return Ok(());
+            }
         }
         let (mut at, end) = (at, at + bytes);
         while at < end {
             let zeros = &ZEROS[..(end - at).min(ZEROS.len() as u64) as usize];
-            pwrite_all(self.file(), zeros, at).map_err(refuse)?;
+            pwrite_all(file, zeros, at).map_err(refuse)?;
             at += zeros.len() as u64;
         }
         Ok(())

@@ -150,23 +150,50 @@ pub fn ftruncate(fd: impl AsFd, length: u64) -> io::Result<()> {
 /// # References
 /// [fallocate(2)](https://man7.org/linux/man-pages/man2/fallocate.2.html)
 pub fn punch_hole(fd: impl AsFd, at: u64, length: u64) -> io::Result<bool> {
-    fallocate(
-        fd.as_fd().as_raw_fd(),
-        libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
-        at,
-        length,
-    )
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    fallocate(fd, mode, at, length)
 }
 
-fn fallocate(fd: RawFd, mode: libc::c_int, at: u64, length: u64) -> io::Result<bool> {
+/// `fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, length)`.
+///
+/// Makes `length` bytes at `at` read as zeros and keeps room for them, without writing them where that can be had.
+/// `Ok(false)` as for [`punch_hole`].
+///
+/// # References
+/// [fallocate(2)](https://man7.org/linux/man-pages/man2/fallocate.2.html)
+pub fn zero_range(fd: impl AsFd, at: u64, length: u64) -> io::Result<bool> {
+    let mode = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
+    fallocate(fd, mode, at, length)
+}
+
+/// `fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length)`.
+///
+/// Sets aside room for `length` bytes at `at`, so that no later write to them lacks it. What the range holds stays.
+/// `Ok(false)` where this file system cannot.
+///
+/// # References
+/// [fallocate(2)](https://man7.org/linux/man-pages/man2/fallocate.2.html)
+pub fn allocate(fd: impl AsFd, at: u64, length: u64) -> io::Result<bool> {
+    fallocate(fd, libc::FALLOC_FL_KEEP_SIZE, at, length)
+}
+
+fn fallocate(fd: impl AsFd, mode: libc::c_int, at: u64, length: u64) -> io::Result<bool> {
     if length == 0 {
         return Ok(true);
     }
-    let (at, length) = (offset(at)?, offset(length)?);
+    let fd = fd.as_fd().as_raw_fd();
+    let (at, bytes) = (offset(at)?, offset(length)?);
+    let call = if mode & libc::FALLOC_FL_PUNCH_HOLE != 0 {
+        Call::Punch { at, bytes }
+    } else if mode & libc::FALLOC_FL_ZERO_RANGE != 0 {
+        Call::Zero { at, bytes }
+    } else {
+        Call::Allocate { at, bytes }
+    };
     let answer = retry(|| {
-        kernel(fd, Call::Punch { at, bytes: length }, |_| {
+        kernel(fd, call, |_| {
             // SAFETY: no memory is passed; `fd` is open, its owner is borrowed by the caller.
-            check(unsafe { libc::fallocate64(fd, mode, at, length) })
+            check(unsafe { libc::fallocate64(fd, mode, at, bytes) })
         })
     });
     match answer {
@@ -250,5 +277,25 @@ mod tests {
             ftruncate(&file, u64::MAX).unwrap_err().raw_os_error(),
             Some(libc::EFBIG)
         );
+    }
+
+    #[test]
+    fn zeros_and_room_change_no_size_and_nothing_beside_them() {
+        let file = tempfile::tempfile().unwrap();
+        pwrite_all(&file, &vec![7; 3 * KIB_64 as usize], 0).unwrap();
+        if !allocate(&file, 0, 5 * KIB_64).unwrap() {
+            eprintln!("SKIP: this file system sets no room aside");
+        }
+        assert_eq!(file.metadata().unwrap().len(), 3 * KIB_64);
+        if !zero_range(&file, KIB_64, KIB_64).unwrap() {
+            eprintln!("SKIP: this file system cannot zero a range");
+            return;
+        }
+        let mut found = vec![0; 3 * KIB_64 as usize];
+        assert_eq!(pread_full(&file, &mut found, 0).unwrap(), found.len());
+        let (before, rest) = found.split_at(KIB_64 as usize);
+        let (zeros, after) = rest.split_at(KIB_64 as usize);
+        assert!(before.iter().chain(after).all(|byte| *byte == 7));
+        assert!(zeros.iter().all(|byte| *byte == 0));
     }
 }

@@ -18,6 +18,16 @@ pub(crate) enum Call<'a> {
     Resize { to: i64 },
     /// `fallocate` with a hole.
     Punch { at: i64, bytes: i64 },
+    /// `fallocate` with zeros, or `BLKZEROOUT`.
+    Zero { at: i64, bytes: i64 },
+    /// `fallocate` of room.
+    Allocate { at: i64, bytes: i64 },
+    /// `FICLONERANGE` to the file it is made on.
+    Clone { at: i64, bytes: i64 },
+    /// `copy_file_range` to the file it is made on.
+    Offload { at: i64, bytes: usize },
+    /// `sync_file_range`.
+    WriteOut { at: i64, bytes: i64, waits: bool },
     /// `fsync`, or `fdatasync`.
     Sync { data_only: bool },
     /// `fchmod`, `fchown`.
@@ -40,7 +50,9 @@ impl Call<'_> {
     /// Bytes that are to be moved.
     fn bytes(self) -> usize {
         match self {
-            Self::Read { bytes, .. } | Self::Write { bytes, .. } => bytes,
+            Self::Read { bytes, .. } | Self::Write { bytes, .. } | Self::Offload { bytes, .. } => {
+                bytes
+            }
             _ => 0,
         }
     }

@@ -23,6 +23,7 @@ use std::io;
 
 pub mod attribute;
 pub mod buffer;
+pub mod cache;
 pub mod device;
 pub mod durable;
 pub mod extent;
@@ -31,6 +32,7 @@ pub(crate) mod faulty;
 pub mod folder;
 pub(crate) mod kernel;
 pub mod lock;
+pub mod offload;
 pub mod process;
 pub mod signals;
 pub mod stat;

@@ -80,6 +80,22 @@ pub fn raise_open_files() -> io::Result<()> {
     Ok(())
 }
 
+/// `MemAvailable` of `/proc/meminfo`.
+///
+/// Bytes of memory that could be had without swapping, most of them from the page cache; `None` where the kernel does
+/// not say.
+///
+/// # References
+/// [proc_meminfo(5)](https://man7.org/linux/man-pages/man5/proc_meminfo.5.html)
+pub fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +113,10 @@ mod tests {
             .unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(creation_mask(), 0o777 & !mode);
+    }
+
+    #[test]
+    fn the_memory_that_is_free_is_some() {
+        assert!(available_memory().unwrap() > 1 << 20);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use blockjob::copy::{CopyJob, Ending, PlannedCopy, Summary};
+use blockjob::copy::{CopyJob, Durability, Ending, PlannedCopy, Summary};
 use blockjob::driver::Errno;
 use serde::Serialize;
 
+use super::Arguments;
 use crate::cli::args::human_size;
 use crate::cli::output::{Output, Verdict, complain, printable};
 
@@ -19,14 +20,20 @@ struct PlanLine<'a> {
     size_bytes: u64,
     stored_bytes: u64,
     workers: usize,
+    techniques: Vec<&'static str>,
 }
 
 /// Says what would be done.
-pub fn plan<'a>(copies: impl Iterator<Item = &'a PlannedCopy>, json: bool, output: &mut Output) {
+pub fn plan<'a>(
+    copies: impl Iterator<Item = &'a PlannedCopy>,
+    arguments: &Arguments,
+    output: &mut Output,
+) {
     for copy in copies {
+        let techniques: Vec<_> = copy.techniques.iter().map(|one| one.name()).collect();
         let source = copy.pair.source.to_string_lossy();
         let target = copy.pair.target.to_string_lossy();
-        if json {
+        if arguments.json {
             output.json(&PlanLine {
                 kind: "plan",
                 source: &source,
@@ -35,12 +42,22 @@ pub fn plan<'a>(copies: impl Iterator<Item = &'a PlannedCopy>, json: bool, outpu
                 size_bytes: copy.size_bytes,
                 stored_bytes: copy.stored_bytes,
                 workers: copy.workers,
+                techniques,
             });
         } else {
             let (source, target) = (printable(&source), printable(&target));
             let size = human_size(copy.size_bytes);
             let method = copy.method.name();
             output.line(format!("would {method} {target} from {source} ({size})"));
+            if arguments.verbose {
+                output.line(format!(
+                    "      by {}; {} of it stored; workers: {}; sync: {}",
+                    techniques.join(", else "),
+                    human_size(copy.stored_bytes),
+                    copy.workers,
+                    arguments.sync.name(),
+                ));
+            }
         }
     }
 }
@@ -57,8 +74,12 @@ struct PairLine<'a> {
     error: Option<String>,
     size_bytes: u64,
     copied_bytes: u64,
+    cloned_bytes: u64,
+    offloaded_bytes: u64,
     hole_bytes: u64,
     zero_bytes: u64,
+    technique: &'static str,
+    sync: &'static str,
     seconds: f64,
     left_behind: Option<String>,
     removed_leftovers: Vec<String>,
@@ -76,7 +97,8 @@ struct SummaryLine {
 }
 
 /// Says what became of each pair, and of all.
-pub fn ending(jobs: &[CopyJob], json: bool, output: &mut Output) -> Verdict {
+pub fn ending(jobs: &[CopyJob], arguments: &Arguments, output: &mut Output) -> Verdict {
+    let json = arguments.json;
     let failed = jobs.iter().any(failed_by_itself);
     let copied = jobs.iter().filter(|job| job.succeeded()).count();
     let size_bytes = jobs.iter().map(|job| job.summary().size_bytes).sum();
@@ -91,6 +113,9 @@ pub fn ending(jobs: &[CopyJob], json: bool, output: &mut Output) -> Verdict {
             pair_line(job, &summary, output);
         } else {
             pair_text(job, &summary, failed, output);
+            if arguments.verbose {
+                output.line(how(&summary));
+            }
         }
         if failed_by_itself(job) {
             complain(&failure_text(job, &summary));
@@ -161,8 +186,12 @@ fn pair_line(job: &CopyJob, summary: &Summary, output: &mut Output) {
         error: job.failure(),
         size_bytes: summary.size_bytes,
         copied_bytes: summary.copied_bytes,
+        cloned_bytes: summary.cloned_bytes,
+        offloaded_bytes: summary.offloaded_bytes,
         hole_bytes: summary.hole_bytes,
         zero_bytes: summary.zero_bytes,
+        technique: summary.technique.name(),
+        sync: summary.durability.name(),
         seconds: summary.took.as_secs_f64(),
         left_behind: summary
             .left_behind
@@ -203,6 +232,41 @@ fn pair_text(job: &CopyJob, summary: &Summary, group_failed: bool, output: &mut 
         format!("{word}  {pair}: {}", state_of_target(summary))
     };
     output.line(line);
+}
+
+/// How a pair was copied: what became of its bytes, how they got there, and what is on the disk.
+fn how(summary: &Summary) -> String {
+    let parts = [
+        ("moved", moved(summary)),
+        ("cloned", summary.cloned_bytes),
+        ("offloaded", summary.offloaded_bytes),
+        ("zeros dropped", summary.zero_bytes),
+        ("holes kept", summary.hole_bytes),
+    ];
+    let parts: Vec<_> = parts
+        .iter()
+        .filter(|(_, bytes)| *bytes > 0)
+        .map(|(what, bytes)| format!("{} {what}", human_size(*bytes)))
+        .collect();
+    let parts = if parts.is_empty() {
+        "nothing to move".to_owned()
+    } else {
+        parts.join(", ")
+    };
+    let disk = match (summary.durability, &summary.ending) {
+        (Durability::None, Ending::Committed) => "the kernel writes it to the disk when it likes",
+        (Durability::Data, Ending::Committed) => "data and name are on the disk",
+        _ => state_of_target(summary),
+    };
+    format!(
+        "           by {}: {parts}; {disk}",
+        summary.technique.name()
+    )
+}
+
+/// Bytes that came by here.
+fn moved(summary: &Summary) -> u64 {
+    summary.copied_bytes - summary.cloned_bytes - summary.offloaded_bytes
 }
 
 /// What is on the disk now.

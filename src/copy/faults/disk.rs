@@ -8,6 +8,7 @@ use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 /// What may happen to a call.
@@ -52,6 +53,11 @@ pub(super) enum Kind {
     SeekHole,
     Resize,
     Punch,
+    Zero,
+    Allocate,
+    Clone,
+    Offload,
+    WriteOut,
     Sync,
     Attribute,
     Create,
@@ -70,6 +76,11 @@ pub(super) fn kind(call: Call<'_>) -> Kind {
         Call::Seek { hole: false, .. } => Kind::SeekData,
         Call::Resize { .. } => Kind::Resize,
         Call::Punch { .. } => Kind::Punch,
+        Call::Zero { .. } => Kind::Zero,
+        Call::Allocate { .. } => Kind::Allocate,
+        Call::Clone { .. } => Kind::Clone,
+        Call::Offload { .. } => Kind::Offload,
+        Call::WriteOut { .. } => Kind::WriteOut,
         Call::Sync { .. } => Kind::Sync,
         Call::Attribute => Kind::Attribute,
         Call::Create { .. } => Kind::Create,
@@ -118,6 +129,8 @@ pub(super) struct Disk {
     pub(super) sources: BTreeSet<PathBuf>,
     /// Where sources have data, to the byte, on a file system that keeps and tells it so. Else the real one tells.
     pub(super) layouts: HashMap<PathBuf, Vec<Range<i64>>>,
+    /// The file system shares blocks, as far as anybody can see: a clone arrives whole.
+    pub(super) clones: bool,
     /// No durability is promised, so none is asked for.
     pub(super) careless: bool,
     pub(super) pages: HashMap<Identity, Pages>,
@@ -130,13 +143,13 @@ impl Disk {
     fn ruling(&mut self, fault: Fault, subject: &Subject, call: Call<'_>) -> Ruling {
         match fault {
             Fault::Half => match call {
-                Call::Read { bytes, .. } | Call::Write { bytes, .. } => {
-                    Ruling::Short(bytes.div_ceil(2))
-                }
+                Call::Read { bytes, .. }
+                | Call::Write { bytes, .. }
+                | Call::Offload { bytes, .. } => Ruling::Short(bytes.div_ceil(2)),
                 _ => Ruling::Pass,
             },
             Fault::Nothing => match call {
-                Call::Read { .. } | Call::Write { .. } => Ruling::Say(0),
+                Call::Read { .. } | Call::Write { .. } | Call::Offload { .. } => Ruling::Say(0),
                 _ => Ruling::Pass,
             },
             Fault::Stays | Fault::StaysFromNow | Fault::Back => match call {
@@ -170,6 +183,27 @@ impl Disk {
         }
     }
 
+    /// Puts what the source has there into `target`, which is a new file beside its target, or the target.
+    fn clone_to(target: &Path, at: i64, bytes: i64) -> Ruling {
+        let name = target.file_name().unwrap().to_str().unwrap();
+        let number = name.split("target").nth(1).unwrap();
+        let digits = number.find(|digit: char| !digit.is_ascii_digit());
+        let number = &number[..digits.unwrap_or(number.len())];
+        let source = target.with_file_name(format!("source{number}"));
+        let mut data = vec![0; bytes as usize];
+        let source = File::open(source).unwrap();
+        // Only whole blocks, or both ends.
+        let size = source.metadata().unwrap().len();
+        let to = File::options().write(true).open(target).unwrap();
+        let ends = (at + bytes).unsigned_abs() == size && size == to.metadata().unwrap().len();
+        if at % 4096 != 0 || (bytes % 4096 != 0 && !ends) {
+            return Ruling::Fail(libc::EINVAL);
+        }
+        source.read_exact_at(&mut data, at.unsigned_abs()).unwrap();
+        to.write_all_at(&data, at.unsigned_abs()).unwrap();
+        Ruling::Say(0)
+    }
+
     /// A name is about to be given to a file: what it holds must be on the disk.
     fn named(&mut self, folder: &Path, from: &CStr, to: &CStr) {
         let path = folder.join(OsStr::from_bytes(from.to_bytes()));
@@ -190,7 +224,9 @@ impl Script for Disk {
             what: format!("{call:?} on {}", name.display()),
             kind: kind(call),
             bytes: match call {
-                Call::Read { bytes, .. } | Call::Write { bytes, .. } => bytes,
+                Call::Read { bytes, .. }
+                | Call::Write { bytes, .. }
+                | Call::Offload { bytes, .. } => bytes,
                 _ => 0,
             },
             folder: subject.path.is_dir(),
@@ -217,6 +253,9 @@ impl Script for Disk {
                 Call::Rename { from, to, .. } | Call::Link { from, to } => {
                     self.named(&subject.path, from, to);
                 }
+                Call::Clone { at, bytes } if self.clones => {
+                    return Self::clone_to(&subject.path, at, bytes);
+                }
                 // The books say what it would have done; waiting for the real disk would say no more.
                 Call::Sync { .. } => return Ruling::Say(0),
                 Call::Seek { from, hole } => {
@@ -234,11 +273,21 @@ impl Script for Disk {
     fn answered(&mut self, subject: &Subject, call: Call<'_>, answer: Result<u64, i32>) {
         let pages = self.pages.entry(subject.identity).or_default();
         match (call, answer) {
-            (Call::Write { .. }, Ok(1..)) | (Call::Punch { .. } | Call::Resize { .. }, Ok(_)) => {
+            (Call::Write { .. } | Call::Offload { .. }, Ok(1..))
+            | (
+                Call::Punch { .. }
+                | Call::Zero { .. }
+                | Call::Allocate { .. }
+                | Call::Clone { .. }
+                | Call::Resize { .. },
+                Ok(_),
+            ) => {
                 pages.data = true;
             }
             (Call::Attribute, Ok(_)) => pages.metadata = true,
-            (Call::Sync { .. }, Err(libc::EIO)) => pages.lost |= pages.data || pages.metadata,
+            (Call::Sync { .. } | Call::WriteOut { .. }, Err(libc::EIO)) => {
+                pages.lost |= pages.data || pages.metadata;
+            }
             (Call::Sync { data_only }, Ok(_)) => {
                 pages.data = false;
                 pages.metadata &= data_only;
