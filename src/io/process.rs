@@ -1,4 +1,4 @@
-//! What this process is and may do: user, file-creation mask, file-size limit.
+//! What this process is and may do: user, file-creation mask, file-size limit, an end to those it started.
 
 use super::check;
 use std::io;
@@ -96,9 +96,53 @@ pub fn available_memory() -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+/// `kill(-group, SIGKILL)`.
+///
+/// Ends every process of the process group `group`. The caller has started its leader and not waited for it yet, so
+/// the number is nobody else's.
+///
+/// # Errors
+/// `ESRCH`: none is left; `EINVAL`: a number that names no single group (0, 1, or none of a process).
+///
+/// # References
+/// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
+pub fn kill_group(group: u32) -> io::Result<()> {
+    let group = i32::try_from(group)
+        .ok()
+        .filter(|group| *group > 1)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::kill(-group, libc::SIGKILL) })?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_ends_as_a_whole_and_no_number_stands_for_all() {
+        use std::io::Read as _;
+        use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+        let mut shell = std::process::Command::new("/bin/sh")
+            .args(["-c", "sleep 1000 & echo; wait"])
+            .process_group(0)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = shell.stdout.take().unwrap();
+        out.read_exact(&mut [0]).unwrap();
+        kill_group(shell.id()).unwrap();
+        assert_eq!(shell.wait().unwrap().signal(), Some(libc::SIGKILL));
+        // The other has the pipe too: it ends when both are gone.
+        assert_eq!(out.read(&mut [0]).unwrap(), 0);
+        for group in [0, 1, u32::MAX] {
+            assert_eq!(
+                kill_group(group).unwrap_err().raw_os_error(),
+                Some(libc::EINVAL)
+            );
+        }
+    }
 
     #[test]
     fn the_creation_mask_is_what_new_files_lose() {
