@@ -34,6 +34,8 @@
 //! # Ok::<(), blockjob::engine::EngineError>(())
 //! ```
 
+#[cfg(feature = "cli")]
+pub mod conform;
 pub mod copy;
 pub mod driver;
 pub mod engine;

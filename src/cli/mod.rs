@@ -9,6 +9,7 @@
 //! | [`demo`] | everything once |
 //! | [`copy`] | pairs of files, as jobs |
 //! | [`check`] | recorded behaviour, judged |
+//! | [`conform`] | a live implementation, driven and judged |
 //! | [`explore`] | the specification, searched |
 //! | [`spec`] | its tables and diagrams |
 //! | [`vectors`] | conformance vectors, written or run |
@@ -16,6 +17,7 @@
 
 mod args;
 mod check;
+mod conform;
 mod controls;
 mod copy;
 mod demo;
@@ -56,6 +58,9 @@ enum Command {
     /// Judge recorded behaviour of a job engine
     #[command(long_about = check::LONG)]
     Check(check::Arguments),
+    /// Drive a live implementation over QMP, and judge it
+    #[command(long_about = conform::LONG)]
+    Conform(conform::Arguments),
     /// Search the specification for everything that must hold
     #[command(long_about = explore::LONG)]
     Explore(explore::Arguments),
@@ -76,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::run(&mut output),
         Command::Copy(arguments) => copy::run(arguments, &mut output),
         Command::Check(arguments) => check::run(arguments, &mut output),
+        Command::Conform(arguments) => conform::run(arguments, &mut output),
         Command::Explore(arguments) => explore::run(arguments, &mut output),
         Command::Spec(arguments) => Ok(spec::run(arguments, &mut output)),
         Command::Vectors(arguments) => vectors::run(arguments, &mut output),

@@ -17,6 +17,8 @@ enum Document {
     Native,
     /// One line of `check --json`
     Check,
+    /// `conform --json`, its programs, its lists of known deviations
+    Conform,
     /// `check --coverage FILE.json`
     Coverage,
     /// One line of `copy --json`
@@ -35,6 +37,7 @@ impl Document {
         match self {
             Document::Native => include_str!("schema/native.json"),
             Document::Check => include_str!("schema/check.json"),
+            Document::Conform => include_str!("schema/conform.json"),
             Document::Coverage => include_str!("schema/coverage.json"),
             Document::Copy => include_str!("schema/copy.json"),
             Document::Explore => include_str!("schema/explore.json"),
