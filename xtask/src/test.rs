@@ -66,8 +66,17 @@ fn qemu(steps: &mut Steps) {
     match program("qemu-storage-daemon") {
         Some(daemon) => steps.run(
             "QEMU",
-            cargo(&["test", "--locked", "--package", "blockjob", "--test", "qemu"])
-                .env("BLOCKJOB_QEMU", daemon),
+            cargo(&[
+                "test",
+                "--locked",
+                "--package",
+                "blockjob",
+                "--test",
+                "qemu",
+                "--test",
+                "conform_qemu",
+            ])
+            .env("BLOCKJOB_QEMU", daemon),
         ),
         None => steps.skip(
             "QEMU",

@@ -1,0 +1,134 @@
+//! Goal: whatever a peer does, `blockjob conform` ends, says what it was, and leaves nothing behind.
+//! Method: peers that are made up here: good ones that have no jobs, and those that hang, die, flood, lie and
+//! stammer. No QEMU is needed.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+mod cli_support;
+mod conform_support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use blockjob::conform::campaign::{Campaign, Report};
+use blockjob::conform::divergence::Kind;
+use cli_support::run as command;
+use conform_support::{campaign, made_up, plain, run};
+use serde_json::{Value, json};
+
+/// One program with a peer that does `otherwise` from the second `query-jobs` on: the first belongs to the opening.
+fn one(otherwise: impl Fn(&Value) -> Option<Vec<String>> + Send + Sync + 'static) -> Report {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let source = made_up(move |command| {
+        if command["execute"] == "query-jobs" && asked.fetch_add(1, Ordering::Relaxed) > 0 {
+            otherwise(command)
+        } else {
+            Some(vec![plain(command)])
+        }
+    });
+    let campaign = Campaign {
+        limit: Duration::from_secs(1),
+        ..campaign(source, 1, 1)
+    };
+    run(&campaign)
+}
+
+fn only(report: &Report) -> (Kind, &str) {
+    let [found] = report.found.as_slice() else {
+        panic!("{:?}", report.found);
+    };
+    assert_eq!(found.known, None);
+    (found.divergence.kind, &found.divergence.message)
+}
+
+#[test]
+fn a_peer_that_refuses_everything_properly_does_not_diverge() {
+    let source = made_up(|command| Some(vec![plain(command)]));
+    let report = run(&campaign(source, 30, 1));
+    assert!(report.found.is_empty(), "{:?}", report.found);
+    assert_eq!((report.programs, report.started), (30, 1));
+}
+
+#[test]
+fn a_peer_that_does_not_answer_is_silent() {
+    let report = one(|_| Some(vec![]));
+    let (kind, message) = only(&report);
+    assert_eq!(kind, Kind::Silent);
+    assert!(message.contains("it had not answered"), "{message}");
+    assert!(message.contains("query-jobs"), "{message}");
+}
+
+#[test]
+fn a_peer_that_ends_has_died() {
+    let report = one(|_| None);
+    assert_eq!(only(&report).0, Kind::Died);
+}
+
+#[test]
+fn a_peer_that_says_far_too_much_floods() {
+    let event = json!({"event": "NIC_RX_FILTER_CHANGED", "data": {},
+        "timestamp": {"seconds": 1, "microseconds": 1}});
+    let report = one(move |_| Some(vec![event.to_string(); 30_000]));
+    assert_eq!(only(&report).0, Kind::Flooded);
+}
+
+#[test]
+fn a_line_without_end_is_garbled_and_so_is_what_is_no_json() {
+    let report = one(|_| Some(vec!["x".repeat(3 << 20)]));
+    let (kind, message) = only(&report);
+    assert_eq!(kind, Kind::Garbled);
+    assert!(message.contains("1048576 bytes"), "{message}");
+    let report = one(|_| Some(vec!["{\"return\": [}".to_owned()]));
+    assert_eq!(only(&report).0, Kind::Garbled);
+}
+
+#[test]
+fn a_list_of_jobs_that_nobody_made_is_rejected() {
+    let report = one(|command| {
+        let job = json!({"id": "j9", "type": "backup", "status": "running",
+            "current-progress": 0, "total-progress": 1});
+        Some(vec![
+            json!({"return": [job], "id": command["id"]}).to_string(),
+        ])
+    });
+    assert_eq!(only(&report).0, Kind::Rejected);
+    assert_eq!(report.found[0].divergence.rule, Some("unknown-job"));
+}
+
+#[test]
+fn what_is_no_peer_is_told_why_with_what_it_said_last() {
+    command(["conform", "--spawn", "/nowhere/qemu-storage-daemon"]).refused(&[
+        "no peer from /nowhere/qemu-storage-daemon",
+        "No such file",
+        "tip: ",
+    ]);
+    command(["conform", "--qmp", "unix:/nowhere/socket"])
+        .refused(&["no peer from unix:/nowhere/socket", "No such file"]);
+    command(["conform", "--exec", "echo no more tea >&2; exit 7"]).refused(&[
+        "ended before it had greeted",
+        "exit code 7",
+        "no more tea",
+    ]);
+    command(["conform", "--exec", "echo hello; cat"]).refused(&["does not speak QMP", "hello"]);
+    command(["conform", "--exec", "exec sleep 1000", "--limit", "1"])
+        .refused(&["did not greet or answer within 1 s"]);
+    command(["conform", "--exec", "exit 3 # {socket}"])
+        .refused(&["ended before it listened on the socket: exit code 3"]);
+}
+
+#[test]
+fn usage_is_explained() {
+    command(["conform"]).refused(&["--spawn", "--exec", "--qmp"]);
+    command(["conform", "--spawn", "a", "--exec", "b"]).refused(&["cannot be used with"]);
+    command(["conform", "--qmp", "/a"]).refused(&["unix:PATH"]);
+    command(["conform", "--spawn", "a", "--profile", "x"]).refused(&["no such profile"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("program.json");
+    std::fs::write(&file, "{}").unwrap();
+    let file = file.to_str().unwrap();
+    command(["conform", "--exec", "cat", "--replay", file])
+        .refused(&["no program of `blockjob conform`", "blockjob_program"]);
+    command(["conform", "--exec", "cat", "--known", file])
+        .refused(&["no list of known deviations", "docs/conform.md"]);
+}
