@@ -458,11 +458,12 @@ impl<'a> Maker<'a> {
         }
         let group = format!("g{number}");
         let base = format!("b{number}");
-        // The first of two pieces of 512 KiB passes at once; the second waits until the bucket has leaked.
+        // The first of two pieces of 512 KiB passes at once; the second waits until the bucket, which holds a tenth
+        // of a second's worth, has leaked.
         for (command, arguments) in [
             (
                 "object-add",
-                json!({"qom-type": "throttle-group", "id": group, "limits": {"bps-read": 10 << 20}}),
+                json!({"qom-type": "throttle-group", "id": group, "limits": {"bps-read": 2 << 20}}),
             ),
             (
                 "blockdev-add",
