@@ -44,6 +44,8 @@ pub mod mirror;
 #[cfg(feature = "cli")]
 pub mod oracle;
 #[cfg(feature = "cli")]
+pub mod qmp;
+#[cfg(feature = "cli")]
 pub mod report;
 mod sync;
 pub mod trace;

@@ -13,6 +13,7 @@
 //! | [`explore`] | the specification, searched |
 //! | [`spec`] | its tables and diagrams |
 //! | [`vectors`] | conformance vectors, written or run |
+//! | [`serve`] | the engine as a QMP server |
 //! | [`schema`] | JSON Schemas of the machine output |
 
 mod args;
@@ -25,6 +26,7 @@ mod explore;
 mod output;
 mod progress;
 mod schema;
+mod serve;
 mod session;
 mod spec;
 mod vectors;
@@ -64,6 +66,9 @@ enum Command {
     /// Search the specification for everything that must hold
     #[command(long_about = explore::LONG)]
     Explore(explore::Arguments),
+    /// Serve the engine to QMP clients
+    #[command(long_about = serve::LONG)]
+    Serve(serve::Arguments),
     /// Print the tables and diagrams of the specification
     Spec(spec::Arguments),
     /// Write conformance vectors, or run them against an implementation
@@ -83,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, &mut output),
         Command::Conform(arguments) => conform::run(arguments, &mut output),
         Command::Explore(arguments) => explore::run(arguments, &mut output),
+        Command::Serve(arguments) => serve::run(arguments, &mut output),
         Command::Spec(arguments) => Ok(spec::run(arguments, &mut output)),
         Command::Vectors(arguments) => vectors::run(arguments, &mut output),
         Command::Schema(arguments) => Ok(schema::run(arguments, &mut output)),

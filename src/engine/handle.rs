@@ -64,6 +64,11 @@ impl JobHandle {
         &self.core.id
     }
 
+    /// The name of the transaction it is a member of.
+    pub(crate) fn group(&self) -> Option<&str> {
+        self.core.group_name.as_deref()
+    }
+
     /// The status now; `null` once the job is gone.
     pub fn status(&self) -> Status {
         verbs::status(&self.monitor, self.core.key)

@@ -35,6 +35,7 @@ pub mod lock;
 pub mod offload;
 pub mod process;
 pub mod signals;
+pub mod socket;
 pub mod stat;
 pub mod transfer;
 

@@ -330,6 +330,36 @@ impl RecordingManager {
         })
     }
 
+    /// The job that the `job-*` commands find by this id.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::job`].
+    pub fn job(&self, id: &str) -> Result<RecordingHandle, EngineError> {
+        self.manager.job(id).map(|job| self.recording(job))
+    }
+
+    /// The job that the `block-job-*` commands find by this id.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manager::block_job`].
+    pub fn block_job(&self, id: &str) -> Result<RecordingHandle, EngineError> {
+        self.manager.block_job(id).map(|job| self.recording(job))
+    }
+
+    /// The listed jobs, newest first, as [`Manager::jobs`] has them.
+    pub fn jobs(&self) -> Vec<RecordingHandle> {
+        let jobs = self.manager.jobs().into_iter();
+        jobs.map(|job| self.recording(job)).collect()
+    }
+
+    /// A handle of a job that was created through this manager.
+    fn recording(&self, job: JobHandle) -> RecordingHandle {
+        let recorder = JobRecorder::new(Arc::clone(&self.sink), job.id(), job.group());
+        RecordingHandle { job, recorder }
+    }
+
     /// [`Manager::transaction`], recorded.
     pub fn transaction(&self) -> RecordingTransaction {
         self.transaction_in(CompletionMode::Grouped)

@@ -61,7 +61,7 @@ pub fn run() -> ExitCode {
     steps.finish()
 }
 
-/// The part that needs QEMU: a live `qemu-storage-daemon`, judged by the oracle.
+/// The part that needs QEMU: a live `qemu-storage-daemon`, judged by the oracle, and beside our server.
 fn qemu(steps: &mut Steps) {
     match program("qemu-storage-daemon") {
         Some(daemon) => steps.run(
@@ -75,6 +75,8 @@ fn qemu(steps: &mut Steps) {
                 "qemu",
                 "--test",
                 "conform_qemu",
+                "--test",
+                "serve_beside_qemu",
             ])
             .env("BLOCKJOB_QEMU", daemon),
         ),
