@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use blockjob::conform::campaign::{Campaign, Report};
 use blockjob::conform::divergence::Kind;
+use blockjob::conform::program::Step;
 use cli_support::run as command;
 use conform_support::{campaign, made_up, plain, run};
 use serde_json::{Value, json};
@@ -131,4 +132,72 @@ fn usage_is_explained() {
         .refused(&["no program of `blockjob conform`", "blockjob_program"]);
     command(["conform", "--exec", "cat", "--known", file])
         .refused(&["no list of known deviations", "docs/conform.md"]);
+}
+
+#[test]
+fn a_divergence_is_shrunk_to_the_one_command_that_shows_it() {
+    let source = made_up(|command| {
+        Some(vec![if command["execute"] == "blockdev-backup" {
+            "nonsense".to_owned()
+        } else {
+            plain(command)
+        }])
+    });
+    let report = run(&Campaign {
+        shrink: true,
+        ..campaign(source, 1, 1)
+    });
+    assert_eq!(only(&report).0, Kind::Garbled);
+    let found = &report.found[0];
+    assert_eq!(found.again, Some(true));
+    let commands: Vec<_> = found.program.steps.iter().map(Step::command).collect();
+    assert_eq!(commands, [Some("blockdev-backup")]);
+    assert!(found.program.files.is_empty(), "no step names an image");
+}
+
+#[test]
+fn what_is_not_shown_again_is_said_to_be_a_race() {
+    let asked = AtomicUsize::new(0);
+    let source = made_up(move |command| {
+        let first =
+            command["execute"] == "blockdev-backup" && asked.fetch_add(1, Ordering::Relaxed) == 0;
+        Some(vec![if first {
+            "nonsense".to_owned()
+        } else {
+            plain(command)
+        }])
+    });
+    let report = run(&Campaign {
+        shrink: true,
+        ..campaign(source, 1, 1)
+    });
+    assert_eq!(only(&report).0, Kind::Garbled);
+    assert_eq!(report.found[0].again, Some(false));
+}
+
+#[test]
+fn two_peers_that_answer_otherwise_differ() {
+    let good = made_up(|command| Some(vec![plain(command)]));
+    let other = made_up(|command| {
+        Some(vec![if command["execute"] == "blockdev-add" {
+            let error = json!({"class": "GenericError", "desc": "there is no room"});
+            json!({"error": error, "id": command["id"]}).to_string()
+        } else {
+            plain(command)
+        }])
+    });
+    let against = |other| Campaign {
+        against: Some(other),
+        ..campaign(good.clone(), 4, 1)
+    };
+    let report = run(&against(other));
+    assert!(
+        report
+            .found
+            .iter()
+            .all(|found| found.divergence.kind == Kind::Differs)
+    );
+    assert_eq!((report.found.len(), report.compared), (4, 4));
+    let report = run(&against(good.clone()));
+    assert_eq!((report.found.len(), report.compared), (0, 4));
 }

@@ -9,7 +9,9 @@
 mod cli_support;
 mod conform_support;
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -332,4 +334,98 @@ fn a_proxy_that_changes_nothing_is_no_divergence() {
     let report = run(&campaign(tampered(program, nothing, &done), 24, SEED));
     assert_eq!(found(&report), Vec::<String>::new());
     assert_eq!(report.started, 1);
+}
+
+/// The arguments of a short run with a peer.
+fn short<'a>(peer: &[&'a str]) -> Vec<&'a str> {
+    [
+        &["conform"],
+        peer,
+        &["--runs", "6", "--seed", "1", "--json"],
+    ]
+    .concat()
+}
+
+#[test]
+fn a_peer_behind_a_command_or_a_socket_is_driven_too() {
+    let Some(program) = daemon() else { return };
+    let stdio = format!(
+        "{} --chardev stdio,id=m --monitor chardev=m",
+        program.display()
+    );
+    let listening = format!(
+        "{} --chardev socket,id=m,path={{socket}},server=on,wait=off --monitor chardev=m",
+        program.display()
+    );
+    for text in [&stdio, &listening] {
+        let ran = command(short(&["--exec", text]));
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{text}: {ran:?}");
+        assert_eq!(ran.json().last().unwrap()["programs"], 6);
+    }
+    // One that is there already, and stays.
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let chardev = format!("socket,id=m,path={},server=on,wait=off", socket.display());
+    let mut child = Command::new(program)
+        .args(["--chardev", &chardev, "--monitor", "chardev=m"])
+        .spawn()
+        .unwrap();
+    while UnixStream::connect(&socket).is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::yield_now();
+    }
+    let peer = format!("unix:{}", socket.display());
+    let ran = command(short(&["--qmp", &peer]));
+    let still_there = child.try_wait().unwrap().is_none();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    assert!(still_there);
+}
+
+#[test]
+fn an_interrupt_ends_what_was_started_and_leaves_nothing() {
+    let Some(program) = daemon() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let child = Command::new(snapbox::cmd::cargo_bin!("blockjob"))
+        .args(["conform", "--runs", "10000000", "--seed", "1", "--spawn"])
+        .arg(program)
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let children = || -> Vec<String> {
+        let path = format!("/proc/{0}/task", child.id());
+        let tasks = std::fs::read_dir(path).unwrap();
+        let of = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.ok()?.path().join("children")).ok()
+        };
+        let all: Vec<String> = tasks.filter_map(of).collect();
+        all.iter()
+            .flat_map(|ids| ids.split_whitespace())
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut started = children();
+    while started.is_empty() {
+        std::thread::yield_now();
+        started = children();
+    }
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("interrupted"), "{stderr}");
+    for id in started {
+        assert!(!Path::new("/proc").join(&id).exists(), "{id} is left");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

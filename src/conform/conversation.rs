@@ -1,10 +1,16 @@
 //! One program's conversation with a peer: every line is kept and judged as it comes.
 
+mod ended;
+mod opening;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use blockjob_model::{Profile, Refusal, Status, Verb};
 use serde_json::{Value, json};
+
+pub use ended::{Answer, Ended, Judged, Life};
+pub use opening::{ask, open};
 
 use super::cover::{Cover, leads_to};
 use super::peer::{Lost, Peer};
@@ -43,21 +49,6 @@ pub enum Trouble {
     },
 }
 
-/// How a command was answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The step that sent it; cleaning up has none.
-    pub step: Option<usize>,
-    /// Its name.
-    pub command: String,
-    /// The job it was for, and the status that job had by its events when it was sent.
-    pub job: Option<(String, Option<Status>)>,
-    /// Class and text of the error.
-    pub error: Option<(String, String)>,
-    /// Nothing that came between command and answer made it a matter of time.
-    pub calm: bool,
-}
-
 /// A command that is not answered.
 struct Asked {
     id: u64,
@@ -70,15 +61,6 @@ struct Asked {
     statuses: Vec<Status>,
     status: Option<Status>,
     calm: bool,
-}
-
-/// A job's life, as its events told it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Life {
-    /// Its id.
-    pub id: String,
-    /// Every status that was announced, in order.
-    pub statuses: Vec<Status>,
 }
 
 /// The conversation.
@@ -493,89 +475,6 @@ impl<'p> Conversation<'p> {
             refusals: self.refusals,
             cover: self.cover,
             counts: self.counts,
-        }
-    }
-}
-
-/// What the oracle said at the end.
-#[derive(Clone, Debug)]
-pub struct Judged {
-    /// All of it, for people.
-    pub text: String,
-    /// The rule that was broken.
-    pub rule: Option<&'static str>,
-    /// In which line.
-    pub line: Option<u64>,
-    /// How.
-    pub message: Option<String>,
-    /// It is no acceptance.
-    pub bad: bool,
-    /// By whose rules.
-    pub profile: Option<&'static str>,
-}
-
-/// A conversation that is over.
-#[derive(Debug)]
-pub struct Ended {
-    /// What the oracle says; `None`: it could not come to a verdict, which is a mistake of ours.
-    pub fault: Option<Judged>,
-    /// The recording, a message a line.
-    pub lines: Vec<String>,
-    /// The jobs, in the order in which they were created.
-    pub lives: Vec<Life>,
-    /// The answers, in order.
-    pub answers: Vec<Answer>,
-    /// The verb table's refusals.
-    pub refusals: Vec<(Verb, Status)>,
-    /// What was seen of the tables.
-    pub cover: Cover,
-    /// Commands sent, events received.
-    pub counts: (u64, u64),
-}
-
-/// The opening of a connection: greeting and handshake, as they will stand at the head of every recording.
-///
-/// # Errors
-/// The peer does not greet, or does not go on from there.
-pub fn open(peer: &mut Peer) -> Result<Vec<String>, Lost> {
-    let record =
-        |direction: char, text: &str| format!(r#"{{"t":0,"dir":"{direction}","msg":{text}}}"#);
-    let mut opening = Vec::new();
-    let json = |line: String| -> Result<Value, Lost> {
-        serde_json::from_str(line.trim())
-            .map_err(|_| Lost::Garbled(line.trim().chars().take(200).collect()))
-    };
-    let greeting = json(peer.receive()?)?;
-    if greeting.get("QMP").is_none() {
-        return Err(Lost::Garbled(format!(
-            "it begins with {} and not with a greeting",
-            greeting.to_string().chars().take(200).collect::<String>()
-        )));
-    }
-    opening.push(record('<', &greeting.to_string()));
-    let handshake = r#"{"execute":"qmp_capabilities"}"#;
-    peer.send(handshake);
-    opening.push(record('>', handshake));
-    let answer = json(peer.receive()?)?;
-    if answer.get("return").is_none() {
-        return Err(Lost::Garbled(format!("the handshake is answered {answer}")));
-    }
-    opening.push(record('<', &answer.to_string()));
-    Ok(opening)
-}
-
-/// One question outside of any program; events are passed over.
-///
-/// # Errors
-/// It is not answered.
-pub fn ask(peer: &mut Peer, command: &str) -> Result<Value, Lost> {
-    peer.send(&json!({"execute": command, "id": 0}).to_string());
-    loop {
-        let line = peer.receive()?;
-        let message: Value = serde_json::from_str(line.trim())
-            .map_err(|_| Lost::Garbled(line.trim().chars().take(200).collect()))?;
-        if message["id"] == 0 {
-            return Ok(message["return"].clone());
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::divergence::Divergence;
+use super::divergence::{Divergence, Kind};
 use super::program::Program;
 use super::station::Station;
 
@@ -58,17 +58,23 @@ pub fn shrink(
             break;
         }
     }
+    // That something is due rests on the command before the wait, which is the last thing that was done.
+    let fixed = if shrunk.divergence.kind == Kind::Stuck {
+        2
+    } else {
+        0
+    };
     let mut piece = shrunk.program.steps.len().div_ceil(2);
     while shrunk.again && piece > 0 {
         let mut at = 0;
         let mut shorter = false;
-        while at < shrunk.program.steps.len() {
+        while at + fixed < shrunk.program.steps.len() {
             if begun.elapsed() > LONGEST || shrunk.runs >= RUNS_MAX {
                 shrunk.program.tidy();
                 return Ok(shrunk);
             }
             let mut part = shrunk.program.clone();
-            let end = (at + piece).min(part.steps.len());
+            let end = (at + piece).min(part.steps.len() - fixed);
             part.steps.drain(at..end);
             let mut shows = None;
             for _ in 0..ATTEMPTS {
