@@ -169,3 +169,51 @@ fn what_does_not_show_the_fault_any_more_is_not_shrunk() {
     let error = oracle::shrink_reader(good.as_slice(), &Options::default(), fault).unwrap_err();
     assert!(matches!(error, ShrinkError::Changed { .. }), "{error}");
 }
+
+#[test]
+fn of_a_log_of_libvirt_messages_are_left_out_whole() {
+    for name in [
+        "double-null",
+        "verb-accepted-unknown-id",
+        "aborting-to-pending",
+    ] {
+        let text = fs::read_to_string(corpus(&format!("mutants/{name}.jsonl"))).unwrap();
+        let mut log = String::new();
+        for line in text.lines() {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            let message = &record["msg"];
+            let stamp = "2026-01-02 03:04:05.678+0000: 4711: info :";
+            if record["dir"] == ">" {
+                // As libvirt writes it: the file descriptor in a line of its own.
+                writeln!(log, "{stamp} qemuMonitorSend:864 : QEMU_MONITOR_SEND_MSG: mon=0x7f1 msg={message}\r\n fd=-1").unwrap();
+            } else if message.get("QMP").is_some() {
+                writeln!(
+                    log,
+                    "{stamp} qemuMonitorJSONIOProcessLine:236 : Line [{message}]"
+                )
+                .unwrap();
+            } else {
+                let what = if message.get("event").is_some() {
+                    "EVENT: mon=0x7f1 event"
+                } else {
+                    "REPLY: mon=0x7f1 reply"
+                };
+                writeln!(
+                    log,
+                    "{stamp} qemuMonitorJSONIOProcessLine:236 : QEMU_MONITOR_RECV_{what}={message}"
+                )
+                .unwrap();
+            }
+        }
+        let shrunk = shrink(&log);
+        let text = String::from_utf8(shrunk.trace.clone()).unwrap();
+        let entries = text.lines().filter(|line| !line.starts_with(' ')).count();
+        assert_eq!(entries, shrunk.entries, "{name}: {text}");
+        assert!(shrunk.entries * 2 < shrunk.of, "{name}: {text}");
+        assert_eq!(
+            text.matches("msg={").count(),
+            text.matches(" fd=-1").count(),
+            "{name}: {text}"
+        );
+    }
+}

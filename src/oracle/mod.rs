@@ -536,7 +536,7 @@ impl<'w> Run<'w> {
         lines: &mut Lines<R>,
         options: &Options,
     ) -> Result<(), TraceError> {
-        let mut judge = libvirt::Judge::new(options.profile, options.observer);
+        let mut judge = libvirt::Judge::new(options.profile, options.observer, options.keep_going);
         let mut reader = Reader::default();
         let mut read = first.number;
         let watch = &mut self.watch;

@@ -144,6 +144,8 @@ pub(super) struct TooLarge;
 
 struct Belief {
     worlds: Arc<[World]>,
+    /// Nothing can come of any of them any more.
+    over: bool,
     next: FastMap<Symbol, Option<BeliefId>>,
 }
 
@@ -182,7 +184,7 @@ impl Pool {
 
     /// Whether nothing can come of it any more.
     pub(super) fn is_over(&self, id: BeliefId) -> bool {
-        self.worlds(id).iter().all(|world| self.over(world))
+        self.beliefs[id.0 as usize].over
     }
 
     /// The belief in a group without members.
@@ -205,6 +207,7 @@ impl Pool {
             .sum::<usize>();
         self.index.insert(Arc::clone(&worlds), id);
         self.beliefs.push(Belief {
+            over: worlds.iter().all(|world| self.over(world)),
             worlds,
             next: FastMap::default(),
         });

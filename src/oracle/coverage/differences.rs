@@ -74,9 +74,11 @@ impl Judge {
             Read::Message(..) => Judge::Conversation(Monitors::new(Some(profile), observer, false)),
             Read::Native(..) => Judge::Native(Box::new(native::Judge::new(profile, observer))),
             Read::Log(_) => Judge::Log(log::Judge::new(Some(profile))?),
-            Read::Libvirt(_) => {
-                Judge::Libvirt(Box::new(libvirt::Judge::new(Some(profile), observer)))
-            }
+            Read::Libvirt(_) => Judge::Libvirt(Box::new(libvirt::Judge::new(
+                Some(profile),
+                observer,
+                false,
+            ))),
         })
     }
 

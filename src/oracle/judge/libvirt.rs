@@ -35,6 +35,8 @@ struct Connection {
     greeting: Option<String>,
     /// An event contradicts what is known, unless the next number shows a gap.
     doubtful: bool,
+    /// So many faults are certain, where it goes on behind them.
+    certain: usize,
 }
 
 /// A log of libvirt.
@@ -46,13 +48,15 @@ pub struct Judge {
     /// Where something is missing: how often, and the first line that shows it.
     gaps: u64,
     first_gap: u64,
+    keep_going: bool,
 }
 
 impl Judge {
-    /// A log of daemons of `profile`, or of whichever fits each.
-    pub fn new(profile: Option<&'static Profile>, observer: Observer) -> Judge {
+    /// A log of daemons of `profile`, or of whichever fits each. Behind a fault it may go on.
+    pub fn new(profile: Option<&'static Profile>, observer: Observer, keep_going: bool) -> Judge {
         Judge {
-            monitors: Monitors::new(profile, observer, true),
+            monitors: Monitors::new(profile, observer, true).keep_going(keep_going),
+            keep_going,
             connections: HashMap::new(),
             greetings: Vec::new(),
             gaps: 0,
@@ -104,20 +108,21 @@ impl Judge {
                 true
             }
             Said::Opened | Said::Closed => {
-                let known = self.connections.remove(monitor);
-                if known.is_some_and(|connection| connection.doubtful) {
+                if !self.ascertain(monitor) {
                     return false;
                 }
-                self.monitors.close(monitor);
+                self.connections.remove(monitor);
+                self.monitors.close(monitor, self.monitors.faults(monitor));
                 true
             }
             Said::Restarted => {
-                if self
-                    .connections
-                    .values()
-                    .any(|connection| connection.doubtful)
-                {
-                    return false;
+                let known: Vec<String> = self.connections.keys().cloned().collect();
+                for monitor in known {
+                    if !self.ascertain(&monitor) {
+                        return false;
+                    }
+                    self.monitors
+                        .close(&monitor, self.monitors.faults(&monitor));
                 }
                 self.monitors.close_all();
                 self.connections.clear();
@@ -159,15 +164,32 @@ impl Judge {
         self.begin_anew(line, monitor)
     }
 
+    /// Nothing was missing up to here, so what contradicted it is a fault; `false` where it ends there.
+    fn ascertain(&mut self, monitor: &str) -> bool {
+        let faults = self.monitors.faults(monitor);
+        let Some(connection) = self.connections.get_mut(monitor) else {
+            return true;
+        };
+        if connection.doubtful && !self.keep_going {
+            return false;
+        }
+        connection.doubtful = false;
+        connection.certain = faults;
+        true
+    }
+
     /// The conversation goes on as one that begins here.
     fn begin_anew(&mut self, line: u64, monitor: &str) -> bool {
-        self.monitors.close(monitor);
+        let known = self.connections.get(monitor);
+        let certain = known.map_or(0, |connection| connection.certain);
+        self.monitors.close(monitor, certain);
         let Some(connection) = self.connections.get_mut(monitor) else {
             return true;
         };
         connection.number = None;
         connection.answered = false;
         connection.doubtful = false;
+        connection.certain = 0;
         self.greet(line, monitor)
     }
 
@@ -219,10 +241,10 @@ impl Judge {
         let named = message.execute.as_str();
         if named.is_some_and(|name| name == "qmp_capabilities") {
             // That is the first thing said over a connection.
-            if self.connection(monitor).doubtful {
+            if !self.ascertain(monitor) {
                 return false;
             }
-            self.monitors.close(monitor);
+            self.monitors.close(monitor, self.monitors.faults(monitor));
             let greeting = self.claim_greeting();
             let connection = self.connection(monitor);
             *connection = Connection {
@@ -246,7 +268,7 @@ impl Judge {
             connection.number = Some(number);
             connection.answered = false;
         }
-        if self.connection(monitor).doubtful {
+        if !self.ascertain(monitor) {
             return false;
         }
         let record = Record {
@@ -273,10 +295,15 @@ impl Judge {
                 last => connection.answered |= last == Some(number),
             }
         }
-        let connection = self.connection(monitor);
+        let keep_going = self.keep_going;
         let event = message.event.is_present();
-        if connection.doubtful {
-            return event;
+        // Between a command and its answer there is no other.
+        if !event && !self.ascertain(monitor) {
+            return false;
+        }
+        let connection = self.connection(monitor);
+        if connection.doubtful && !keep_going {
+            return true;
         }
         let numbered = connection.number.is_some();
         let record = Record {
@@ -285,6 +312,16 @@ impl Judge {
             message,
         };
         let open = self.monitors.take(monitor, &record);
+        if keep_going {
+            let faults = self.monitors.faults(monitor);
+            let connection = self.connection(monitor);
+            if event && numbered {
+                connection.doubtful |= faults > connection.certain;
+            } else if !connection.doubtful {
+                connection.certain = faults;
+            }
+            return open;
+        }
         if !open && event && numbered {
             self.connection(monitor).doubtful = true;
             return true;

@@ -145,26 +145,33 @@ impl Monitors {
         self.all.len() - 1
     }
 
-    /// The monitor `name` is over; what comes through one of that name is another conversation. What
-    /// contradicted it, if anything did, is no fault.
-    pub fn close(&mut self, name: &str) {
+    /// The monitor `name` is over; what comes through one of that name is another conversation. Of its
+    /// faults the first so many are some; what contradicted it beyond that is none.
+    pub fn close(&mut self, name: &str, faults: usize) {
         let place = self.all.iter().position(|monitor| monitor.name == name);
         if let Some(place) = place {
             let monitor = self.all.swap_remove(place);
-            self.bury(monitor);
+            self.bury(monitor, faults);
         }
+    }
+
+    /// How many faults of the monitor `name` were found so far.
+    pub fn faults(&self, name: &str) -> usize {
+        let monitor = self.all.iter().find(|monitor| monitor.name == name);
+        monitor.map_or(0, |monitor| monitor.trial.faults())
     }
 
     /// All of them are over.
     pub fn close_all(&mut self) {
         for monitor in std::mem::take(&mut self.all) {
-            self.bury(monitor);
+            self.bury(monitor, 0);
         }
     }
 
-    fn bury(&mut self, monitor: Monitor) {
+    fn bury(&mut self, monitor: Monitor, faults: usize) {
         let mut sentence = monitor.trial.end();
-        if sentence.fault.take().is_some() {
+        sentence.further.truncate(faults.saturating_sub(1));
+        if faults == 0 && sentence.fault.take().is_some() {
             sentence.fits.clear();
         }
         self.over_count += 1;
@@ -216,7 +223,14 @@ fn join(all: &mut Sentence, other: &Sentence) {
     all.widened += other.widened;
     all.newer = all.newer.or(other.newer);
     all.stopped_at = all.stopped_at.or(other.stopped_at);
-    all.further.extend(other.fault.iter().cloned());
+    if all.fault.is_none() && other.fault.is_some() {
+        all.fault.clone_from(&other.fault);
+        all.profile = other.profile;
+        all.fits.clear();
+        all.tried.clone_from(&other.tried);
+    } else {
+        all.further.extend(other.fault.iter().cloned());
+    }
     all.further.extend(other.further.iter().cloned());
     if all.fits.is_empty() && all.fault.is_none() {
         all.fits.clone_from(&other.fits);

@@ -32,7 +32,7 @@ use blockjob_model::{Profile, Request, Status, rule};
 use super::command::{Ask, Creation};
 use super::{Observer, at};
 use crate::oracle::fields::{Known, Place};
-use crate::oracle::reader::qmp::{Direction, Message, Record};
+use crate::oracle::reader::qmp::{Direction, EventData, Message, Record};
 use crate::oracle::verdict::Fault;
 
 /// How many ids of jobs that are gone are remembered, for better words and for ids that somebody
@@ -437,6 +437,8 @@ impl Session {
         }
         self.requests_from_inside();
         if self.acceptor.observe(key, seen).is_err() {
+            // That does not explain it either; of jobs made from here on nothing comes from inside.
+            self.inside = false;
             return Err(fault);
         }
         self.suspended = Some((fault, id.to_owned()));
@@ -464,7 +466,8 @@ impl Session {
                 "this one has both",
             ));
         }
-        if !message.event.is_present() {
+        // A daemon that is stopped from outside answers nothing any more, and makes no jobs.
+        if self.suspended.is_some() && (!message.event.is_present() || is_creation(message)) {
             self.goes_on()?;
         }
         let kinds = [
@@ -525,6 +528,12 @@ impl Pending {
         let about = format!("{} of line {}", self.name, self.line);
         Fault::new(line, rule, &about, because, but).of(self.ask.ids())
     }
+}
+
+/// The event that a job was created.
+fn is_creation(message: &Message<'_>) -> bool {
+    let data: EventData<'_> = message.data.read_members().unwrap_or_default();
+    data.status.as_str().as_deref() == Some("created")
 }
 
 /// An error text that this version of QEMU does not have.

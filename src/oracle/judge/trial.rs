@@ -194,6 +194,11 @@ impl Trial {
         }
     }
 
+    /// How many faults were found so far.
+    pub fn faults(&self) -> usize {
+        usize::from(self.is_over()) + self.further.len()
+    }
+
     /// Every profile was contradicted.
     pub fn is_over(&self) -> bool {
         self.candidates

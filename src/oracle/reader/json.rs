@@ -138,7 +138,7 @@ impl<'a> AllMembers<'a> {
         if !piece.is_object() {
             return AllMembers::default();
         }
-        let mut all = Vec::new();
+        let mut all = Vec::with_capacity(8);
         let fast = scan::pairs(piece.text(), |name, piece| {
             all.push((Cow::Borrowed(name), piece));
         });

@@ -34,10 +34,8 @@ pub fn list<'a, T: Members<'a>>(text: &'a str) -> Option<Vec<T>> {
         return None;
     }
     scan.list(|scan| {
-        let mut found = T::default();
-        scan.members(&mut found)?;
-        all.push(found);
-        Some(())
+        all.push(T::default());
+        scan.members(all.last_mut()?)
     })?;
     scan.end().then_some(all)
 }
