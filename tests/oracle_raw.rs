@@ -324,6 +324,56 @@ fn what_tests_print_is_judged_as_far_as_it_shows() {
     assert_eq!(fault.rule, "refused-what-is-permitted", "{verdict}");
 }
 
+#[test]
+fn what_tests_leave_out_or_put_between_is_no_fault() {
+    let refused = |log: &str| judge(log).fault().map(|fault| (fault.rule, fault.line));
+    let cancel = r#"{"execute": "block-job-cancel", "arguments": {"device": "j"}}"#;
+    let busy = r#"{"error": {"class": "GenericError", "desc": "Node 'n' is busy: in use"}}"#;
+    let commit = r#"{"execute": "block-commit", "arguments": {"job-id": "j", "device": "n"}}"#;
+    let delete = r#"{"execute": "blockdev-del", "arguments": {"node-name": "n"}}"#;
+    let well = r#"{"return": {}}"#;
+    let created = r#"{"event": "JOB_STATUS_CHANGE", "data": {"id": "j", "status": "created"}}"#;
+    // The answer to a command is not shown, because the test waits for it elsewhere.
+    let log = [
+        "=== a test ===",
+        commit,
+        created,
+        cancel,
+        well,
+        delete,
+        busy,
+        well,
+    ]
+    .join("\n")
+        + "\n";
+    assert_eq!(refused(&log), None, "{log}");
+    // With one command open it is that one's.
+    let log = ["=== a test ===", cancel, busy, ""].join("\n");
+    assert_eq!(refused(&log), Some(("refusal-text", 3)), "{log}");
+    // Answers that come before any command show that commands are left out.
+    let log = [well, cancel, well, busy, busy, well, ""].join("\n");
+    assert_eq!(refused(&log), None, "{log}");
+    let log = [cancel, well, busy, ""].join("\n");
+    assert_eq!(refused(&log), Some(("reply-without-command", 3)), "{log}");
+    // Marks of progress of a test's runner, before the object or in a line of their own.
+    let dismiss = r#"{"execute": "job-dismiss", "arguments": {"id": "j"}}"#;
+    for marks in [".", "..F", "s."] {
+        let log = [dismiss, well, &format!("{marks}{dismiss}"), well, ""].join("\n");
+        assert_eq!(refused(&log), None, "{log}");
+        assert_eq!(judge(&log).events, 2, "{log}");
+        let log = [dismiss, well, marks, dismiss, well, well, ""].join("\n");
+        assert_eq!(refused(&log), None, "{log}");
+    }
+    // The greeting filtered as a whole, and a value in parentheses.
+    let log = format!(
+        "Testing:\n{{\n    QMP_VERSION\n}}\n{well}\n{created}\n{}\n",
+        r#"{"event": "BLOCK_JOB_CANCELLED", "data": {"device": "j", "len": 5, "offset": (filtered), "speed": 0, "type": "mirror"}}"#
+    );
+    let verdict = judge(&log);
+    assert!(matches!(verdict.outcome, Outcome::Accept), "{verdict}");
+    assert_eq!((verdict.events, verdict.jobs), (3, 1), "{verdict}");
+}
+
 /// The objects of a conversation, each in a line that begins with `before`.
 fn labelled(text: &str, before: &str) -> Vec<String> {
     text.lines()

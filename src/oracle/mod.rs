@@ -327,19 +327,16 @@ impl<'w> Run<'w> {
         let mut only_events = false;
         let result = (|| {
             loop {
-                // Whoever lets other text stand between may have left out anything.
-                if objects.passed().lines > 0 {
-                    monitors.filter();
-                }
                 let Some(Object {
                     line,
                     monitor,
                     filtered,
+                    behind_text,
                 }) = objects.next_object()?
                 else {
                     break;
                 };
-                if filtered {
+                if filtered || behind_text {
                     monitors.filter();
                 }
                 let mended = filtered && line.text.contains(char::REPLACEMENT_CHARACTER);

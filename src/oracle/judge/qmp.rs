@@ -106,6 +106,8 @@ pub struct Session {
     inventory: bool,
     /// A command was seen at all; before that, replies may belong to commands not recorded.
     commands: bool,
+    /// A reply came before any command: commands may be missing.
+    orphans: bool,
     /// Replies that may still come for commands of a connection that is over.
     lost: usize,
     greeted: bool,
@@ -147,6 +149,7 @@ impl Session {
             next_serial: 0,
             inventory: false,
             commands: false,
+            orphans: false,
             lost: 0,
             greeted: false,
             inside: false,

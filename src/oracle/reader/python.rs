@@ -10,7 +10,7 @@ pub struct Unfiltered {
 }
 
 /// A dictionary as Python prints it, as JSON: quotation marks, escapes, and three words. A word in
-/// capitals where a value belongs stands for one that was filtered out, and becomes `null`.
+/// capitals where a value belongs, or one in parentheses, stands for one that was filtered out, and becomes `null`.
 ///
 /// JSON stays as it is.
 pub fn to_json(python: &str) -> Unfiltered {
@@ -47,6 +47,19 @@ pub fn to_json(python: &str) -> Unfiltered {
                     json.push(next);
                 }
             }
+            // `(filtered)`, and the like.
+            '(' => {
+                let word = python[at + 1..].split(')').next().unwrap_or_default();
+                let stands =
+                    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+                if stands && at + 1 + word.len() < python.len() {
+                    filtered = true;
+                    json.push_str("null");
+                    while rest.next().is_some_and(|(_, inside)| inside != ')') {}
+                } else {
+                    json.push('(');
+                }
+            }
             'A'..='Z' => {
                 let mut end = at + 1;
                 while let Some((next, _)) = rest.next_if(|(_, next)| in_word(*next)) {
@@ -58,7 +71,12 @@ pub fn to_json(python: &str) -> Unfiltered {
                     "None" => json.push_str("null"),
                     word if stands_for_something(word) => {
                         filtered = true;
-                        json.push_str("null");
+                        // In place of members, and not of a value: QEMU's tests do so with the greeting.
+                        json.push_str(match (json.trim_end().ends_with('{'), word) {
+                            (true, "QMP_VERSION") => "\"QMP\": {}",
+                            (true, _) => "\"\": null",
+                            (false, _) => "null",
+                        });
                     }
                     word => json.push_str(word),
                 }
@@ -115,6 +133,17 @@ mod tests {
         let read = to_json(r#"{"seconds":  TIMESTAMP, "len": [LEN], "d": NODE_NAME}"#);
         assert!(read.filtered);
         assert_eq!(read.json, r#"{"seconds":  null, "len": [null], "d": null}"#);
+        let read = to_json("{'offset': (filtered), 'b': '(filtered)'}");
+        assert!(read.filtered);
+        assert_eq!(read.json, r#"{"offset": null, "b": "(filtered)"}"#);
+        assert_eq!(to_json("{'a': (1)}").json, "{\"a\": (1)}");
+        assert_eq!(to_json("{'a': (b").json, "{\"a\": (b");
+        // In place of members.
+        assert_eq!(
+            to_json("{\n    QMP_VERSION\n}").json,
+            "{\n    \"QMP\": {}\n}"
+        );
+        assert_eq!(to_json("{ STUFF }").json, "{ \"\": null }");
         // A word that is none of these stays, and is no JSON.
         assert_eq!(to_json("{\"a\": Nope}").json, "{\"a\": Nope}");
     }

@@ -45,6 +45,8 @@ pub struct Object<'a> {
     pub monitor: &'a str,
     /// Something in it was filtered out, or was no text.
     pub filtered: bool,
+    /// Text was passed over before it: whoever lets that stand between may have left out anything.
+    pub behind_text: bool,
 }
 
 /// Reads one object after the other.
@@ -104,7 +106,7 @@ impl Scan {
                     }
                 }
                 // True, False, None, and what was filtered out; JSON's words are in small letters.
-                b'A'..=b'Z' => self.python = true,
+                b'A'..=b'Z' | b'(' => self.python = true,
                 _ => {}
             }
         }
@@ -178,6 +180,11 @@ impl<R: BufRead> Objects<R> {
                 self.at += rest.len() - text.len();
                 return Ok(true);
             }
+            if let Some(before) = marks(text) {
+                self.monitor.clear();
+                self.at += rest.len() - text.len() + before;
+                return Ok(true);
+            }
             if let Some((name, before)) = named(text) {
                 self.monitor.clear();
                 self.monitor.push_str(name);
@@ -243,8 +250,19 @@ impl<R: BufRead> Objects<R> {
             },
             monitor: &self.monitor,
             filtered,
+            behind_text: self.passed.lines > 0,
         }))
     }
+}
+
+/// How many marks of progress, as Python's unit tests print them, stand before the object that follows.
+fn marks(text: &str) -> Option<usize> {
+    let rest = text.trim_start_matches(['.', 's', 'x', 'u', 'E', 'F']);
+    let behind = rest.strip_prefix('{')?;
+    behind
+        .trim_start()
+        .starts_with(['"', '\''])
+        .then_some(text.len() - rest.len())
 }
 
 /// The monitor that a line names before an object of its, and how many bytes stand before that object.

@@ -25,7 +25,15 @@ impl Session {
         }
         if self.filtered {
             // Its command may have been left out.
-            let asked = self.queue.iter().position(fits);
+            let likely = |pending: &Pending| fits(pending) && pending.may_be_answered_so(message);
+            let likely = self.queue.iter().position(likely);
+            if likely.is_some() && !echoed.is_present() {
+                // Those before it were answered in between, and that was left out.
+                self.queue.drain(..likely.unwrap_or_default());
+            }
+            let asked = self.queue.iter().position(|pending| {
+                fits(pending) && (likely.is_none() || pending.may_be_answered_so(message))
+            });
             let Some(asked) = asked.and_then(|place| self.queue.remove(place)) else {
                 return Ok(());
             };
@@ -38,6 +46,12 @@ impl Session {
         let Some(head) = self.queue.front() else {
             if self.lost > 0 || !self.commands {
                 self.lost = self.lost.saturating_sub(1);
+                self.orphans |= !self.commands;
+                return Ok(());
+            }
+            if self.orphans && !echoed.is_present() {
+                // Commands were left out from the first reply on.
+                self.filter();
                 return Ok(());
             }
             return Err(Fault::new(
@@ -243,6 +257,39 @@ impl Session {
                     )
                 }),
             },
+        }
+    }
+}
+
+impl Pending {
+    /// Whether the answer looks like one to this command, where several are open and answers are missing.
+    fn may_be_answered_so(&self, message: &Message<'_>) -> bool {
+        let error: ErrorReply<'_> = message.error.read_members().unwrap_or_default();
+        let desc = error.desc.as_str();
+        match &self.ask {
+            Ask::Query { .. } => message.value.kind() == "a list",
+            Ask::Verb(asked) => {
+                let Some(desc) = desc else {
+                    return message.value.is_empty_object();
+                };
+                match refusal::read(&desc) {
+                    Meaning::Refusal(refusal, named) => {
+                        let of = named.is_none_or(|named| asked.id.as_deref() == Some(named));
+                        of && match refusal {
+                            Refusal::Verb { verb, .. } => verb == asked.verb,
+                            Refusal::AlreadyPaused => asked.request == Request::Pause,
+                            Refusal::NotPaused => asked.request == Request::Resume,
+                            _ => true,
+                        }
+                    }
+                    Meaning::Missing(_) | Meaning::Unfit(_) => !asked.argument_faults.is_empty(),
+                    _ => false,
+                }
+            }
+            Ask::Create(_) | Ask::Capabilities | Ask::Quit => {
+                desc.is_some() || message.value.is_empty_object()
+            }
+            _ => true,
         }
     }
 }
