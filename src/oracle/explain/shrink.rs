@@ -9,10 +9,12 @@ use std::collections::HashMap;
 use std::io::{BufRead, Read};
 use std::ops::Range;
 
+use super::super::reader::detect;
 use super::super::reader::lines::Lines;
 use super::super::reader::packed;
 use super::super::reader::raw::{Object, Objects, Passed};
-use super::super::{Fault, Format, Options, Run, TraceError, detect};
+use super::super::run::Run;
+use super::super::{Fault, Format, Options, TraceError};
 
 /// The longest trace that is shrunk, in bytes, unpacked.
 pub const TRACE_MAX_BYTES: u64 = 64 << 20;

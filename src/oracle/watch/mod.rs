@@ -222,18 +222,8 @@ impl<'w> Watch<'w> {
         judge: &dyn Belief,
     ) {
         let at_ns = self.clock.of_message(line.text);
-        let watchers = &mut self.watchers;
-        self.conversations.take(monitor, record, &mut |step| {
-            tell(
-                watchers,
-                Step {
-                    at_ns,
-                    taken,
-                    ..step
-                },
-                judge,
-            );
-        });
+        let mut tell = teller(&mut self.watchers, at_ns, taken, judge);
+        self.conversations.take(monitor, record, &mut tell);
     }
 
     /// A line of libvirt's log was judged, which was not a second copy of another.
@@ -274,18 +264,8 @@ impl<'w> Watch<'w> {
         judge: &dyn Belief,
     ) {
         let at_ns = self.clock.of_native(line.text);
-        let watchers = &mut self.watchers;
-        self.native.take(line.number, record, &mut |step| {
-            tell(
-                watchers,
-                Step {
-                    at_ns,
-                    taken,
-                    ..step
-                },
-                judge,
-            );
-        });
+        let mut tell = teller(&mut self.watchers, at_ns, taken, judge);
+        self.native.take(line.number, record, &mut tell);
     }
 
     /// A line of a trace log was judged.
@@ -297,24 +277,27 @@ impl<'w> Watch<'w> {
         judge: &dyn Belief,
     ) {
         let at_ns = self.clock.of_log(line.text);
-        let watchers = &mut self.watchers;
-        self.log.take(entry, &mut |step| {
-            tell(
-                watchers,
-                Step {
-                    at_ns,
-                    taken,
-                    ..step
-                },
-                judge,
-            );
-        });
+        let mut tell = teller(&mut self.watchers, at_ns, taken, judge);
+        self.log.take(entry, &mut tell);
     }
 }
 
-fn tell(watchers: &mut [&mut dyn Watcher], step: Step<'_>, judge: &dyn Belief) {
-    for watcher in watchers {
-        watcher.step(&step, judge);
+/// What tells each of `watchers` of the steps of a line.
+fn teller<'t, 'w>(
+    watchers: &'t mut [&'w mut dyn Watcher],
+    at_ns: Option<i64>,
+    taken: bool,
+    judge: &'t dyn Belief,
+) -> impl FnMut(Step<'_>) + use<'t, 'w> {
+    move |step| {
+        let step = Step {
+            at_ns,
+            taken,
+            ..step
+        };
+        for watcher in &mut *watchers {
+            watcher.step(&step, judge);
+        }
     }
 }
 

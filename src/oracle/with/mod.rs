@@ -26,9 +26,10 @@ use blockjob_model::Profile;
 
 use self::life::{Kind, Lives};
 use self::pair::Pairing;
+use super::run::add_history;
 use super::verdict::{Outcome, Verdict, With};
 use super::watch::{Belief, Read, Step, Watch, Watcher};
-use super::{BUFFER_BYTES, Observer, Options, add_history, check_watched};
+use super::{BUFFER_BYTES, Observer, Options, check_watched};
 
 /// Judges the trace in the file `path`, and holds it against other recordings of the same run.
 ///
