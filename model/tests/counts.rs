@@ -6,6 +6,8 @@
 //! the properties, the walks and the engine to say; that they changed is said here, in a file
 //! (`snapshots/counts__*.snap`), whatever it was that changed them.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 
