@@ -1,15 +1,15 @@
 //! `blockjob copy`: pairs of files or block devices, as jobs of one transaction.
 
 mod pairs;
-mod report;
+pub mod report;
 mod trace;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use blockjob::copy::{
-    CHUNK_BYTES, Cache, CopyError, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Sparse,
-    Technique, WORKERS, WORKERS_MAX,
+    CHUNK_BYTES, Cache, CopyError, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Recovery,
+    Sparse, Technique, WORKERS, WORKERS_MAX, recover,
 };
 use blockjob::engine::JobOptions;
 use blockjob::io::process::raise_open_files;
@@ -36,7 +36,14 @@ Every target is at every moment what it was before, or the whole copy: the copy 
 temporary file beside the target, synced, given the replaced file's owner, mode and attributes, and \
 takes its name at the end. Several pairs are one transaction: if one fails or is cancelled, no target \
 changes. The names are exchanged one after the other, so between the first and the last exchange a \
-reader may see some new targets and some old; an exchange that fails is undone.
+reader may see some new targets and some old; an exchange that fails is undone. If a crash comes \
+between them, the same command with --resume, or `blockjob recover JOURNAL`, finishes or undoes it; \
+until then these targets are not copied to.
+
+A journal beside the first target (.TARGET.blockjob-journal) is kept once a copy takes longer than a \
+second or is larger than 64 MiB, and for every decision of several pairs. With it --resume continues a \
+copy that was killed: where the source is what it was, from what was synced, or, if the machine has not \
+been started anew, from what was written.
 
 Ctrl-C cancels, twice by force. Ctrl-Z pauses the jobs and stops the process, fg resumes them. SIGUSR1 \
 prints the state.";
@@ -44,8 +51,9 @@ prints the state.";
 const LIMITS: &str = "\
 Limits: a source that changes meanwhile is an error where it can be seen; a change within one tick of \
 the file system's clock, or through a memory mapping, cannot be. A process that is killed leaves its \
-temporary files, named .TARGET.blockjob-*, beside the targets, until the next copy to the same target \
-removes them. Targets written in place (--in-place; \
+temporary files and its journal, named .TARGET.blockjob-*, beside the targets, until the next copy to \
+the same target removes or continues them. What is written in place and what is read from a device is \
+never continued. Targets written in place (--in-place; \
 block devices always are) keep what was written when the copy fails or is cancelled.
 
 Exit codes: 0 every pair was copied; 1 the copy failed or was cancelled; 2 it was refused before \
@@ -102,6 +110,12 @@ pub struct Arguments {
     /// Allow targets written in place among several pairs, outside the promise of all or nothing
     #[arg(long)]
     allow_in_place: bool,
+    /// Continue the same copy that was killed, from what is surely there; nothing to continue is a copy from the start
+    #[arg(long)]
+    resume: bool,
+    /// Keep the journal in FILE, from the start; else it is beside the first target once a copy takes long
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
     /// Record what is asked and done into a native trace, for `blockjob check`
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -203,7 +217,20 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         .collect();
     // Each pair keeps several files open. Where the limit stays as it is, a large group meets it and says so.
     let _ = raise_open_files();
-    let plan = CopyPlan::check(&pairs, &options(arguments)).map_err(|error| refusal(&error))?;
+    let options = options(arguments);
+    let plan = match CopyPlan::check(&pairs, &options) {
+        Err(CopyError::Interrupted { journal, .. }) if arguments.resume && !arguments.dry_run => {
+            // The killed copy had come to its commit.
+            let recovered = recover(&journal).map_err(|error| refusal(&error))?;
+            report::recovered(&recovered, arguments.json, output);
+            if recovered.recovery == Recovery::Finished {
+                return Ok(Verdict::Good);
+            }
+            CopyPlan::check(&pairs, &options)
+        }
+        answer => answer,
+    }
+    .map_err(|error| refusal(&error))?;
     if arguments.dry_run {
         report::plan(plan.copies(), arguments, output);
         return Ok(Verdict::Good);
@@ -279,6 +306,8 @@ fn options(arguments: &Arguments) -> CopyOptions {
         })
         .in_place(arguments.in_place)
         .allow_in_place(arguments.allow_in_place)
+        .resume(arguments.resume)
+        .journal(arguments.journal.clone())
 }
 
 /// What the copy library refuses, with its way out.

@@ -8,6 +8,7 @@
 //! | [`controls`] | signals, as requests to jobs |
 //! | [`demo`] | everything once |
 //! | [`copy`] | pairs of files, as jobs |
+//! | [`recover`] | a commit that a crash interrupted, finished or undone |
 //! | [`check`] | recorded behaviour, judged |
 //! | [`conform`] | a live implementation, driven and judged |
 //! | [`explore`] | the specification, searched |
@@ -25,6 +26,7 @@ mod demo;
 mod explore;
 mod output;
 mod progress;
+mod recover;
 mod schema;
 mod serve;
 mod session;
@@ -57,6 +59,9 @@ enum Command {
     /// Copy files and block devices, all or nothing
     #[command(long_about = copy::LONG)]
     Copy(copy::Arguments),
+    /// Finish or undo a group of copies whose commit was interrupted by a crash
+    #[command(long_about = recover::LONG)]
+    Recover(recover::Arguments),
     /// Judge recorded behaviour of a job engine
     #[command(long_about = check::LONG)]
     Check(check::Arguments),
@@ -85,6 +90,7 @@ pub fn main() -> ExitCode {
     let answer = match &arguments.command {
         Command::Demo => demo::run(&mut output),
         Command::Copy(arguments) => copy::run(arguments, &mut output),
+        Command::Recover(arguments) => recover::run(arguments, &mut output),
         Command::Check(arguments) => check::run(arguments, &mut output),
         Command::Conform(arguments) => conform::run(arguments, &mut output),
         Command::Explore(arguments) => explore::run(arguments, &mut output),

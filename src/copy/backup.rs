@@ -4,12 +4,14 @@
 use super::error::{CopyError, Side};
 use super::group::{CommitGroup, Member};
 use super::holding::resources;
+use super::journal::Track;
 use super::options::{CopyOptions, Durability};
+use super::piece::{Piece, PieceKind};
 use super::report::{CopyReport, Ending};
 use super::source::Source;
 use super::technique::Technique;
 use super::transfer::Transfer;
-use super::work::{IoTrace, Pass, lock};
+use super::work::{IoTrace, Pass, Task, lock};
 use super::writing::Writing;
 use crate::driver::{Driver, Flow, JobError, RunContext};
 use crate::engine::JobOptions;
@@ -34,6 +36,8 @@ pub struct Backup {
     io_trace: Option<IoTrace>,
     /// What the target has of the source before the run, in bytes: in order, and apart.
     kept: Vec<Range<u64>>,
+    /// For a new file. It goes with `clean`, and the journal with the last of its kind.
+    track: Mutex<Option<Arc<Track>>>,
 }
 
 /// The two ends.
@@ -113,7 +117,15 @@ impl Backup {
             open: Mutex::new(Some(Arc::new(open))),
             io_trace: None,
             kept: Vec::new(),
+            track: Mutex::new(None),
         }
+    }
+
+    /// With a journal of what is written, and what is written already.
+    pub(super) fn tracked(mut self, track: Track, kept: Vec<Range<u64>>) -> Self {
+        self.track = Mutex::new(Some(Arc::new(track)));
+        self.kept = kept;
+        self
     }
 
     /// Records the begin and the end of each piece of I/O, as `copy`, under this job and group. Before the job
@@ -179,7 +191,10 @@ impl Driver for Backup {
             Some(Open {
                 target: Writing::Replace { replacement, .. },
                 ..
-            }) => replacement.check(),
+            }) => {
+                replacement.check()?;
+                self.group.prepared()
+            }
             Some(Open {
                 target: Writing::InPlace(_),
                 ..
@@ -214,6 +229,7 @@ impl Driver for Backup {
 
     fn clean(&self) {
         self.open().take();
+        lock(&self.track).take();
     }
 }
 
@@ -221,13 +237,20 @@ impl Backup {
     fn copy(&self, open: &Open, context: &mut RunContext<'_>) -> Result<(), JobError> {
         context.progress().set_remaining(open.source.size);
         let transfer = Transfer::new(open, &self.options, &self.report, &self.kept);
+        let track = lock(&self.track).clone();
         let pass = Pass {
             op: "copy",
             workers: transfer.workers(),
             buffer_bytes: transfer.buffer_bytes(),
             io_trace: self.io_trace.as_ref(),
         };
-        pass.run(&transfer, context)?;
+        let tracked = Tracked {
+            task: &transfer,
+            track: track.as_deref(),
+            file: open.target.file(),
+            report: &self.report,
+        };
+        pass.run(&tracked, context)?;
         if self.options.durability != Durability::None {
             transfer.behind.settle(context)?;
         }
@@ -237,9 +260,40 @@ impl Backup {
         }
         let permit = context.io();
         open.source.check_unchanged()?;
+        if let Some(track) = &track {
+            track.before_sync()?;
+        }
         let answer = open.target.finish(self.options.durability);
         transfer.behind.end();
         drop(permit);
         answer
+    }
+}
+
+/// A task whose pieces are written down as they are done.
+struct Tracked<'run> {
+    task: &'run dyn Task,
+    track: Option<&'run Track>,
+    file: &'run File,
+    report: &'run CopyReport,
+}
+
+impl Task for Tracked<'_> {
+    fn next(&self, bytes_max: u64) -> Result<Option<Piece>, JobError> {
+        self.task.next(bytes_max)
+    }
+
+    fn step(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, JobError> {
+        let moved = self.task.step(piece, buffer)?;
+        if piece.kind == PieceKind::Kept {
+            self.report.resumed(piece.bytes);
+        } else if let Some(track) = self.track {
+            track.note(piece.at..piece.at + piece.bytes, self.file)?;
+        }
+        Ok(moved)
+    }
+
+    fn no_buffer(&self, bytes: usize, cause: &std::io::Error) -> JobError {
+        self.task.no_buffer(bytes, cause)
     }
 }

@@ -247,6 +247,36 @@ pub enum CopyError {
     /// Nothing to do: no pairs.
     #[error("nothing to copy: no pair of source and target")]
     NoPairs,
+    /// Another copy, or a recovery, has the journal.
+    #[error("journal {} is in use: another copy of its targets, or their recovery, is under way", path.display())]
+    JournalBusy {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// What has the journal's name cannot be used as one.
+    #[error("journal {} cannot be used: {reason}", path.display())]
+    Journal {
+        /// The journal, or what has its name.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A crash came between the exchange of a group's first name and its last.
+    #[error("target {} belongs to a group whose commit was interrupted: some of its targets may be new and some old; its journal is {}", path.display(), journal.display())]
+    Interrupted {
+        /// The target.
+        path: PathBuf,
+        /// The journal.
+        journal: PathBuf,
+    },
+    /// An interrupted commit can be neither finished nor undone.
+    #[error("the commit that {} records can be neither finished nor undone, and nothing was changed: {reason}", path.display())]
+    Mixed {
+        /// The journal.
+        path: PathBuf,
+        /// What is in the way.
+        reason: String,
+    },
     /// Another copy of the same manager is in the way.
     #[error("{reason}")]
     Busy {
@@ -368,6 +398,16 @@ impl CopyError {
             Self::Conflict { .. } => "leave one of the two out",
             Self::NoDirect { .. } => "copy without --direct",
             Self::NoPairs => "name at least one source and target",
+            Self::JournalBusy { .. } => "wait until that has ended, or cancel it",
+            Self::Journal { .. } => {
+                "name another with --journal; or look at the targets, and remove it if they are as they should be"
+            }
+            Self::Interrupted { .. } => {
+                "run `blockjob recover` with that journal, or the interrupted copy again with --resume"
+            }
+            Self::Mixed { .. } => {
+                "put back the files it names, or decide by hand which are wanted, and remove the journal"
+            }
             Self::Busy { .. } => "wait until the other copy has ended, or cancel it",
             Self::Job { .. } => "choose another job id",
         }
@@ -400,6 +440,10 @@ impl CopyError {
             | Self::Metadata { path, .. }
             | Self::Temporary { path, .. }
             | Self::NoDirect { path, .. }
+            | Self::JournalBusy { path }
+            | Self::Journal { path, .. }
+            | Self::Interrupted { path, .. }
+            | Self::Mixed { path, .. }
             | Self::Busy { path, .. } => Some(path),
             Self::Option { .. } | Self::Conflict { .. } | Self::NoPairs | Self::Job { .. } => None,
         }

@@ -19,7 +19,9 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::sync::{Arc, Mutex};
 use verdict::{Must, Outcome, judge};
 
+mod crash;
 mod disk;
+mod power;
 mod verdict;
 
 /// The ways in which a call can go wrong, and what is to become of the copy then.
@@ -416,6 +418,8 @@ fn one_fault_at_every_call(scenario: &Scenario) {
                 _ if scenario.fails => Must::Fail,
                 // With two workers the call of this number may be another, which bears the fault in its own way.
                 _ if scenario.options.workers > 1 => Must::Tell,
+                // A decision that cannot be written is a failure; what comes after it can be seen without.
+                _ if seen.what.ends_with("blockjob-journal") => Must::Tell,
                 must => must,
             };
             if let Err(wrong) = judge(&outcome, must) {

@@ -3,20 +3,29 @@
 //! The engine commits members one by one and lets none of them fail. Names can fail to be exchanged, so the first
 //! member to be committed exchanges the names of all: whatever fails then is undone at once, while nobody has been
 //! told that anything was committed, and the old files are kept until all is done.
+//!
+//! A crash in the middle of it must not leave names of both kinds for good. So before the first exchange, when the
+//! last member has prepared, the decision is brought to the disk, in the group's journal; whoever finds that finishes
+//! or undoes what was begun ([`recover`](super::recover)).
 
+use super::journal::Journal;
 use super::options::Durability;
 use super::replace::Replacement;
 use super::report::{CopyReport, Ending};
 use crate::driver::JobError;
 use crate::io::stat::Identity;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The replacements that are published together.
 #[derive(Debug)]
 pub(super) struct CommitGroup {
     durability: Durability,
-    /// Emptied by the decision.
+    /// Emptied by the commit.
     members: Mutex<Vec<Member>>,
+    /// Members that are ready to be committed.
+    prepared: AtomicUsize,
+    journal: OnceLock<Arc<Journal>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +39,16 @@ impl CommitGroup {
         Self {
             durability,
             members: Mutex::new(Vec::new()),
+            prepared: AtomicUsize::new(0),
+            journal: OnceLock::new(),
         }
+    }
+
+    /// Where the decision is recorded. Without it a group of several does not survive a crash as a whole.
+    pub fn record_in(&self, journal: Arc<Journal>) {
+        // A second one would be a mistake of ours; the first stays.
+        let set = self.journal.set(journal);
+        debug_assert!(set.is_ok(), "a group has one journal");
     }
 
     fn members(&self) -> MutexGuard<'_, Vec<Member>> {
@@ -41,9 +59,26 @@ impl CommitGroup {
         self.members().push(member);
     }
 
+    /// A member is ready. With the last of several the group decides. Main loop.
+    pub fn prepared(&self) -> Result<(), JobError> {
+        let all = self.members().len();
+        let ready = self.prepared.fetch_add(1, Ordering::AcqRel) + 1;
+        match self.journal.get() {
+            Some(journal) if all > 1 && ready == all => journal.decide(),
+            _ => Ok(()),
+        }
+    }
+
     /// The group aborts: nobody publishes any more. Each member discards its own file.
     pub fn dissolve(&self) {
-        self.members().clear();
+        let members = std::mem::take(&mut *self.members());
+        if let Some(journal) = self.journal.get()
+            && !members.is_empty()
+            && self.prepared.load(Ordering::Acquire) > 0
+        {
+            // It may have decided just before.
+            journal.undo();
+        }
     }
 
     /// Publishes every member, or none. Only the first call does anything. Main loop.
@@ -51,7 +86,14 @@ impl CommitGroup {
         let members = std::mem::take(&mut *self.members());
         for (index, member) in members.iter().enumerate() {
             if let Err(error) = member.replacement.publish(members.len() == 1) {
-                undo(&members, index, &error, self.durability);
+                let journal = self.journal.get().filter(|_| members.len() > 1);
+                undo(
+                    &members,
+                    index,
+                    &error,
+                    self.durability,
+                    journal.map(Arc::as_ref),
+                );
                 return;
             }
         }
@@ -60,6 +102,10 @@ impl CommitGroup {
         } else {
             sync_folders(&members, "committed")
         };
+        if let Some(journal) = self.journal.get().filter(|_| members.len() > 1) {
+            // Else the old files go, although the new names may not last.
+            journal.done(true);
+        }
         for member in &members {
             let ending = match unsynced
                 .iter()
@@ -81,7 +127,16 @@ impl CommitGroup {
 
 /// Takes back what the members up to `failed` published, newest first, and removes all new files. The old names are
 /// durable before the new files go: a power cut may have kept the exchange and not its undoing.
-fn undo(members: &[Member], failed: usize, error: &JobError, durability: Durability) {
+fn undo(
+    members: &[Member],
+    failed: usize,
+    error: &JobError,
+    durability: Durability,
+    journal: Option<&Journal>,
+) {
+    if let Some(journal) = journal {
+        journal.undo();
+    }
     let mut stuck = vec![false; members.len()];
     // The one that failed, too, as far as it came.
     for (index, member) in members[..=failed].iter().enumerate().rev() {
@@ -106,6 +161,17 @@ fn undo(members: &[Member], failed: usize, error: &JobError, durability: Durabil
             {
                 member.report.set_ending(Ending::Undone(error.clone()));
             }
+        }
+    }
+    if let Some(journal) = journal {
+        if stuck.contains(&true) {
+            // What could not be put back now may be later.
+            let kept = journal.keep();
+            for member in members {
+                member.report.set_journal(kept.clone());
+            }
+        } else {
+            journal.done(false);
         }
     }
     for (member, stuck) in members.iter().zip(stuck) {

@@ -57,7 +57,7 @@ pub(super) fn resources(source: &Source, target: &Writing) -> Result<Vec<Resourc
             all.push(resource(&place.path, NAME).identity(slot));
             if let Some(existing) = &place.existing {
                 let old = resource(&place.path, PUT_ASIDE);
-                all.push(old.identity(file(existing.identity)));
+                all.push(old.identity(file(existing.id.identity)));
             }
         }
     }

@@ -14,6 +14,8 @@
 //! | `holding` | what a copy keeps from other jobs of its manager |
 //! | `metadata` | what the new file inherits |
 //! | `leftover` | what a copy that died left beside its target |
+//! | `journal` | what a copy writes down, to be continued, and [recovered](recover) after a crash in its commit |
+//! | `ends`, `names` | both ends of each copy, as it starts; the names of what is made beside targets |
 //! | `piece`, `zero` | cutting the work; finding zeros |
 //! | [`report`](CopyReport), [`error`](CopyError) | what was done; why it was not |
 //!
@@ -30,9 +32,13 @@
 //!   had decided by then, so its status reads as committed.
 //!
 //! The group is not atomic at every instant: between the first exchange and the last, some targets are new and some
-//! old. A process killed in that moment, or before, leaves that state and its temporary files behind; a journal to
-//! finish or undo it does not exist yet. The next copy to the same target removes them, old contents under a temporary
-//! name included, and says so ([`Summary::removed_leftovers`]); those of a copy that lives are locked and left alone.
+//! old. A crash in that moment leaves that state; before it the group's decision was brought to the disk, in a journal
+//! beside the first target, and [`recover`] brings all names to one side. Until then these targets are not copied to
+//! ([`CopyError::Interrupted`]).
+//!
+//! A crash before leaves the targets as they were, and temporary files. [`CopyOptions::resume`] continues what a
+//! journal tells of; any other copy to the same target removes them and says so ([`Summary::removed_leftovers`]).
+//! Those of a copy that lives are locked, or its journal is, and are left alone.
 //! Targets written in place are outside the promise: an abort leaves what was
 //! written.
 //!
@@ -60,13 +66,16 @@
 
 mod backup;
 mod behind;
+mod ends;
 mod error;
 #[cfg(test)]
 mod faults;
 mod group;
 mod holding;
+mod journal;
 mod leftover;
 mod metadata;
+mod names;
 mod options;
 mod piece;
 mod plan;
@@ -83,6 +92,7 @@ mod zero;
 pub use backup::Backup;
 pub use behind::Cache;
 pub use error::{CopyError, Side};
+pub use journal::{Recovered, Recovery, recover};
 pub use options::{
     CHUNK_BYTES, CHUNK_BYTES_MAX, CopyOptions, Durability, Sparse, WORKERS, WORKERS_MAX,
 };

@@ -2,8 +2,10 @@
 
 use super::behind::Cache;
 use super::error::CopyError;
+use super::journal::Tuning;
 use super::technique::Technique;
 use crate::io::buffer::ALIGNMENT;
+use std::path::PathBuf;
 
 /// Workers a job has unless told otherwise. On two cores the second takes a quarter off the time; more gain nothing.
 pub const WORKERS: usize = 2;
@@ -67,6 +69,12 @@ pub struct CopyOptions {
     pub in_place: bool,
     /// Allow targets written in place (block devices always are) among several pairs, outside the group's promise.
     pub allow_in_place: bool,
+    /// Continue a copy of the same pairs that died; where there is nothing to continue, begin anew.
+    pub resume: bool,
+    /// The journal, which is then made at the very beginning; else it is beside the first target.
+    pub journal: Option<PathBuf>,
+    /// When a journal is made and written.
+    pub(super) tuning: Tuning,
 }
 
 impl Default for CopyOptions {
@@ -80,6 +88,9 @@ impl Default for CopyOptions {
             cache: Cache::default(),
             in_place: false,
             allow_in_place: false,
+            resume: false,
+            journal: None,
+            tuning: Tuning::default(),
         }
     }
 }
@@ -143,6 +154,20 @@ impl CopyOptions {
     #[must_use]
     pub fn allow_in_place(mut self, allow: bool) -> Self {
         self.allow_in_place = allow;
+        self
+    }
+
+    /// Continues a copy that died.
+    #[must_use]
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.resume = resume;
+        self
+    }
+
+    /// Names the journal.
+    #[must_use]
+    pub fn journal(mut self, path: Option<PathBuf>) -> Self {
+        self.journal = path;
         self
     }
 

@@ -1,22 +1,22 @@
 //! A list of pairs: checked as a whole, then started as one transaction.
 
 use super::backup::{Backup, Open};
+use super::ends::look_for_journal;
 use super::error::CopyError;
 use super::group::CommitGroup;
+use super::journal::{Spot, Taken};
 use super::leftover::{Leftover, Search};
 use super::options::CopyOptions;
-use super::replace::Replacement;
 use super::report::{CopyReport, Method, Summary};
 use super::source::Source;
 use super::target::{Target, check_room, resolve};
 use super::technique::{Technique, candidates};
-use super::writing::Writing;
 use crate::driver::Driver;
 use crate::engine::{JobHandle, JobOptions, Manager};
-use crate::io::extent::ftruncate;
+use crate::io::folder::Folder;
 use crate::io::stat::Identity;
 use crate::trace::TraceSink;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -42,17 +42,21 @@ impl Pair {
 /// Pairs that can be copied, as far as can be known beforehand: every source is open, every target was looked at.
 /// Nothing on the disk has been changed yet; a dry run ends here.
 pub struct CopyPlan {
-    options: CopyOptions,
-    checked: Vec<Checked>,
+    pub(super) options: CopyOptions,
+    pub(super) checked: Vec<Checked>,
+    /// Where the journal goes; there is none where every target is written in place.
+    pub(super) spot: Option<Spot>,
+    /// That of a copy which died, locked.
+    pub(super) taken: Option<Taken>,
     io_trace: Option<Arc<dyn TraceSink>>,
 }
 
-struct Checked {
-    planned: PlannedCopy,
-    source: Source,
-    target: Target,
+pub(super) struct Checked {
+    pub planned: PlannedCopy,
+    pub source: Source,
+    pub target: Target,
     /// Of copies that died; removed when this one starts.
-    leftovers: Vec<Leftover>,
+    pub leftovers: Vec<Leftover>,
 }
 
 impl std::fmt::Debug for CopyPlan {
@@ -130,10 +134,13 @@ impl CopyPlan {
             });
         }
         check_apart(&checked)?;
-        let mut search = Search::default();
+        share_descriptors(&mut checked);
+        let (spot, taken) = look_for_journal(&checked, options)?;
+        let own = taken.as_ref().map(|taken| taken.file.id());
+        let mut search = Search::new(own, options.tuning.boot());
         for one in &mut checked {
             if let Target::Replace(place) = &one.target {
-                one.leftovers = search.at(place);
+                one.leftovers = search.at(place)?;
             }
         }
         check_room(
@@ -146,6 +153,8 @@ impl CopyPlan {
         Ok(Self {
             options: options.clone(),
             checked,
+            spot,
+            taken,
             io_trace: None,
         })
     }
@@ -239,60 +248,52 @@ impl CopyPlan {
     /// As [`start`](Self::start), without the manager's.
     pub fn drivers(self) -> Result<Vec<Backup>, CopyError> {
         let group = Arc::new(CommitGroup::new(self.options.durability));
-        let mut drivers = Vec::with_capacity(self.checked.len());
-        for Checked {
-            planned,
-            source,
-            target,
-            leftovers,
-        } in self.checked
-        {
-            let mut removed = Vec::new();
-            if let Target::Replace(place) = &target {
-                for leftover in leftovers {
-                    // One that cannot be removed harms nobody but the disk.
-                    removed.extend(leftover.remove(place).ok().flatten());
+        let options = self.options.clone();
+        let (journal, ends) = self.ends()?;
+        if let Some(journal) = &journal {
+            group.record_in(Arc::clone(journal));
+        }
+        let mut tracked = 0;
+        let mut drivers = Vec::with_capacity(ends.len());
+        for end in ends {
+            let report = Arc::new(end.report);
+            let account = Arc::clone(&report);
+            let new = end.target.is_new();
+            let open = Open::new(end.source, end.target, end.techniques)?;
+            let backup = Backup::new(open, options.clone(), report, Arc::clone(&group));
+            drivers.push(match journal.as_ref().filter(|_| new) {
+                Some(journal) => {
+                    tracked += 1;
+                    backup.tracked(journal.track(tracked - 1, account), end.kept)
                 }
-            }
-            let target = match target {
-                Target::InPlace(target) => Writing::InPlace(target),
-                Target::Replace(place) => {
-                    let path = place.path.clone();
-                    let (replacement, file) = Replacement::create(place)?;
-                    // The size from the start: what is not written stays a hole, and a size that is too large for
-                    // the file system is refused now.
-                    ftruncate(&file, source.size).map_err(|cause| match cause.raw_os_error() {
-                        Some(libc::EFBIG) => CopyError::TooLarge {
-                            path,
-                            size: source.size,
-                            limit: None,
-                        },
-                        _ => CopyError::Temporary { path, cause },
-                    })?;
-                    Writing::Replace {
-                        replacement: Arc::new(replacement),
-                        file,
-                    }
-                }
-            };
-            let report = CopyReport::new(
-                &planned.pair.source,
-                &planned.pair.target,
-                planned.method,
-                planned.size_bytes,
-                &self.options,
-            )
-            .removed_leftovers(removed);
-            let options = self.options.clone();
-            let open = Open::new(source, target, planned.techniques)?;
-            drivers.push(Backup::new(
-                open,
-                options,
-                Arc::new(report),
-                Arc::clone(&group),
-            ));
+                None => backup,
+            });
         }
         Ok(drivers)
+    }
+}
+
+/// Targets whose old file is held on to; a group of more has not the descriptors for it.
+const HELD_MAX: usize = 64;
+
+/// One descriptor for each folder, and in a large group none for old files, which their birth tells.
+fn share_descriptors(checked: &mut [Checked]) {
+    let large = checked.len() > HELD_MAX;
+    let mut folders: HashMap<Identity, Arc<Folder>> = HashMap::new();
+    for one in checked {
+        let Target::Replace(place) = &mut one.target else {
+            continue;
+        };
+        // One that cannot be looked at is not shared; whoever needs it will say why.
+        if let Ok(stat) = place.folder.stat_self() {
+            let shared = folders
+                .entry(stat.identity)
+                .or_insert_with(|| Arc::clone(&place.folder));
+            place.folder = Arc::clone(shared);
+        }
+        if large && let Some(existing) = &mut place.existing {
+            existing.let_go();
+        }
     }
 }
 
@@ -320,7 +321,7 @@ fn check_apart(checked: &[Checked]) -> Result<(), CopyError> {
                     && place
                         .existing
                         .as_ref()
-                        .is_none_or(|existing| written.insert(existing.identity))
+                        .is_none_or(|existing| written.insert(existing.id.identity))
             }
             Target::InPlace(target) => written.insert(target.stat.identity),
         };

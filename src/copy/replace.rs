@@ -14,16 +14,13 @@
 //! somebody else put there meanwhile is noticed and given back, not lost.
 
 use super::error::CopyError;
-use super::target::Place;
+use super::names::{temporary_name, twin};
+use super::target::{Existing, Place};
 use crate::driver::{Errno, JobError};
-use crate::io::folder::{NAME_BYTES_MAX, Name};
+use crate::io::folder::Name;
 use crate::io::lock::try_lock;
-use crate::io::stat::Identity;
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -34,11 +31,13 @@ pub(super) struct Replacement {
     /// The new file's own name, until it is published.
     temporary: Name,
     state: Mutex<State>,
+    /// Another copy made it, and nothing happens to it but what is asked for.
+    found: bool,
 }
 
 /// Which file has which name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// The new file has the temporary name.
     Beside,
     /// The new file has the target's name, which was free.
@@ -68,10 +67,42 @@ impl Replacement {
             place,
             temporary,
             state: Mutex::new(State::Beside),
+            found: false,
         };
-        let refuse = |not_kept: super::metadata::NotKept| not_kept.refuse(&replacement.place.path);
-        replacement.place.metadata.rehearse(&file).map_err(refuse)?;
+        replacement.rehearse(&file)?;
         Ok((replacement, file))
+    }
+
+    fn rehearse(&self, file: &File) -> Result<(), CopyError> {
+        let refuse = |not_kept: super::metadata::NotKept| not_kept.refuse(&self.place.path);
+        self.place.metadata.rehearse(file).map_err(refuse)
+    }
+
+    /// Goes on with the new file of a copy that died: which file, under which name.
+    pub fn go_on(place: Place, temporary: Name, file: &File) -> Result<Self, CopyError> {
+        let replacement = Self {
+            place,
+            temporary,
+            state: Mutex::new(State::Beside),
+            found: false,
+        };
+        replacement.rehearse(file)?;
+        Ok(replacement)
+    }
+
+    /// The new file of a copy that died while it committed, as it was found. Dropping it changes nothing.
+    pub fn found(place: Place, temporary: Name, state: State) -> Self {
+        Self {
+            place,
+            temporary,
+            state: Mutex::new(state),
+            found: true,
+        }
+    }
+
+    /// The new file's own name.
+    pub fn temporary(&self) -> &Name {
+        &self.temporary
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -85,13 +116,11 @@ impl Replacement {
         if place.folder.stat_self()?.links == 0 {
             return Err(self.failed(libc::ENOENT, "its folder was removed"));
         }
-        let now = place.folder.stat(&place.name)?.map(|stat| stat.identity);
-        let before = place.existing.as_ref().map(|existing| existing.identity);
-        if now == before {
-            return Ok(());
-        }
-        Err(match (now, before) {
-            (None, _) => self.failed(libc::ENOENT, "it was removed while it was copied to"),
+        let now = place.folder.stat(&place.name)?;
+        Err(match (now, &place.existing) {
+            (None, None) => return Ok(()),
+            (Some(now), Some(before)) if before.is(&now) => return Ok(()),
+            (None, Some(_)) => self.failed(libc::ENOENT, "it was removed while it was copied to"),
             (Some(_), None) => self.failed(
                 libc::EEXIST,
                 "it was made by somebody else while it was copied to",
@@ -107,7 +136,7 @@ impl Replacement {
         debug_assert_eq!(*state, State::Beside, "a replacement is published once");
         let (now, answer) = match &self.place.existing {
             None => self.publish_new(),
-            Some(old) => self.publish_over(old.identity, alone),
+            Some(old) => self.publish_over(old, alone),
         };
         *state = now;
         answer
@@ -118,12 +147,16 @@ impl Replacement {
         let mut failed = State::Beside;
         let answer = match folder.rename_new(&self.temporary, name) {
             Err(error) if cannot(&error) => match folder.link(&self.temporary, name) {
-                // With both names it would be published, although this says that it is not.
-                Ok(()) => folder.unlink(&self.temporary).inspect_err(|_| {
-                    if folder.unlink(name).is_err() {
-                        failed = State::Both;
-                    }
-                }),
+                // The second name is on the disk before the first goes: else a power cut could leave neither. With both
+                // it would be published, although this says that it is not.
+                Ok(()) => folder
+                    .sync()
+                    .and_then(|()| folder.unlink(&self.temporary))
+                    .inspect_err(|_| {
+                        if folder.unlink(name).is_err() {
+                            failed = State::Both;
+                        }
+                    }),
                 Err(error) if cannot_link(&error) && matches!(folder.stat(name), Ok(None)) => {
                     folder.rename(&self.temporary, name)
                 }
@@ -137,7 +170,7 @@ impl Replacement {
         }
     }
 
-    fn publish_over(&self, old: Identity, alone: bool) -> (State, Result<(), JobError>) {
+    fn publish_over(&self, old: &Existing, alone: bool) -> (State, Result<(), JobError>) {
         let Place { folder, name, .. } = &self.place;
         match folder.exchange(&self.temporary, name) {
             Ok(()) => {}
@@ -145,7 +178,7 @@ impl Replacement {
             Err(cause) => return (State::Beside, Err(self.not_named(&cause))),
         }
         // What came back is what was to be replaced; anything else is somebody's and goes back to its name.
-        if matches!(folder.stat(&self.temporary), Ok(Some(stat)) if stat.identity == old) {
+        if matches!(folder.stat(&self.temporary), Ok(Some(stat)) if old.is(&stat)) {
             return (State::Exchanged, Ok(()));
         }
         match folder.exchange(&self.temporary, name) {
@@ -156,13 +189,13 @@ impl Replacement {
     }
 
     /// Without an exchange: keep the old file under a further name, then rename over it.
-    fn publish_backed(&self, old: Identity, alone: bool) -> (State, Result<(), JobError>) {
+    fn publish_backed(&self, old: &Existing, alone: bool) -> (State, Result<(), JobError>) {
         let Place { folder, name, .. } = &self.place;
         let unpublished = |error| (State::Beside, Err(error));
-        if !matches!(folder.stat(name), Ok(Some(stat)) if stat.identity == old) {
+        if !matches!(folder.stat(name), Ok(Some(stat)) if old.is(&stat)) {
             return unpublished(self.replaced_by_another());
         }
-        let backup = match temporary_name(name) {
+        let backup = match twin(&self.temporary) {
             Ok(backup) => backup,
             Err(cause) => return unpublished(self.not_named(&cause)),
         };
@@ -172,7 +205,9 @@ impl Replacement {
             Err(error) if cannot_link(&error) && alone => false,
             Err(cause) => return unpublished(self.not_named(&cause)),
         };
-        if let Err(cause) = folder.rename(&self.temporary, name) {
+        // The old file's further name is on the disk before it loses its own.
+        let synced = if kept { folder.sync() } else { Ok(()) };
+        if let Err(cause) = synced.and_then(|()| folder.rename(&self.temporary, name)) {
             if kept {
                 let _ = folder.unlink(&backup);
             }
@@ -302,7 +337,9 @@ impl Replacement {
 impl Drop for Replacement {
     /// A new file nobody published or discarded has no use: a panic, or a group that could not be made whole.
     fn drop(&mut self) {
-        let _ = self.discard();
+        if !self.found {
+            let _ = self.discard();
+        }
     }
 }
 
@@ -337,50 +374,13 @@ fn create_beside(place: &Place) -> io::Result<(Name, File)> {
     Err(io::Error::from_raw_os_error(libc::EEXIST))
 }
 
-/// `.NAME.blockjob-RANDOM`: hidden, beside its target in listings, and telling whose it is. A long name is cut.
-fn temporary_name(target: &Name) -> io::Result<Name> {
-    // The standard library's hash keys are random for each state: enough to keep names apart, and `O_EXCL` decides.
-    let random = std::collections::hash_map::RandomState::new()
-        .build_hasher()
-        .finish();
-    let mut name = temporary_prefix(target);
-    name.push(format!("{random:0RANDOM_DIGITS$x}"));
-    Name::new(&name)
-}
-
-/// Hexadecimal digits at the end of a temporary name.
-const RANDOM_DIGITS: usize = 16;
-
-fn temporary_prefix(target: &Name) -> OsString {
-    let tail = ".blockjob-";
-    let mut name = OsString::from(".");
-    let stem = target.to_os_string().into_vec();
-    let room = NAME_BYTES_MAX - RANDOM_DIGITS - tail.len() - 1;
-    name.push(OsStr::from_bytes(&stem[..stem.len().min(room)]));
-    name.push(tail);
-    name
-}
-
-/// Whether a copy to `target` may have given its temporary file this name.
-pub(super) fn is_temporary_of(name: &OsStr, target: &Name) -> bool {
-    let digits = name
-        .as_bytes()
-        .strip_prefix(temporary_prefix(target).as_bytes());
-    digits.is_some_and(|digits| {
-        digits.len() == RANDOM_DIGITS
-            && digits
-                .iter()
-                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::copy::metadata::Metadata;
-    use crate::copy::target::Existing;
-    use crate::io::folder::Folder;
+    use crate::io::folder::{Folder, NAME_BYTES_MAX};
     use crate::io::stat::stat_path;
+    use std::ffi::OsStr;
     use std::io::Write as _;
     use std::path::Path;
     use std::sync::Arc;
@@ -470,7 +470,7 @@ mod tests {
         std::fs::write(scratch.path().join("target"), "old").unwrap();
         for keep in [false, true] {
             let replacement = written(scratch.path(), "target");
-            let old = replacement.place.existing.as_ref().unwrap().identity;
+            let old = replacement.place.existing.as_ref().unwrap();
             let (state, answer) = replacement.publish_backed(old, false);
             answer.unwrap();
             *replacement.state() = state;
@@ -538,7 +538,7 @@ mod tests {
             libc::EBUSY
         );
         let (state, answer) =
-            replacement.publish_backed(replacement.place.existing.as_ref().unwrap().identity, true);
+            replacement.publish_backed(replacement.place.existing.as_ref().unwrap(), true);
         assert_eq!(
             (state, answer.unwrap_err().errno.get()),
             (State::Beside, libc::EBUSY)

@@ -97,6 +97,8 @@ pub struct CopyReport {
     direct: bool,
     durability: Durability,
     removed_leftovers: Vec<PathBuf>,
+    resumed_bytes: AtomicU64,
+    started_over: Option<String>,
     end: Mutex<End>,
 }
 
@@ -106,6 +108,7 @@ struct End {
     took: Option<Duration>,
     ending: Ending,
     left_behind: Option<PathBuf>,
+    journal: Option<PathBuf>,
 }
 
 /// One copy, summed up.
@@ -142,6 +145,13 @@ pub struct Summary {
     pub left_behind: Option<PathBuf>,
     /// Temporary files that earlier copies to this target, which died, had left; removed before this one began.
     pub removed_leftovers: Vec<PathBuf>,
+    /// Bytes that a copy which died had done, and this one did not do again.
+    pub resumed_bytes: u64,
+    /// Why a copy that was to continue another begins anew.
+    pub started_over: Option<String>,
+    /// A journal that is left: it could not be removed, or some names are not as they should be and
+    /// [`recover`](super::recover) can try again.
+    pub journal: Option<PathBuf>,
 }
 
 impl CopyReport {
@@ -166,17 +176,29 @@ impl CopyReport {
             direct: options.technique == Some(Technique::Direct),
             durability: options.durability,
             removed_leftovers: Vec::new(),
+            resumed_bytes: AtomicU64::new(0),
+            started_over: None,
             end: Mutex::new(End {
                 began: None,
                 took: None,
                 ending: Ending::Unfinished,
                 left_behind: None,
+                journal: None,
             }),
         }
     }
 
     pub(super) fn removed_leftovers(mut self, removed: Vec<PathBuf>) -> Self {
         self.removed_leftovers = removed;
+        self
+    }
+
+    pub(super) fn add_removed(&mut self, removed: Vec<PathBuf>) {
+        self.removed_leftovers.extend(removed);
+    }
+
+    pub(super) fn started_over(mut self, why: Option<String>) -> Self {
+        self.started_over = why;
         self
     }
 
@@ -206,6 +228,10 @@ impl CopyReport {
         self.zero_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    pub(super) fn resumed(&self, bytes: u64) {
+        self.resumed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn begin(&self) {
         self.end().began = Some(Instant::now());
     }
@@ -221,6 +247,10 @@ impl CopyReport {
 
     pub(super) fn set_left_behind(&self, path: PathBuf) {
         self.end().left_behind = Some(path);
+    }
+
+    pub(super) fn set_journal(&self, path: Option<PathBuf>) {
+        self.end().journal = path;
     }
 
     /// Before each write to the target's file: one that fails may have written a part.
@@ -267,6 +297,9 @@ impl CopyReport {
             ending: end.ending.clone(),
             left_behind: end.left_behind.clone(),
             removed_leftovers: self.removed_leftovers.clone(),
+            resumed_bytes: self.resumed_bytes.load(Ordering::Relaxed),
+            started_over: self.started_over.clone(),
+            journal: end.journal.clone(),
         }
     }
 }

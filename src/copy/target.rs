@@ -4,12 +4,14 @@
 //! target with [`CopyOptions::in_place`], is written where it is.
 
 use super::error::{CopyError, Side, cause_text};
+use super::journal::FileId;
 use super::metadata::Metadata;
+use super::names::is_temporary_of;
 use super::options::CopyOptions;
 use super::source::Source;
 use crate::io::folder::{Access, Folder, Name, open_path};
 use crate::io::process::effective_user;
-use crate::io::stat::{FileKind, Identity, Stat, stat, stat_link, stat_path};
+use crate::io::stat::{FileKind, Stat, stat, stat_link, stat_path};
 use crate::io::{device, lock, process};
 use std::fs::File;
 use std::io;
@@ -44,17 +46,37 @@ pub(super) struct Place {
 /// number must not come back as somebody else's new file, which would then be taken for it and replaced.
 #[derive(Debug)]
 pub(super) struct Existing {
-    pub identity: Identity,
-    _held: OwnedFd,
+    pub id: FileId,
+    /// Not of a group that is too large: there the time of its birth has to do, which a file made within the same
+    /// tick of the file system's clock would share.
+    #[allow(dead_code)] // It is there to be had, not to be used.
+    held: Option<OwnedFd>,
 }
 
 impl Existing {
     pub fn hold(folder: &Folder, name: &Name) -> io::Result<Self> {
         let held = folder.hold(name)?;
         Ok(Self {
-            identity: stat(&held)?.identity,
-            _held: held,
+            id: FileId::of(&stat(&held)?),
+            held: Some(held),
         })
+    }
+
+    /// One that a journal tells of.
+    pub fn known(id: FileId) -> Self {
+        Self { id, held: None }
+    }
+
+    /// Lets go of the file, where its birth is known.
+    pub fn let_go(&mut self) {
+        if self.id.born.is_some() {
+            self.held = None;
+        }
+    }
+
+    /// Whether `stat` is of this file.
+    pub fn is(&self, stat: &Stat) -> bool {
+        self.id.is(stat, true)
     }
 }
 
@@ -190,7 +212,7 @@ fn open_folder(real: &Path, path: &Path) -> Result<(Arc<Folder>, Name), CopyErro
 fn replace(path: &Path, found: &Found) -> Result<Place, CopyError> {
     let own = || path.to_owned();
     let was = &found.stat;
-    if was.links > 1 {
+    if was.links > 1 + own_names(found) {
         return Err(CopyError::HardLinks {
             path: own(),
             links: was.links,
@@ -218,7 +240,7 @@ fn replace(path: &Path, found: &Found) -> Result<Place, CopyError> {
     };
     let now = stat(&file).map_err(unopenable)?;
     let existing = Existing::hold(&folder, &name).map_err(unopenable)?;
-    if now.identity != was.identity || existing.identity != now.identity {
+    if now.identity != was.identity || existing.id.identity != now.identity {
         return Err(unopenable(io::Error::from_raw_os_error(libc::EAGAIN)));
     }
     check_lock(&file, path)?;
@@ -230,6 +252,27 @@ fn replace(path: &Path, found: &Found) -> Result<Place, CopyError> {
         existing: Some(existing),
         metadata,
     })
+}
+
+/// How many further names a copy gave the file that died while it put a new one in its place, where names cannot be
+/// exchanged.
+fn own_names(found: &Found) -> u64 {
+    let count = || -> io::Result<usize> {
+        let parent = found
+            .real
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty());
+        let folder = Folder::open(parent.unwrap_or(Path::new(".")))?;
+        let name = Name::new(found.real.file_name().unwrap_or_default())?;
+        let mut names = folder.names()?;
+        names.retain(|other| is_temporary_of(other, &name));
+        let same = names.iter().filter(|other| {
+            let stat = Name::new(other).and_then(|other| folder.stat(&other));
+            matches!(stat, Ok(Some(stat)) if stat.identity == found.stat.identity)
+        });
+        Ok(same.count())
+    };
+    count().unwrap_or(0) as u64
 }
 
 /// Opens an existing target as if to write it: who may not write the old contents does not replace them either.

@@ -12,7 +12,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A name inside a folder: not empty, not `.` or `..`, no `/` and no NUL, so that it can lead nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -184,6 +184,16 @@ impl Folder {
         std::fs::read_dir(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))?
             .map(|entry| entry.map(|entry| entry.file_name()))
             .collect()
+    }
+
+    /// `readlink("/proc/self/fd/N")`.
+    ///
+    /// Where the folder is now, as a path without links. Of a removed one, where it was, with ` (deleted)` behind.
+    ///
+    /// # References
+    /// [proc_pid_fd(5)](https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html)
+    pub fn path(&self) -> io::Result<PathBuf> {
+        std::fs::read_link(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
     /// `statx(folder, name, AT_SYMLINK_NOFOLLOW, …)`.

@@ -42,6 +42,18 @@ pub fn creation_mask() -> u32 {
         & 0o777
 }
 
+/// `/proc/sys/kernel/random/boot_id`.
+///
+/// What tells this run of the kernel from every other; `None` where it does not say.
+///
+/// # References
+/// [proc_sys_kernel(5)](https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html)
+pub fn boot_id() -> Option<u128> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).ok()
+}
+
 /// `getrlimit(RLIMIT_FSIZE, …)`.
 ///
 /// The largest file this process may write, in bytes; `None` without a limit. Writing beyond it is `EFBIG`, and the
@@ -142,6 +154,12 @@ mod tests {
                 Some(libc::EINVAL)
             );
         }
+    }
+
+    #[test]
+    fn this_run_of_the_kernel_has_a_name_that_stays() {
+        assert_eq!(boot_id(), boot_id());
+        assert_ne!(boot_id(), Some(0));
     }
 
     #[test]

@@ -85,6 +85,9 @@ pub struct Stat {
     pub modified: Timestamp,
     /// When its contents or metadata last changed; cannot be set by programs.
     pub changed: Timestamp,
+    /// When it was made, where the file system keeps that; cannot be set by programs. With [`identity`](Self::identity)
+    /// it tells a file from a later one that was given its number.
+    pub born: Option<Timestamp>,
     /// The device this file stands for, where it is one.
     pub represents: u64,
     /// Whether it may not be changed at all (`chattr +i`).
@@ -134,7 +137,7 @@ pub(super) fn statx(folder: RawFd, path: &CStr, flags: libc::c_int) -> io::Resul
             folder,
             path.as_ptr(),
             flags,
-            libc::STATX_BASIC_STATS,
+            libc::STATX_BASIC_STATS | libc::STATX_BTIME,
             answer.as_mut_ptr(),
         )
     })?;
@@ -171,6 +174,7 @@ pub(super) fn statx(folder: RawFd, path: &CStr, flags: libc::c_int) -> io::Resul
         stored: answer.stx_blocks.saturating_mul(512),
         modified: time(answer.stx_mtime),
         changed: time(answer.stx_ctime),
+        born: (answer.stx_mask & libc::STATX_BTIME != 0).then(|| time(answer.stx_btime)),
         represents: libc::makedev(answer.stx_rdev_major, answer.stx_rdev_minor),
         immutable: attribute(libc::STATX_ATTR_IMMUTABLE).unwrap_or(false),
         append_only: attribute(libc::STATX_ATTR_APPEND).unwrap_or(false),

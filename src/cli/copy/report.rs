@@ -1,8 +1,9 @@
 //! What a copy will do, and what became of it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use blockjob::copy::{CopyJob, Durability, Ending, PlannedCopy, Summary};
+use blockjob::copy::{CopyJob, Durability, Ending, PlannedCopy, Recovered, Recovery, Summary};
 use blockjob::driver::Errno;
 use serde::Serialize;
 
@@ -83,6 +84,9 @@ struct PairLine<'a> {
     seconds: f64,
     left_behind: Option<String>,
     removed_leftovers: Vec<String>,
+    resumed_bytes: u64,
+    started_over: Option<&'a str>,
+    journal: Option<String>,
 }
 
 /// All pairs, for machines.
@@ -123,6 +127,18 @@ pub fn ending(jobs: &[CopyJob], arguments: &Arguments, output: &mut Output) -> V
         for path in &summary.removed_leftovers {
             complain(&format!(
                 "note: removed {}, which a copy that died had left",
+                path.display()
+            ));
+        }
+        if let Some(why) = &summary.started_over {
+            complain(&format!(
+                "note: {} is copied from the start: {why}",
+                summary.target.display()
+            ));
+        }
+        if let Some(path) = &summary.journal {
+            complain(&format!(
+                "note: the journal {} is left\n  tip: `blockjob recover` with it tries to bring all targets to one side",
                 path.display()
             ));
         }
@@ -202,7 +218,61 @@ fn pair_line(job: &CopyJob, summary: &Summary, output: &mut Output) {
             .iter()
             .map(|path| path.to_string_lossy().into_owned())
             .collect(),
+        resumed_bytes: summary.resumed_bytes,
+        started_over: summary.started_over.as_deref(),
+        journal: summary
+            .journal
+            .as_ref()
+            .map(|path| path.to_string_lossy().into_owned()),
     });
+}
+
+/// What became of an interrupted commit, for machines.
+#[derive(Serialize)]
+struct RecoveredLine {
+    kind: &'static str,
+    recovery: &'static str,
+    journal: String,
+    targets: Vec<String>,
+    left_behind: Vec<String>,
+}
+
+/// Says what a recovery did.
+pub fn recovered(recovered: &Recovered, json: bool, output: &mut Output) {
+    let texts = |paths: &[PathBuf]| -> Vec<String> {
+        paths
+            .iter()
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect()
+    };
+    let (word, what) = match recovered.recovery {
+        Recovery::Finished => ("finished", "every target has the new contents"),
+        Recovery::Undone => ("undone", "every target is what it was"),
+        _ => (
+            "undecided",
+            "every target is what it was; the copy with --resume continues, without it begins anew",
+        ),
+    };
+    if json {
+        output.json(&RecoveredLine {
+            kind: "recovery",
+            recovery: word,
+            journal: recovered.journal.to_string_lossy().into_owned(),
+            targets: texts(&recovered.targets),
+            left_behind: texts(&recovered.left_behind),
+        });
+    } else {
+        for target in texts(&recovered.targets) {
+            output.line(format!("{word}  {}", printable(&target)));
+        }
+        output.line(what);
+    }
+    for path in &recovered.left_behind {
+        complain(&format!(
+            "note: {} could not be removed\n  tip: remove it once its contents are not needed",
+            path.display()
+        ));
+    }
 }
 
 fn pair_text(job: &CopyJob, summary: &Summary, group_failed: bool, output: &mut Output) {
@@ -217,8 +287,12 @@ fn pair_text(job: &CopyJob, summary: &Summary, group_failed: bool, output: &mut 
             0 => String::new(),
             bytes => format!(", {} of it holes", human_size(bytes)),
         };
+        let resumed = match summary.resumed_bytes {
+            0 => String::new(),
+            bytes => format!(", {} of it copied before", human_size(bytes)),
+        };
         format!(
-            "{word}     {pair}: {}{holes}",
+            "{word}     {pair}: {}{holes}{resumed}",
             amount(summary.size_bytes, summary.took)
         )
     } else {

@@ -78,11 +78,15 @@ pub(super) fn judge(outcome: &Outcome, must: Must) -> Result<(), String> {
                     }
                     known.insert(left.clone());
                 }
+                known.extend(summary.journal.clone());
                 if jobs[index].succeeded() == jobs[index].failure().is_some() {
                     return Err(format!("{:?} {:?}", jobs[index].failure(), summary.ending));
                 }
                 let (progress, whole) = jobs[index].handle.progress_bytes();
-                let done = summary.copied_bytes + summary.hole_bytes + summary.zero_bytes;
+                let done = summary.copied_bytes
+                    + summary.hole_bytes
+                    + summary.zero_bytes
+                    + summary.resumed_bytes;
                 if progress > done || (jobs[index].succeeded() && progress != whole) {
                     return Err(format!(
                         "target {index} has made {progress} of {whole} bytes progress, of {done} done"
