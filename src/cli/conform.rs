@@ -273,7 +273,7 @@ fn drive(
         seed,
         limit: Duration::from_secs(arguments.limit),
         known,
-        provoke: arguments.qmp.is_none(),
+        provoke: true,
         shrink: !arguments.no_shrink,
     };
     let progress = Arc::new(Progress::default());
@@ -323,6 +323,9 @@ fn drive(
     }
     if let Some(failure) = failure {
         return Err(failure);
+    }
+    if let Some(error) = &done.failure {
+        return Err(unreachable_peer(&campaign.source, error));
     }
     let bad = done.found.iter().any(|found| found.known.is_none());
     if done.interrupted {

@@ -39,7 +39,8 @@ pub struct Campaign {
     pub limit: Duration,
     /// The deviations that are known.
     pub known: Vec<Known>,
-    /// Known deviations that end a peer are shown, each once, if there are programs enough.
+    /// What may end a peer is done: its nodes are meddled with, and, if there are programs enough, known deviations
+    /// are shown, each once.
     pub provoke: bool,
     /// A divergence is shrunk.
     pub shrink: bool,
@@ -101,6 +102,8 @@ pub struct Report {
     pub compared: u64,
     /// It was asked to end before it was done.
     pub interrupted: bool,
+    /// Why it ended before it was done, where no peer was left.
+    pub failure: Option<io::Error>,
 }
 
 /// What the stations share.
@@ -118,7 +121,7 @@ struct Shared {
 /// Does it. `tell` is called for each divergence as it is found, `stop` ends it early.
 ///
 /// # Errors
-/// No peer can be started, or not a second one where the first was lost.
+/// No peer can be started.
 pub fn run(
     campaign: &Campaign,
     progress: &Progress,
@@ -138,11 +141,12 @@ pub fn run(
         Some(other) => Some(other.identity()?),
         None => None,
     };
-    let abilities = match &other {
+    let mut abilities = match &other {
         Some(other) => both(&identity.abilities, &other.abilities),
         None => identity.abilities.clone(),
     };
-    let provocations = if campaign.provoke && campaign.runs >= PROVOKED_FROM {
+    abilities.expendable &= campaign.provoke;
+    let provocations = if abilities.expendable && campaign.runs >= PROVOKED_FROM {
         provocations(&abilities, identity.profile, other.as_ref())
     } else {
         Vec::new()
@@ -274,11 +278,10 @@ pub fn run(
         work(first, first_other);
     });
     let mut shared = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(error) = shared.failure.take()
-        && error.kind() != io::ErrorKind::Interrupted
-    {
-        return Err(error);
-    }
+    let failure = shared
+        .failure
+        .take()
+        .filter(|error| error.kind() != io::ErrorKind::Interrupted);
     shared.times.sort_unstable();
     shared.found.sort_by_key(|found| found.number);
     Ok(Report {
@@ -298,6 +301,7 @@ pub fn run(
         known: shared.known,
         compared: shared.compared,
         interrupted: stop.load(Ordering::Relaxed),
+        failure,
     })
 }
 
@@ -311,6 +315,7 @@ fn both(one: &Abilities, other: &Abilities) -> Abilities {
     Abilities {
         commands,
         faults: one.faults && other.faults,
+        expendable: one.expendable && other.expendable,
     }
 }
 

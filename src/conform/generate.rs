@@ -41,6 +41,8 @@ pub struct Abilities {
     pub commands: BTreeSet<String>,
     /// It has nodes that fail when asked to.
     pub faults: bool,
+    /// It may be brought down, because another can be started.
+    pub expendable: bool,
 }
 
 impl Abilities {
@@ -136,7 +138,7 @@ impl<'a> Maker<'a> {
                 self.open(conversation, &cover, folder)?;
             } else if self.dice.percent(6) {
                 self.look(conversation)?;
-            } else if self.dice.percent(4) {
+            } else if self.abilities.expendable && self.dice.percent(4) {
                 self.mischief(conversation)?;
             } else if self.next < 5 && self.dice.percent(4) {
                 self.open(conversation, &cover, folder)?;

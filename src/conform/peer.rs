@@ -280,12 +280,17 @@ fn end(child: &mut Child) -> Option<ExitStatus> {
 
 /// An exit status in words.
 fn said(status: ExitStatus) -> String {
+    let signal = |signal: i32| match signal {
+        6 => "signal 6 (SIGABRT)".to_owned(),
+        9 => "signal 9 (SIGKILL)".to_owned(),
+        11 => "signal 11 (SIGSEGV)".to_owned(),
+        other => format!("signal {other}"),
+    };
     match (status.code(), status.signal()) {
+        // That is how a shell says it of what it ran.
+        (Some(code @ 129..=192), _) => format!("exit code {code}: {}", signal(code - 128)),
         (Some(code), _) => format!("exit code {code}"),
-        (None, Some(6)) => "signal 6 (SIGABRT)".to_owned(),
-        (None, Some(9)) => "signal 9 (SIGKILL)".to_owned(),
-        (None, Some(11)) => "signal 11 (SIGSEGV)".to_owned(),
-        (None, Some(signal)) => format!("signal {signal}"),
+        (None, Some(number)) => signal(number),
         (None, None) => "no exit code".to_owned(),
     }
 }

@@ -235,7 +235,11 @@ impl Station {
             identity: Identity {
                 name,
                 profile,
-                abilities: Abilities { commands, faults },
+                abilities: Abilities {
+                    commands,
+                    faults,
+                    expendable: self.source.starts(),
+                },
             },
             peer,
             opening,
