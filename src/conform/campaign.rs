@@ -145,9 +145,11 @@ pub fn run(
         Some(other) => both(&identity.abilities, &other.abilities),
         None => identity.abilities.clone(),
     };
-    abilities.expendable &= campaign.provoke;
+    // Where two are compared, what ends the one says nothing of the other; and who finds a node busy is a matter of
+    // how far the jobs are.
+    abilities.expendable &= campaign.provoke && other.is_none();
     let provocations = if abilities.expendable && campaign.runs >= PROVOKED_FROM {
-        provocations(&abilities, identity.profile, other.as_ref())
+        provocations(&abilities, identity.profile)
     } else {
         Vec::new()
     };
@@ -320,17 +322,9 @@ fn both(one: &Abilities, other: &Abilities) -> Abilities {
 }
 
 /// The deviations that end a peer, of those that are driven.
-fn provocations(
-    abilities: &Abilities,
-    profile: &Profile,
-    other: Option<&Identity>,
-) -> Vec<Provocation> {
+fn provocations(abilities: &Abilities, profile: &Profile) -> Vec<Provocation> {
     let can = |command: &str| abilities.commands.contains(command);
     let mut all = Vec::new();
-    // Where two are compared, what ends the one says nothing of the other.
-    if other.is_some() {
-        return all;
-    }
     if !profile.unstarted_peers_end && can("transaction") && can("blockdev-backup") {
         all.push(Provocation::GroupAbort);
     }
