@@ -200,6 +200,11 @@ pub fn run(
                     let theirs = other.play(&program)?;
                     lock().compared += 1;
                     compared = true;
+                    // What is due with the one need not be with the other, which may have been further.
+                    let stuck = |found: &Divergence| found.kind == Kind::Stuck;
+                    if theirs.divergence.as_ref().is_some_and(stuck) {
+                        return Ok(());
+                    }
                     if theirs.divergence.is_some() {
                         divergence = theirs.divergence;
                         profile = theirs.profile;

@@ -185,7 +185,12 @@ impl Maker<'_> {
         match verb {
             Verb::Pause => {
                 self.jobs[place].paused = true;
-                let mut due = vec![Status::Paused, Status::Standby, Status::Waiting];
+                let mut due = vec![
+                    Status::Paused,
+                    Status::Standby,
+                    Status::Waiting,
+                    Status::Pending,
+                ];
                 due.extend(ends);
                 if self.dice.percent(90) {
                     self.wait(conversation, id, due)?;
