@@ -702,3 +702,48 @@ fn a_trace_that_cannot_be_written_is_an_error_though_the_copy_stands() {
     assert!(ran.stdout.starts_with("copied "), "{ran:?}");
     assert_eq!(fs::read(folder.path().join("b")).unwrap(), b"one");
 }
+
+#[test]
+fn a_digest_and_how_it_was_copied_are_said() {
+    let folder = scratch(&[("a", b"abc")]);
+    let ran = copy(&folder, &["--checksum", "--verify", "-v", "a", "b"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let digest = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85";
+    assert!(ran.stdout.contains(&format!("{digest}  b\n")), "{ran:?}");
+    let how = "by buffered: 3 bytes moved; data and name are on the disk; read back and compared";
+    assert!(ran.stdout.contains(how), "{ran:?}");
+    let ran = copy(&folder, &["--dry-run", "-v", "a", "c"]);
+    assert!(ran.stdout.contains("by clone, else buffered;"), "{ran:?}");
+}
+
+#[test]
+fn who_ignores_or_stops_at_errors_has_to_say_where_to() {
+    let folder = scratch(&[("a", b"abc"), ("text", b"dear")]);
+    refused(
+        &folder,
+        &["--on-source-error", "ignore", "a", "b"],
+        &["--bad-map FILE"],
+    );
+    refused(
+        &folder,
+        &["--on-source-error", "ignore", "--bad-map", "text", "a", "b"],
+        &["text", "no map"],
+    );
+    for policy in ["stop", "enospc", "auto"] {
+        refused(
+            &folder,
+            &["--on-target-error", policy, "a", "b"],
+            &["no terminal", "report or ignore"],
+        );
+    }
+    refused(
+        &folder,
+        &["--technique", "clone", "--checksum", "a", "b"],
+        &["exclude each other"],
+    );
+    refused(
+        &folder,
+        &["--technique", "clone", "--direct", "a", "b"],
+        &["cannot be used with"],
+    );
+}

@@ -4,15 +4,19 @@
 //! |---|---|
 //! | `SIGINT` (Ctrl-C), `SIGTERM`, `SIGHUP` | a cancel; the second one a forced cancel |
 //! | `SIGTSTP` (Ctrl-Z), then `SIGCONT` (`fg`) | pause, stop this process; resume |
+//! | `SIGCONT` while an error has stopped a job | try again |
 //! | `SIGUSR1` | print the state of every job |
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use blockjob::engine::{CancelMode, JobInfo, PauseAllToken};
 use blockjob::io::signals::{Signal, Signals, Waker, stop_process};
+use blockjob::model::IoStatus;
 use blockjob::trace::{RecordingHandle, RecordingManager};
 
 use super::args::human_size;
@@ -114,6 +118,12 @@ fn listen(signals: &Signals, manager: &RecordingManager, asked: &Asked) {
                 if let Some(token) = held.take() {
                     manager.resume_all(token);
                 }
+                // Nobody but an error takes the user's pause here. One that is resumed meanwhile refuses.
+                for job in asked.jobs().clone() {
+                    if job.info().user_paused {
+                        let _ = job.resume();
+                    }
+                }
             }
             Signal::User1 => {
                 for job in asked.jobs().iter() {
@@ -133,4 +143,55 @@ fn state_line(info: &JobInfo) -> String {
         speed => format!(", at most {}/s", human_size(speed)),
     };
     format!("{}: {}, {done} of {total}{limit}", info.id, info.status)
+}
+
+/// Says when an error has stopped a job, until it is dropped: it will not go on by itself.
+pub struct Stopped {
+    end: Option<Sender<()>>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+impl Stopped {
+    /// Looks at `jobs` from a thread of its own.
+    pub fn watch(jobs: Vec<RecordingHandle>) -> Stopped {
+        let (end, ended) = channel();
+        let watcher = thread::Builder::new().name("stopped".to_owned()).spawn(move || {
+            let mut said = vec![false; jobs.len()];
+            while ended.recv_timeout(STOPPED_LOOK) == Err(RecvTimeoutError::Timeout) {
+                for (job, said) in jobs.iter().zip(&mut said) {
+                    let info = job.info();
+                    let stopped = info.user_paused && info.io_status != IoStatus::Ok;
+                    if stopped && !*said {
+                        let why = match info.io_status {
+                            IoStatus::NoSpace => "there is no room for its target",
+                            _ => "of an error",
+                        };
+                        complain(&format!(
+                            "{} has stopped, because {why}; Ctrl-Z and fg (or kill -CONT {}) tries again, Ctrl-C gives up",
+                            info.id,
+                            std::process::id(),
+                        ));
+                    }
+                    *said = stopped;
+                }
+            }
+        });
+        Stopped {
+            end: Some(end),
+            watcher: watcher.ok(),
+        }
+    }
+}
+
+/// How long a stopped job may be silent.
+const STOPPED_LOOK: Duration = Duration::from_millis(200);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(watcher) = self.watcher.take() {
+            // One that panicked has said so; the jobs go on.
+            let _ = watcher.join();
+        }
+    }
 }

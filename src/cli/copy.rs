@@ -4,6 +4,7 @@ mod pairs;
 pub mod report;
 mod trace;
 
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,11 +15,12 @@ use blockjob::copy::{
 use blockjob::engine::JobOptions;
 use blockjob::io::process::raise_open_files;
 use blockjob::io::signals::ignore_file_size;
+use blockjob::model::ErrorPolicy;
 use blockjob::trace::TraceSink;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::args::{size, size_above_zero};
-use super::controls::Controls;
+use super::controls::{Controls, Stopped};
 use super::output::{Answer, Failure, Output, Verdict, complain, sentence};
 use super::progress::{Bar, Shown};
 use super::session::Session;
@@ -44,6 +46,9 @@ A journal beside the first target (.TARGET.blockjob-journal) is kept once a copy
 second or is larger than 64 MiB, and for every decision of several pairs. With it --resume continues a \
 copy that was killed: where the source is what it was, from what was synced, or, if the machine has not \
 been started anew, from what was written.
+
+An error is reported, and the copy fails; with --on-target-error enospc it pauses when there is no room, and SIGCONT \
+(Ctrl-Z, then fg) tries again; with --on-source-error ignore what cannot be read is zeros in the target, and is listed.
 
 Ctrl-C cancels, twice by force. Ctrl-Z pauses the jobs and stops the process, fg resumes them. SIGUSR1 \
 prints the state.";
@@ -104,6 +109,21 @@ pub struct Arguments {
     /// What is left in the page cache
     #[arg(long, value_name = "WHAT", default_value = "auto")]
     cache: CacheUse,
+    /// What becomes of an error of the source; ignore needs --bad-map, and ends with exit code 1
+    #[arg(long, value_name = "WHAT", default_value = "report")]
+    on_source_error: OnError,
+    /// What becomes of an error of the target; ignore tries again, ten times
+    #[arg(long, value_name = "WHAT", default_value = "report")]
+    on_target_error: OnError,
+    /// List what could not be read, and is zeros in the target, in the format of ddrescue's map files
+    #[arg(long, value_name = "FILE")]
+    bad_map: Option<PathBuf>,
+    /// Read the target back, past the page cache where that can be, and compare it with the source
+    #[arg(long)]
+    verify: bool,
+    /// Compute the BLAKE3 digest of what is copied on the way, as b3sum would
+    #[arg(long)]
+    checksum: bool,
     /// Write into existing targets, which keep their size, instead of replacing them
     #[arg(long)]
     in_place: bool,
@@ -171,6 +191,37 @@ enum How {
     Direct,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnError {
+    /// The copy fails
+    Report,
+    /// Go on
+    Ignore,
+    /// Without room, as stop; else as report
+    Enospc,
+    /// The job pauses, and tries again when it is resumed (SIGCONT)
+    Stop,
+    /// As enospc
+    Auto,
+}
+
+impl OnError {
+    fn policy(self) -> ErrorPolicy {
+        match self {
+            Self::Report => ErrorPolicy::Report,
+            Self::Ignore => ErrorPolicy::Ignore,
+            Self::Enospc => ErrorPolicy::Enospc,
+            Self::Stop => ErrorPolicy::Stop,
+            Self::Auto => ErrorPolicy::Auto,
+        }
+    }
+
+    /// Whether somebody has to be there.
+    fn may_stop(self) -> bool {
+        matches!(self, Self::Enospc | Self::Stop | Self::Auto)
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum CacheUse {
     /// What fits well; of a copy that would fill half of the free memory, nothing
@@ -215,6 +266,13 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         .into_iter()
         .map(|(source, target)| Pair::new(source, target))
         .collect();
+    let may_stop = arguments.on_source_error.may_stop() || arguments.on_target_error.may_stop();
+    if may_stop && !io::stderr().is_terminal() {
+        return Err(Failure::new(
+            "a job that stops needs somebody who resumes it, and there is no terminal",
+        )
+        .tip("use --on-source-error and --on-target-error report or ignore"));
+    }
     // Each pair keeps several files open. Where the limit stays as it is, a large group meets it and says so.
     let _ = raise_open_files();
     let options = options(arguments);
@@ -257,12 +315,17 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         })
         .map_err(|error| refusal(&error))?;
     controls.hand_to(jobs.iter().map(|job| job.handle.clone()).collect());
+    let stopped = may_stop.then(|| {
+        let jobs = jobs.iter().map(|job| job.handle.clone()).collect();
+        Stopped::watch(jobs)
+    });
     let jobs: Arc<[CopyJob]> = jobs.into_iter().map(|job| job.copy).collect();
     let bar = Bar::watch({
         let jobs = Arc::clone(&jobs);
         move || shown(&jobs)
     });
     session.main_loop.run_until_idle();
+    drop(stopped);
     drop(bar);
     // First the loop: a signal that is being answered would wait for it.
     drop(session);
@@ -304,6 +367,11 @@ fn options(arguments: &Arguments) -> CopyOptions {
             CacheUse::Keep => Cache::Keep,
             CacheUse::Drop => Cache::Drop,
         })
+        .on_source_error(arguments.on_source_error.policy())
+        .on_target_error(arguments.on_target_error.policy())
+        .bad_map(arguments.bad_map.clone())
+        .verify(arguments.verify)
+        .checksum(arguments.checksum)
         .in_place(arguments.in_place)
         .allow_in_place(arguments.allow_in_place)
         .resume(arguments.resume)

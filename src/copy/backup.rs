@@ -1,6 +1,8 @@
 //! The `backup` driver: copies one source to one target. How it copies is `transfer`'s, by how many
 //! workers is `work`'s.
 
+use super::bad_map::BadMap;
+use super::digest::Digest;
 use super::error::{CopyError, Side};
 use super::group::{CommitGroup, Member};
 use super::holding::resources;
@@ -11,11 +13,13 @@ use super::report::{CopyReport, Ending};
 use super::source::Source;
 use super::technique::Technique;
 use super::transfer::Transfer;
-use super::work::{IoTrace, Pass, Task, lock};
+use super::verify::Verify;
+use super::work::{IoTrace, Pass, Task, Trouble, lock};
 use super::writing::Writing;
 use crate::driver::{Driver, Flow, JobError, RunContext};
-use crate::engine::JobOptions;
+use crate::engine::{IoSide, JobOptions};
 use crate::io::cache::reopen_direct;
+use crate::model::ErrorPolicy;
 use crate::trace::TraceSink;
 use std::fs::File;
 use std::ops::Range;
@@ -38,6 +42,7 @@ pub struct Backup {
     kept: Vec<Range<u64>>,
     /// For a new file. It goes with `clean`, and the journal with the last of its kind.
     track: Mutex<Option<Arc<Track>>>,
+    bad_map: Option<Arc<BadMap>>,
 }
 
 /// The two ends.
@@ -118,6 +123,7 @@ impl Backup {
             io_trace: None,
             kept: Vec::new(),
             track: Mutex::new(None),
+            bad_map: None,
         }
     }
 
@@ -125,6 +131,12 @@ impl Backup {
     pub(super) fn tracked(mut self, track: Track, kept: Vec<Range<u64>>) -> Self {
         self.track = Mutex::new(Some(Arc::new(track)));
         self.kept = kept;
+        self
+    }
+
+    /// Lists there what cannot be read.
+    pub(super) fn bad_map(mut self, map: Option<Arc<BadMap>>) -> Self {
+        self.bad_map = map;
         self
     }
 
@@ -235,7 +247,10 @@ impl Driver for Backup {
 
 impl Backup {
     fn copy(&self, open: &Open, context: &mut RunContext<'_>) -> Result<(), JobError> {
-        context.progress().set_remaining(open.source.size);
+        let passes = if self.options.verify { 2 } else { 1 };
+        context
+            .progress()
+            .set_remaining(open.source.size.saturating_mul(passes));
         let transfer = Transfer::new(open, &self.options, &self.report, &self.kept);
         let track = lock(&self.track).clone();
         let pass = Pass {
@@ -260,13 +275,40 @@ impl Backup {
         }
         let permit = context.io();
         open.source.check_unchanged()?;
+        if let Some(map) = &self.bad_map {
+            // Before anybody can take the target for the whole source.
+            map.write(open.source.size, &self.report.unreadable_ranges())?;
+        }
         if let Some(track) = &track {
             track.before_sync()?;
         }
-        let answer = open.target.finish(self.options.durability);
-        transfer.behind.end();
+        open.target.finish(self.options.durability)?;
+        self.report
+            .set_checksum(transfer.digest.as_ref().and_then(Digest::finish));
         drop(permit);
-        answer
+        if self.options.verify {
+            self.verify(open, context)?;
+        }
+        transfer.behind.end();
+        Ok(())
+    }
+
+    /// Reads the target back.
+    fn verify(&self, open: &Open, context: &mut RunContext<'_>) -> Result<(), JobError> {
+        let unreadable = self.report.unreadable_ranges();
+        let verify = Verify::new(open, &self.options, &unreadable)?;
+        let pass = Pass {
+            op: "verify",
+            workers: verify.workers(),
+            buffer_bytes: verify.buffer_bytes(),
+            io_trace: self.io_trace.as_ref(),
+        };
+        let answer = pass.run(&verify, context);
+        // A source that changed differs for that reason.
+        open.source.check_unchanged()?;
+        answer?;
+        self.report.set_verified();
+        Ok(())
     }
 }
 
@@ -283,7 +325,7 @@ impl Task for Tracked<'_> {
         self.task.next(bytes_max)
     }
 
-    fn step(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, JobError> {
+    fn step(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
         let moved = self.task.step(piece, buffer)?;
         if piece.kind == PieceKind::Kept {
             self.report.resumed(piece.bytes);
@@ -291,6 +333,15 @@ impl Task for Tracked<'_> {
             track.note(piece.at..piece.at + piece.bytes, self.file)?;
         }
         Ok(moved)
+    }
+
+    fn policy(&self, side: IoSide) -> ErrorPolicy {
+        self.task.policy(side)
+    }
+
+    /// Not written down: a resume has to learn anew what cannot be read, else nobody would list it.
+    fn salvage(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
+        self.task.salvage(piece, buffer)
     }
 
     fn no_buffer(&self, bytes: usize, cause: &std::io::Error) -> JobError {

@@ -234,6 +234,17 @@ pub enum CopyError {
         /// The reason.
         why: &'static str,
     },
+    /// Errors of the source are to be ignored, and nobody would know where.
+    #[error("errors of the source cannot be ignored without a list of what could not be read")]
+    NoBadMap,
+    /// The list of what cannot be read cannot be made.
+    #[error("the bad map {} cannot be written: {reason}", path.display())]
+    BadMap {
+        /// The list.
+        path: PathBuf,
+        /// What forbids it.
+        reason: String,
+    },
     /// Direct I/O was asked for, and the file has none.
     #[error("{side} {} cannot be opened for direct I/O: {}", path.display(), cause_text(cause))]
     NoDirect {
@@ -396,6 +407,8 @@ impl CopyError {
             Self::Temporary { .. } => "check that files can be made in the target's folder",
             Self::Option { .. } => "choose a value in the range",
             Self::Conflict { .. } => "leave one of the two out",
+            Self::NoBadMap => "name a file for the list (--bad-map FILE)",
+            Self::BadMap { .. } => "name a new file for it, or an old map",
             Self::NoDirect { .. } => "copy without --direct",
             Self::NoPairs => "name at least one source and target",
             Self::JournalBusy { .. } => "wait until that has ended, or cancel it",
@@ -444,8 +457,13 @@ impl CopyError {
             | Self::Journal { path, .. }
             | Self::Interrupted { path, .. }
             | Self::Mixed { path, .. }
+            | Self::BadMap { path, .. }
             | Self::Busy { path, .. } => Some(path),
-            Self::Option { .. } | Self::Conflict { .. } | Self::NoPairs | Self::Job { .. } => None,
+            Self::Option { .. }
+            | Self::Conflict { .. }
+            | Self::NoBadMap
+            | Self::NoPairs
+            | Self::Job { .. } => None,
         }
     }
 }

@@ -9,12 +9,15 @@
 //! random.
 
 use super::{Cache, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Sparse, Technique};
+use crate::engine::CancelMode;
 use crate::engine::{JobOptions, Manager, ManagerConfig};
 use crate::io::faulty::{InForce, Script, install};
+use crate::model::ErrorPolicy;
 use disk::{Disk, Fault, Kind, Seen};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::sync::{Arc, Mutex};
 use verdict::{Must, Outcome, judge};
@@ -111,6 +114,10 @@ struct Scenario {
     clones: bool,
     /// What is tried; nothing is what suits the files.
     techniques: &'static [Technique],
+    /// What cannot be read of any source.
+    bad: Vec<Range<i64>>,
+    /// Whether it ends well depends on the policies.
+    tells: bool,
     /// Holes begin and end at any byte, as they may where blocks are small.
     fine: bool,
 }
@@ -169,6 +176,7 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
         calls_max,
         layouts,
         clones: scenario.clones,
+        bad: scenario.bad.clone(),
         from_now: scenario.cannot.to_vec(),
         sources: pairs.iter().map(|pair| pair.source.clone()).collect(),
         careless: scenario.options.durability == Durability::None,
@@ -177,7 +185,11 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
     let shared: Arc<Mutex<dyn Script>> = Arc::<Mutex<Disk>>::clone(&disk);
     let force = install(&root, shared);
     let mut planned = 0;
-    let jobs = start(&pairs, scenario, &disk, &mut planned);
+    let mut options = scenario.options.clone();
+    if options.on_source_error == ErrorPolicy::Ignore {
+        options.bad_map = Some(root.join("map"));
+    }
+    let jobs = start(&pairs, scenario, &options, &disk, &mut planned);
     drop::<InForce>(force);
     Outcome {
         jobs,
@@ -193,24 +205,50 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
 fn start(
     pairs: &[Pair],
     scenario: &Scenario,
+    options: &CopyOptions,
     disk: &Mutex<Disk>,
     planned: &mut usize,
 ) -> Result<Vec<CopyJob>, String> {
-    let mut plan = CopyPlan::check(pairs, &scenario.options).map_err(|error| error.to_string())?;
+    let mut plan = CopyPlan::check(pairs, options).map_err(|error| error.to_string())?;
     if !scenario.techniques.is_empty() {
         plan = plan.trying(scenario.techniques);
     }
     *planned = disk.lock().unwrap().calls.len();
     // One member after the other, so that calls keep their numbers.
-    let (manager, mut main_loop) = Manager::new(ManagerConfig::default().bodies_max(1));
+    let (manager, mut main_loop) = Manager::new(
+        ManagerConfig::default()
+            .bodies_max(1)
+            .virtual_time(scenario.tells),
+    );
     let jobs = plan
         .start(&manager, |index| JobOptions::new(format!("copy{index}")))
         .map_err(|error| error.to_string())?;
+    let stopped = || jobs.iter().any(|job| job.handle.info().user_paused);
+    let concluded = || jobs.iter().all(|job| job.handle.outcome().is_some());
+    for _ in 0..RESUMES_MAX {
+        main_loop.run_until(|| concluded() || stopped());
+        if concluded() {
+            break;
+        }
+        for job in &jobs {
+            // Refused where an error has not stopped it.
+            let _ = job.handle.resume();
+        }
+    }
+    if !concluded() {
+        for job in &jobs {
+            // Refused where it has concluded.
+            let _ = job.handle.cancel(CancelMode::Force);
+        }
+    }
     main_loop.run_until_idle();
     // Drivers go with their jobs, and with them what they still hold.
     drop((manager, main_loop));
     Ok(jobs)
 }
+
+/// Whoever resumes a job gives up some time.
+const RESUMES_MAX: usize = 5;
 
 const CHUNK: usize = 8192;
 
@@ -245,6 +283,8 @@ fn scenarios() -> Vec<Scenario> {
         fails: false,
         clones: false,
         techniques: &[],
+        bad: Vec::new(),
+        tells: false,
         fine: false,
     };
     let group = |name, cannot| Scenario {
@@ -259,6 +299,8 @@ fn scenarios() -> Vec<Scenario> {
         fails: false,
         clones: false,
         techniques: &[],
+        bad: Vec::new(),
+        tells: false,
         fine: false,
     };
     let in_place = options.clone().in_place(true);
@@ -375,8 +417,39 @@ fn scenarios() -> Vec<Scenario> {
             &in_place.clone().sparse(Sparse::Never),
         ),
         one(
+            "read back",
+            &holey,
+            Some(3000),
+            &options.clone().verify(true).checksum(true),
+        ),
+        Scenario {
+            tells: true,
+            ..one(
+                "errors ignored",
+                &holey,
+                Some(3000),
+                &options
+                    .clone()
+                    .on_source_error(ErrorPolicy::Ignore)
+                    .on_target_error(ErrorPolicy::Ignore),
+            )
+        },
+        Scenario {
+            tells: true,
+            ..one(
+                "stopped by errors",
+                &holey,
+                None,
+                &options
+                    .clone()
+                    .workers(2)
+                    .on_source_error(ErrorPolicy::Stop)
+                    .on_target_error(ErrorPolicy::Auto),
+            )
+        },
+        one(
             "direct, nothing kept in the cache",
-            &[Data(12 * CHUNK), Hole(CHUNK), Data(5000)],
+            &[Data(5 * CHUNK), Hole(CHUNK), Data(5000)],
             None,
             &options
                 .clone()
@@ -417,7 +490,7 @@ fn one_fault_at_every_call(scenario: &Scenario) {
             let must = match must {
                 _ if scenario.fails => Must::Fail,
                 // With two workers the call of this number may be another, which bears the fault in its own way.
-                _ if scenario.options.workers > 1 => Must::Tell,
+                _ if scenario.options.workers > 1 || scenario.tells => Must::Tell,
                 // A decision that cannot be written is a failure; what comes after it can be seen without.
                 _ if seen.what.ends_with("blockjob-journal") => Must::Tell,
                 must => must,
@@ -478,7 +551,98 @@ sweeps! {
     one_fault_anywhere_in_a_clone_in_place: "cloned in place",
     one_fault_anywhere_in_an_offloaded_copy: "offloaded",
     one_fault_anywhere_in_place_without_holes: "never sparse in place",
+    one_fault_anywhere_where_it_is_read_back: "read back",
+    one_fault_anywhere_and_ignored: "errors ignored",
+    one_fault_anywhere_that_stops: "stopped by errors",
     one_fault_anywhere_past_the_cache: "direct, nothing kept in the cache",
+}
+
+fn scenario(name: &str) -> Scenario {
+    let found = scenarios()
+        .into_iter()
+        .find(|scenario| scenario.name == name);
+    found.unwrap()
+}
+
+#[test]
+fn what_cannot_be_read_is_zeros_and_listed() {
+    let mut scenario = scenario("errors ignored");
+    scenario.options = scenario.options.checksum(true).verify(true);
+    // One byte of a sector, two sectors, and one that the data ends in.
+    let data = CHUNK as i64 + 100;
+    scenario.bad = vec![700..701, 4096 + 512..4096 + 1536, data - 1..data];
+    let sector = |bad: &Range<i64>| bad.start / 512 * 512..(bad.end + 511) / 512 * 512;
+    let lost: Vec<_> = scenario.bad.iter().map(sector).collect();
+    for workers in [1, 2] {
+        scenario.options.workers = workers;
+        let outcome = run(&scenario, BTreeMap::new(), 10_000);
+        outcome.disk().bad.clone_from(&lost);
+        judge(&outcome, Must::Fail).unwrap();
+        let job = &outcome.jobs.as_ref().unwrap()[0];
+        let summary = job.summary();
+        assert!(summary.ending.is_success() && summary.verified);
+        assert_eq!(summary.unreadable_bytes, 512 + 1024 + 512);
+        assert!(job.failure().unwrap().contains("could not be read"));
+        let target = std::fs::read(&outcome.pairs[0].target).unwrap();
+        let digest = blake3::hash(&target).to_hex().to_string();
+        assert_eq!(summary.checksum, Some(digest), "of what the target has");
+        let map = std::fs::read_to_string(outcome.map()).unwrap();
+        let listed: Vec<_> = map.lines().filter(|line| line.ends_with('-')).collect();
+        assert_eq!(
+            listed,
+            [
+                "0x00000200  0x00000200  -",
+                "0x00001200  0x00000400  -",
+                "0x00002000  0x00000200  -"
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_disk_that_forgets_a_write_is_found_out_when_it_is_read_back() {
+    let scenario = scenario("read back");
+    let (_, calls) = plain(&scenario);
+    let mut runs = 0;
+    for (number, seen) in calls.iter().enumerate() {
+        if seen.kind == Kind::Write && !seen.source {
+            let faults = BTreeMap::from([(number, Fault::Forgets)]);
+            let outcome = run(&scenario, faults, calls_max(calls.len()));
+            judge(&outcome, Must::Fail).unwrap_or_else(|wrong| panic!("call {number}: {wrong}"));
+            let failure = outcome.jobs.as_ref().unwrap()[0].failure().unwrap();
+            assert!(failure.contains("where it was read back"), "{failure}");
+            runs += 1;
+        }
+    }
+    assert!(runs > 2);
+}
+
+#[test]
+fn what_stopped_a_job_once_is_tried_again_when_it_is_resumed() {
+    let scenario = scenario("stopped by errors");
+    for workers in [1, 2] {
+        let mut scenario = scenario.clone();
+        scenario.options.workers = workers;
+        let (planned, calls) = plain(&scenario);
+        let mut runs = 0;
+        for (number, seen) in calls.iter().enumerate().skip(planned) {
+            let errno = match seen.kind {
+                Kind::Read if seen.source => libc::EIO,
+                Kind::Write => libc::ENOSPC,
+                _ => continue,
+            };
+            let faults = BTreeMap::from([(number, Fault::Fails(errno))]);
+            let outcome = run(&scenario, faults, 10_000);
+            let must = if workers == 1 {
+                Must::Succeed
+            } else {
+                Must::Tell
+            };
+            judge(&outcome, must).unwrap_or_else(|wrong| panic!("{}: {wrong}", seen.what));
+            runs += 1;
+        }
+        assert!(runs > 3);
+    }
 }
 
 fn any_fault() -> impl Strategy<Value = Fault> {

@@ -7,6 +7,8 @@
 //! | `work` | several workers, pause points between pieces, the speed limit |
 //! | `transfer`, `writing` | what is done with a piece; where its data goes |
 //! | [`technique`](Technique) | cloning, offloading, reading and writing: what suits two files |
+//! | `verify`, `digest` | reading back what was written; a digest of what was copied |
+//! | `bad_map` | the list of what could not be read |
 //! | [`behind`](Cache) | writing begun early, and a page cache that is left as it was |
 //! | `target`, `source` | what a path means, and every reason to refuse it |
 //! | `replace` | the new file beside its target, and the exchange of their names |
@@ -65,7 +67,9 @@
 //! ```
 
 mod backup;
+mod bad_map;
 mod behind;
+mod digest;
 mod ends;
 mod error;
 #[cfg(test)]
@@ -85,6 +89,7 @@ mod source;
 mod target;
 mod technique;
 mod transfer;
+mod verify;
 mod work;
 mod writing;
 mod zero;

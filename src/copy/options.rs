@@ -5,6 +5,7 @@ use super::error::CopyError;
 use super::journal::Tuning;
 use super::technique::Technique;
 use crate::io::buffer::ALIGNMENT;
+use crate::model::ErrorPolicy;
 use std::path::PathBuf;
 
 /// Workers a job has unless told otherwise. On two cores the second takes a quarter off the time; more gain nothing.
@@ -65,6 +66,16 @@ pub struct CopyOptions {
     pub technique: Option<Technique>,
     /// What is left in the page cache.
     pub cache: Cache,
+    /// What becomes of an error of the source. To ignore it needs a [`bad_map`](Self::bad_map).
+    pub on_source_error: ErrorPolicy,
+    /// What becomes of an error of the target. To ignore it is to try again, a few times.
+    pub on_target_error: ErrorPolicy,
+    /// Where the ranges are listed that could not be read and are zeros in the target.
+    pub bad_map: Option<PathBuf>,
+    /// Read the target back, past the page cache where that can be, and compare it with the source.
+    pub verify: bool,
+    /// Compute a digest on the way.
+    pub checksum: bool,
     /// Write into existing targets instead of replacing them.
     pub in_place: bool,
     /// Allow targets written in place (block devices always are) among several pairs, outside the group's promise.
@@ -86,6 +97,11 @@ impl Default for CopyOptions {
             durability: Durability::default(),
             technique: None,
             cache: Cache::default(),
+            on_source_error: ErrorPolicy::Report,
+            on_target_error: ErrorPolicy::Report,
+            bad_map: None,
+            verify: false,
+            checksum: false,
             in_place: false,
             allow_in_place: false,
             resume: false,
@@ -143,6 +159,41 @@ impl CopyOptions {
         self
     }
 
+    /// Sets what becomes of an error of the source.
+    #[must_use]
+    pub fn on_source_error(mut self, policy: ErrorPolicy) -> Self {
+        self.on_source_error = policy;
+        self
+    }
+
+    /// Sets what becomes of an error of the target.
+    #[must_use]
+    pub fn on_target_error(mut self, policy: ErrorPolicy) -> Self {
+        self.on_target_error = policy;
+        self
+    }
+
+    /// Lists what could not be read in this file.
+    #[must_use]
+    pub fn bad_map(mut self, path: Option<PathBuf>) -> Self {
+        self.bad_map = path;
+        self
+    }
+
+    /// Reads the target back.
+    #[must_use]
+    pub fn verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
+    }
+
+    /// Computes a digest on the way.
+    #[must_use]
+    pub fn checksum(mut self, checksum: bool) -> Self {
+        self.checksum = checksum;
+        self
+    }
+
     /// Writes into existing targets.
     #[must_use]
     pub fn in_place(mut self, in_place: bool) -> Self {
@@ -187,6 +238,9 @@ impl CopyOptions {
                 value: chunk as u64,
                 range: "a multiple of 4096 bytes, at most 64 MiB",
             });
+        }
+        if self.on_source_error == ErrorPolicy::Ignore && self.bad_map.is_none() {
+            return Err(CopyError::NoBadMap);
         }
         Ok(())
     }

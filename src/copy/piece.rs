@@ -75,8 +75,8 @@ impl Pieces {
         self
     }
 
-    /// The next piece, of at most `data_max` bytes, or `hole_max` (whole blocks, or without a bound), unless it is kept;
-    /// `None` when all were handed out.
+    /// The next piece, of at most `data_max` bytes of data, or `hole_max` of a hole or of what is kept (whole blocks, or
+    /// without a bound); `None` when all were handed out.
     ///
     /// They are cut at multiples of the bound, so that an odd extent makes one odd piece and not all of them.
     pub fn next(
@@ -92,14 +92,16 @@ impl Pieces {
         let mut limit = self.size;
         if let Some(kept) = self.kept.front() {
             if kept.start <= at {
-                let piece = Piece {
+                let end = kept.end.min((at / hole_max + 1).saturating_mul(hole_max));
+                if end == kept.end {
+                    self.kept.pop_front();
+                }
+                self.next = end;
+                return Ok(Some(Piece {
                     kind: PieceKind::Kept,
                     at,
-                    bytes: kept.end - at,
-                };
-                self.next = kept.end;
-                self.kept.pop_front();
-                return Ok(Some(piece));
+                    bytes: end - at,
+                }));
             }
             limit = kept.start;
         }

@@ -1,6 +1,7 @@
 //! A list of pairs: checked as a whole, then started as one transaction.
 
 use super::backup::{Backup, Open};
+use super::bad_map::BadMap;
 use super::ends::look_for_journal;
 use super::error::CopyError;
 use super::group::CommitGroup;
@@ -102,6 +103,13 @@ impl CopyPlan {
         if pairs.is_empty() {
             return Err(CopyError::NoPairs);
         }
+        if options.bad_map.is_some() && pairs.len() > 1 {
+            return Err(CopyError::Conflict {
+                what: "--bad-map".to_owned(),
+                other: "several pairs".to_owned(),
+                why: "a map is of one source",
+            });
+        }
         let mut checked = Vec::with_capacity(pairs.len());
         for pair in pairs {
             let source = Source::open(&pair.source)?;
@@ -134,6 +142,9 @@ impl CopyPlan {
             });
         }
         check_apart(&checked)?;
+        if let Some(path) = &options.bad_map {
+            BadMap::check(path, checked.iter().map(|one| &one.planned.pair))?;
+        }
         share_descriptors(&mut checked);
         let (spot, taken) = look_for_journal(&checked, options)?;
         let own = taken.as_ref().map(|taken| taken.file.id());
@@ -247,6 +258,11 @@ impl CopyPlan {
     /// # Errors
     /// As [`start`](Self::start), without the manager's.
     pub fn drivers(self) -> Result<Vec<Backup>, CopyError> {
+        let bad_map = match &self.options.bad_map {
+            Some(path) => Some(BadMap::create(path)?),
+            None => None,
+        };
+        let mut bad_map = bad_map.map(Arc::new);
         let group = Arc::new(CommitGroup::new(self.options.durability));
         let options = self.options.clone();
         let (journal, ends) = self.ends()?;
@@ -261,6 +277,8 @@ impl CopyPlan {
             let new = end.target.is_new();
             let open = Open::new(end.source, end.target, end.techniques)?;
             let backup = Backup::new(open, options.clone(), report, Arc::clone(&group));
+            // There is one at most: a map is of one pair.
+            let backup = backup.bad_map(bad_map.take());
             drivers.push(match journal.as_ref().filter(|_| new) {
                 Some(journal) => {
                     tracked += 1;
@@ -362,15 +380,25 @@ impl CopyJob {
 
     /// Whether the copy succeeded in every sense: the job ended well and the target is as promised.
     pub fn succeeded(&self) -> bool {
-        matches!(self.handle.outcome(), Some(Ok(()))) && self.summary().ending.is_success()
+        let summary = self.summary();
+        matches!(self.handle.outcome(), Some(Ok(())))
+            && summary.ending.is_success()
+            && summary.unreadable_bytes == 0
     }
 
     /// Why it did not succeed, in words: the job's error, or what went wrong when the names were exchanged. `None`
     /// while it runs, and when it succeeded.
     pub fn failure(&self) -> Option<String> {
-        match self.handle.outcome()? {
-            Err(error) => Some(error.text()),
-            Ok(()) => self.summary().ending.error().map(ToString::to_string),
+        if let Err(error) = self.handle.outcome()? {
+            return Some(error.text());
         }
+        let summary = self.summary();
+        let error = summary.ending.error().map(ToString::to_string);
+        error.or_else(|| match summary.unreadable_bytes {
+            0 => None,
+            bytes => Some(format!(
+                "{bytes} bytes of the source could not be read and are zeros in the target"
+            )),
+        })
     }
 }

@@ -3,6 +3,7 @@
 use super::options::{CopyOptions, Durability};
 use super::technique::Technique;
 use crate::driver::JobError;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -109,6 +110,10 @@ struct End {
     ending: Ending,
     left_behind: Option<PathBuf>,
     journal: Option<PathBuf>,
+    /// In order, and apart.
+    unreadable: Vec<Range<u64>>,
+    checksum: Option<String>,
+    verified: bool,
 }
 
 /// One copy, summed up.
@@ -137,6 +142,12 @@ pub struct Summary {
     pub hole_bytes: u64,
     /// Bytes read, found zero and not stored.
     pub zero_bytes: u64,
+    /// Bytes that could not be read, and are zeros in the target.
+    pub unreadable_bytes: u64,
+    /// The BLAKE3 digest of what the target was given, in hexadecimal, where one was asked for.
+    pub checksum: Option<String>,
+    /// Whether the target was read back and is what the source is.
+    pub verified: bool,
     /// From the first piece to the end of the run, sync and pauses included; zero for a run that never began.
     pub took: Duration,
     /// What became of the target.
@@ -184,6 +195,9 @@ impl CopyReport {
                 ending: Ending::Unfinished,
                 left_behind: None,
                 journal: None,
+                unreadable: Vec::new(),
+                checksum: None,
+                verified: false,
             }),
         }
     }
@@ -230,6 +244,37 @@ impl CopyReport {
 
     pub(super) fn resumed(&self, bytes: u64) {
         self.resumed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A range could not be read.
+    pub(super) fn unreadable(&self, range: Range<u64>) {
+        let mut end = self.end();
+        let index = end
+            .unreadable
+            .partition_point(|known| known.end < range.start);
+        let (mut start, mut stop, mut after) = (range.start, range.end, index);
+        while let Some(known) = end.unreadable.get(after)
+            && known.start <= stop
+        {
+            start = start.min(known.start);
+            stop = stop.max(known.end);
+            after += 1;
+        }
+        end.unreadable.drain(index..after);
+        end.unreadable.insert(index, start..stop);
+    }
+
+    /// What could not be read: in order, and apart.
+    pub(super) fn unreadable_ranges(&self) -> Vec<Range<u64>> {
+        self.end().unreadable.clone()
+    }
+
+    pub(super) fn set_checksum(&self, checksum: Option<String>) {
+        self.end().checksum = checksum;
+    }
+
+    pub(super) fn set_verified(&self) {
+        self.end().verified = true;
     }
 
     pub(super) fn begin(&self) {
@@ -290,6 +335,13 @@ impl CopyReport {
             offloaded_bytes: offloaded,
             hole_bytes: self.hole_bytes.load(Ordering::Relaxed),
             zero_bytes: self.zero_bytes.load(Ordering::Relaxed),
+            unreadable_bytes: end
+                .unreadable
+                .iter()
+                .map(|range| range.end - range.start)
+                .sum(),
+            checksum: end.checksum.clone(),
+            verified: end.verified,
             took: end
                 .took
                 .or_else(|| end.began.map(|began| began.elapsed()))
@@ -301,5 +353,22 @@ impl CopyReport {
             started_over: self.started_over.clone(),
             journal: end.journal.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_kept_in_order_and_apart() {
+        let path = Path::new("x");
+        let options = CopyOptions::new();
+        let report = CopyReport::new(path, path, Method::Create, 100, &options);
+        for range in [50..60, 10..20, 20..30, 70..80, 55..70, 90..91] {
+            report.unreadable(range);
+        }
+        assert_eq!(report.unreadable_ranges(), [10..30, 50..80, 90..91]);
+        assert_eq!(report.summary().unreadable_bytes, 51);
     }
 }

@@ -63,7 +63,11 @@ pub(super) fn candidates(
     target: &Target,
     options: &CopyOptions,
 ) -> Result<Vec<Technique>, CopyError> {
-    let needs_bytes = (options.sparse != Sparse::Auto).then_some("--sparse always or never");
+    let needs_bytes = if options.checksum {
+        Some("--checksum")
+    } else {
+        (options.sparse != Sparse::Auto).then_some("--sparse always or never")
+    };
     if let Some(chosen) = options.technique {
         return match needs_bytes {
             Some(other) if chosen.is_blind() => Err(CopyError::Conflict {

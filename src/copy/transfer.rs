@@ -2,16 +2,19 @@
 
 use super::backup::Open;
 use super::behind::{Behind, is_unsupported};
+use super::digest::Digest;
 use super::options::{CopyOptions, Durability, Sparse};
 use super::piece::{Piece, PieceKind, Pieces};
 use super::report::CopyReport;
 use super::technique::{Choice, Pace, Technique};
-use super::work::{Queue, Task};
+use super::work::{Queue, Task, Trouble};
 use super::writing::failed;
 use super::zero::{BLOCK_BYTES, runs};
 use crate::driver::JobError;
+use crate::engine::IoSide;
 use crate::io::offload::{clone_range, copy_range};
 use crate::io::transfer::{pread_full, pwrite_all};
+use crate::model::ErrorPolicy;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -28,8 +31,14 @@ pub(super) struct Transfer<'run> {
     choice: Choice,
     pace: Pace,
     hole_pace: Pace,
+    on_source_error: ErrorPolicy,
+    on_target_error: ErrorPolicy,
+    pub digest: Option<Digest>,
     pub behind: Behind<'run>,
 }
+
+/// What is given up at once where a block cannot be read: the smallest that disks know.
+const SECTOR_BYTES: usize = 512;
 
 impl<'run> Transfer<'run> {
     /// The copy of `open`, but for the ranges in `kept`, which the target has already: in order, and apart.
@@ -55,6 +64,9 @@ impl<'run> Transfer<'run> {
             choice: Choice::new(open.techniques.clone()),
             pace: Pace::new(chunk_bytes),
             hole_pace: Pace::new(chunk_bytes),
+            on_source_error: options.on_source_error,
+            on_target_error: options.on_target_error,
+            digest: options.checksum.then(|| Digest::new(size)),
             behind: Behind::new(
                 open,
                 options.cache,
@@ -75,7 +87,7 @@ impl<'run> Transfer<'run> {
         self.buffer_bytes
     }
 
-    fn data(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, JobError> {
+    fn data(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
         loop {
             let tried = self.choice.now();
             let cause = match tried {
@@ -100,7 +112,8 @@ impl<'run> Transfer<'run> {
             };
             if !self.choice.has_next(tried) {
                 let what = format!("cannot be made by {} at byte {}", tried.name(), piece.at);
-                return Err(self.open.target.failed(&what, &cause));
+                let error = self.open.target.failed(&what, &cause);
+                return Err(Trouble::on(IoSide::Write, error));
             }
             if !is_unsupported(&cause) && !is_apart(&cause) {
                 // Whatever it was: where it lasts, the long way meets it too and says it better.
@@ -130,7 +143,7 @@ impl<'run> Transfer<'run> {
     }
 
     /// Reads and writes, by the buffer. The bytes moved.
-    fn through_memory(&self, range: Range<u64>, buffer: &mut [u8]) -> Result<u64, JobError> {
+    fn through_memory(&self, range: Range<u64>, buffer: &mut [u8]) -> Result<u64, Trouble> {
         let (mut at, mut moved) = (range.start, 0);
         while at < range.end {
             let bytes = (range.end - at).min(buffer.len() as u64);
@@ -142,7 +155,7 @@ impl<'run> Transfer<'run> {
         Ok(moved)
     }
 
-    fn read(&self, buffer: &mut [u8], at: u64) -> Result<(), JobError> {
+    fn read(&self, buffer: &mut [u8], at: u64) -> Result<(), Trouble> {
         let source = &self.open.source;
         let direct = self.open.direct.as_ref().map(|direct| &direct.source);
         let got = either(direct, at, buffer.len(), |file| {
@@ -150,16 +163,17 @@ impl<'run> Transfer<'run> {
         })
         .map_err(|cause| {
             let what = format!("cannot be read at byte {at}");
-            failed("source", &source.path, &what, &cause)
+            let error = failed("source", &source.path, &what, &cause);
+            Trouble::on(IoSide::Read, error)
         })?;
         if got < buffer.len() {
-            return Err(source.ended_early(at + got as u64));
+            return Err(source.ended_early(at + got as u64).into());
         }
         Ok(())
     }
 
     /// Puts what was read into the target, zeros as the options say. The bytes written.
-    fn store(&self, data: &[u8], at: u64) -> Result<u64, JobError> {
+    fn store(&self, data: &[u8], at: u64) -> Result<u64, Trouble> {
         if self.sparse != Sparse::Always {
             self.write(data, at)?;
             return Ok(data.len() as u64);
@@ -178,23 +192,27 @@ impl<'run> Transfer<'run> {
         Ok(moved)
     }
 
-    fn write(&self, data: &[u8], at: u64) -> Result<(), JobError> {
+    fn write(&self, data: &[u8], at: u64) -> Result<(), Trouble> {
         let target = &self.open.target;
         let direct = self.open.direct.as_ref().map(|direct| &direct.target);
         self.report.touch();
         either(direct, at, data.len(), |file| {
             pwrite_all(file.unwrap_or(target.file()), data, at)
         })
-        .map_err(|cause| target.failed(&format!("cannot be written at byte {at}"), &cause))?;
+        .map_err(|cause| {
+            let error = target.failed(&format!("cannot be written at byte {at}"), &cause);
+            Trouble::on(IoSide::Write, error)
+        })?;
         self.report.copied(data.len() as u64);
         Ok(())
     }
 
-    fn hole(&self, piece: Piece) -> Result<(), JobError> {
+    fn hole(&self, piece: Piece) -> Result<(), Trouble> {
         let began = Instant::now();
         if self.sparse == Sparse::Never {
             self.report.touch();
-            self.open.target.fill(piece.at, piece.bytes)?;
+            let answer = self.open.target.fill(piece.at, piece.bytes);
+            answer.map_err(|error| Trouble::on(IoSide::Write, error))?;
             self.report.copied(piece.bytes);
         } else {
             self.clear(piece.at, piece.bytes)?;
@@ -204,13 +222,35 @@ impl<'run> Transfer<'run> {
         Ok(())
     }
 
+    /// The range has its final contents in the target's file, if not yet on the disk; of data, and of all that a
+    /// digest needs, the buffer begins with them.
+    fn arrived(&self, piece: Piece, buffer: &[u8]) -> Result<(), Trouble> {
+        if let Some(digest) = &self.digest {
+            match piece.kind {
+                PieceKind::Hole => digest.add_zeros(piece.at, piece.bytes),
+                PieceKind::Data | PieceKind::Kept => {
+                    digest.add(&buffer[..piece.bytes as usize], piece.at);
+                }
+            }
+        }
+        match self.behind.passed(piece.end()) {
+            Err(cause) if !is_unsupported(&cause) => Err(self
+                .open
+                .target
+                .failed("cannot be written out", &cause)
+                .into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a range of the target read as zeros: nothing to do in a new file.
-    fn clear(&self, at: u64, bytes: u64) -> Result<(), JobError> {
+    fn clear(&self, at: u64, bytes: u64) -> Result<(), Trouble> {
         if self.open.target.is_new() {
             return Ok(());
         }
         self.report.touch();
-        self.open.target.clear(at, bytes)
+        let answer = self.open.target.clear(at, bytes);
+        answer.map_err(|error| Trouble::on(IoSide::Write, error))
     }
 }
 
@@ -224,8 +264,10 @@ impl Task for Transfer<'_> {
         } else {
             bytes_max
         };
-        // A hole costs nothing in a new file; elsewhere it takes work.
-        let hole_max = if self.open.target.is_new() && self.sparse != Sparse::Never {
+        // A hole costs nothing in a new file; elsewhere it takes work, and so does the digest of its zeros.
+        let hole_max = if self.digest.is_some() {
+            data_max
+        } else if self.open.target.is_new() && self.sparse != Sparse::Never {
             u64::MAX
         } else {
             self.hole_pace.bytes()
@@ -237,22 +279,50 @@ impl Task for Transfer<'_> {
         })
     }
 
-    fn step(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, JobError> {
+    fn step(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
         let moved = match piece.kind {
             PieceKind::Data => self.data(piece, buffer)?,
             PieceKind::Hole => {
                 self.hole(piece)?;
                 0
             }
-            PieceKind::Kept => 0,
-        };
-        // From here on the range has its final contents in the target's file, if not yet on the disk.
-        match self.behind.passed(piece.end()) {
-            Err(cause) if !is_unsupported(&cause) => {
-                Err(self.open.target.failed("cannot be written out", &cause))
+            PieceKind::Kept => {
+                if self.digest.is_some() {
+                    self.read(&mut buffer[..piece.bytes as usize], piece.at)?;
+                }
+                0
             }
-            _ => Ok(moved),
+        };
+        self.arrived(piece, buffer)?;
+        Ok(moved)
+    }
+
+    fn policy(&self, side: IoSide) -> ErrorPolicy {
+        match side {
+            IoSide::Read => self.on_source_error,
+            IoSide::Write => self.on_target_error,
         }
+    }
+
+    fn salvage(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
+        let block = &mut buffer[..piece.bytes as usize];
+        if self.read(block, piece.at).is_err() {
+            for (index, sector) in block.chunks_mut(SECTOR_BYTES).enumerate() {
+                let at = piece.at + (index * SECTOR_BYTES) as u64;
+                match self.read(sector, at) {
+                    Ok(()) => {}
+                    // Not unreadable, but not there.
+                    Err(trouble) if trouble.side.is_none() => return Err(trouble),
+                    Err(_) => {
+                        sector.fill(0);
+                        self.report.unreadable(at..at + sector.len() as u64);
+                    }
+                }
+            }
+        }
+        let moved = self.store(block, piece.at)?;
+        self.arrived(piece, buffer)?;
+        Ok(moved)
     }
 
     fn no_buffer(&self, bytes: usize, cause: &io::Error) -> JobError {

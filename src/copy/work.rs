@@ -4,17 +4,22 @@
 //! are its lanes: each piece of theirs is counted in by the engine's gate before it begins, so that a paused job has
 //! none in flight (P18). All take the next piece from one place, in the source's order.
 //!
+//! An error of one of the two files goes to the body, whoever met it: only the body may ask the engine what the user
+//! wants done about it, stop, and try again. The lanes go on meanwhile, and the body does not end before they have.
+//!
 //! With a speed limit only the body works: a limit needs no second worker, and the body's sleep is the one that
 //! pause, cancel and a new limit can end.
 
 use super::piece::{Piece, Pieces};
 use super::zero::BLOCK_BYTES;
 use crate::driver::{Flow, JobError, RunContext};
-use crate::engine::{LaneGate, Progress};
+use crate::engine::{IoSide, LaneGate, Progress, Retries};
 use crate::io::buffer::AlignedBuffer;
+use crate::model::{ErrorAction, ErrorPolicy};
 use crate::trace::{Io, TraceEntry, TraceSink, TraceStep};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a pass does with its pieces. Called by all workers at once.
 pub(super) trait Task: Sync {
@@ -22,10 +27,39 @@ pub(super) trait Task: Sync {
     fn next(&self, bytes_max: u64) -> Result<Option<Piece>, JobError>;
 
     /// Does one piece, with a buffer that has room for it. The bytes that were really moved, for the speed limit.
-    fn step(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, JobError>;
+    fn step(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble>;
+
+    /// What is to become of an error on this side.
+    fn policy(&self, side: IoSide) -> ErrorPolicy;
+
+    /// Does a piece of one block whose source cannot be read, as far as it can be read. The bytes moved.
+    fn salvage(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble>;
 
     /// A buffer of so many bytes cannot be had.
     fn no_buffer(&self, bytes: usize, cause: &std::io::Error) -> JobError;
+}
+
+/// What went wrong with a piece.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// The side whose file failed, where the user may want more than to be told.
+    pub side: Option<IoSide>,
+    pub error: JobError,
+}
+
+impl Trouble {
+    pub fn on(side: IoSide, error: JobError) -> Self {
+        Self {
+            side: Some(side),
+            error,
+        }
+    }
+}
+
+impl From<JobError> for Trouble {
+    fn from(error: JobError) -> Self {
+        Self { side: None, error }
+    }
 }
 
 /// Where the begin and the end of each piece are recorded.
@@ -78,6 +112,9 @@ impl Pass<'_> {
             limited: AtomicBool::new(context.speed_bytes_per_s() != 0),
             first_failure: Mutex::new(None),
             changed: Condvar::new(),
+            troubled: Mutex::default(),
+            is_troubled: AtomicBool::new(false),
+            lanes: AtomicUsize::new(0),
         };
         let flow = if self.workers > 1 {
             let gate = context.gate();
@@ -87,10 +124,18 @@ impl Pass<'_> {
                 for number in 1..self.workers {
                     let (work, gate) = (&work, gate.clone());
                     let name = format!("{}-lane{number}", context.id());
+                    work.lanes.fetch_add(1, Ordering::AcqRel);
+                    let lane =
+                        std::thread::Builder::new()
+                            .name(name)
+                            .spawn_scoped(scope, move || {
+                                let _ended = LaneEnds(work, &gate);
+                                work.lane(&gate);
+                            });
                     // A lane the system has no room for is done without.
-                    let _ = std::thread::Builder::new()
-                        .name(name)
-                        .spawn_scoped(scope, move || work.lane(&gate));
+                    if lane.is_err() {
+                        work.lanes.fetch_sub(1, Ordering::AcqRel);
+                    }
                 }
                 work.body(context)
             })
@@ -100,7 +145,14 @@ impl Pass<'_> {
         if flow == Flow::Cancelled {
             return Err(JobError::canceled());
         }
-        lock(&work.first_failure).take().map_or(Ok(()), Err)
+        if let Some(error) = lock(&work.first_failure).take() {
+            return Err(error);
+        }
+        // Nobody is left who could: the body has seen to all.
+        match lock(&work.troubled).pop() {
+            Some((_, trouble)) => Err(trouble.error),
+            None => Ok(()),
+        }
     }
 }
 
@@ -116,6 +168,12 @@ struct Work<'pass> {
     /// With [`changed`](Self::changed), guards changes of the two flags and keeps the first failure.
     first_failure: Mutex<Option<JobError>>,
     changed: Condvar,
+    /// Pieces that the body has to see to.
+    troubled: Mutex<Vec<(Piece, Trouble)>>,
+    /// Whether there are any.
+    is_troubled: AtomicBool,
+    /// Lanes that have not ended.
+    lanes: AtomicUsize,
 }
 
 impl Work<'_> {
@@ -132,6 +190,11 @@ impl Work<'_> {
             if context.pause_point() == Flow::Cancelled {
                 return Flow::Cancelled;
             }
+            if self.is_troubled.load(Ordering::Acquire)
+                && self.see_to_troubles(context, &mut buffer) == Flow::Cancelled
+            {
+                return Flow::Cancelled;
+            }
             let speed = context.speed_bytes_per_s();
             self.set_limited(speed != 0);
             let done = {
@@ -139,19 +202,153 @@ impl Work<'_> {
                 self.step(&mut buffer, speed)
             };
             let Some(bytes) = done else {
+                // In this order: a lane says what troubles it before it ends.
+                let running = self.lanes.load(Ordering::Acquire) > 0;
+                let troubled = self.is_troubled.load(Ordering::Acquire);
+                if (running || troubled) && !self.stop.load(Ordering::Acquire) {
+                    // A limit that holds would keep the lanes.
+                    self.set_limited(false);
+                    // One of them may still come to grief, and then it needs somebody to see to it.
+                    if !troubled && context.wait() == Flow::Cancelled {
+                        return Flow::Cancelled;
+                    }
+                    continue;
+                }
                 return Flow::Continue;
             };
-            // The limit counts what was really moved. A sleep that something cut short is looked at again: a charge
-            // of nothing says what is left of it, under the limit of that moment.
-            let mut delay = context.charge(bytes);
-            while !delay.is_zero() {
-                if context.sleep(delay) == Flow::Cancelled {
-                    return Flow::Cancelled;
-                }
-                self.set_limited(context.speed_bytes_per_s() != 0);
-                delay = context.charge(0);
+            // The limit counts what was really moved.
+            if self.pay(bytes, context) == Flow::Cancelled {
+                return Flow::Cancelled;
             }
         }
+    }
+
+    /// Does what the user wants done about each piece that failed.
+    fn see_to_troubles(&self, context: &mut RunContext<'_>, buffer: &mut [u8]) -> Flow {
+        loop {
+            let next = {
+                let mut troubled = lock(&self.troubled);
+                let next = troubled.pop();
+                self.is_troubled
+                    .store(!troubled.is_empty(), Ordering::Release);
+                next
+            };
+            let Some((piece, trouble)) = next else {
+                return Flow::Continue;
+            };
+            if self.stop.load(Ordering::Acquire) {
+                return Flow::Continue;
+            }
+            if self.see_to(piece, trouble, context, buffer) == Flow::Cancelled {
+                return Flow::Cancelled;
+            }
+        }
+    }
+
+    fn see_to(
+        &self,
+        piece: Piece,
+        mut trouble: Trouble,
+        context: &mut RunContext<'_>,
+        buffer: &mut [u8],
+    ) -> Flow {
+        let mut retries = Retries::default();
+        loop {
+            let Some(side) = trouble.side else {
+                self.fail(trouble.error);
+                return Flow::Continue;
+            };
+            let policy = self.task.policy(side);
+            let errno = trouble.error.errno;
+            let mut delay = Duration::ZERO;
+            if policy == ErrorPolicy::Ignore && side == IoSide::Write {
+                // There is nothing else to put there: it is tried again, for a while.
+                let Some(wait) = retries.spend() else {
+                    let _ = context.error_action(ErrorPolicy::Report, side, errno);
+                    self.fail(trouble.error);
+                    return Flow::Continue;
+                };
+                delay = wait;
+            }
+            match context.error_action(policy, side, errno) {
+                ErrorAction::Report => {
+                    self.fail(trouble.error);
+                    return Flow::Continue;
+                }
+                ErrorAction::Ignore if side == IoSide::Read => {
+                    return self.salvage(piece, context, buffer);
+                }
+                ErrorAction::Ignore | ErrorAction::Stop => {}
+            }
+            // Parks here, if the user is to see to it first.
+            if context.sleep(delay) == Flow::Cancelled {
+                return Flow::Cancelled;
+            }
+            let answer = {
+                let _permit = context.io();
+                self.perform(piece, buffer)
+            };
+            match answer {
+                Ok(moved) => return self.pay(moved, context),
+                Err(again) => trouble = again,
+            }
+        }
+    }
+
+    /// Does a piece block by block, with zeros for what cannot be read.
+    fn salvage(&self, piece: Piece, context: &mut RunContext<'_>, buffer: &mut [u8]) -> Flow {
+        let mut at = piece.at;
+        while at < piece.end() {
+            if context.pause_point() == Flow::Cancelled {
+                return Flow::Cancelled;
+            }
+            let block = Piece {
+                at,
+                bytes: (piece.end() - at).min(BLOCK_BYTES as u64),
+                ..piece
+            };
+            let answer = {
+                let _permit = context.io();
+                self.record(block, None);
+                let answer = self.task.salvage(block, buffer);
+                self.record(block, Some(answer.is_ok()));
+                answer
+            };
+            match answer {
+                Ok(moved) => {
+                    self.progress.advance(block.bytes);
+                    at += block.bytes;
+                    if self.pay(moved, context) == Flow::Cancelled {
+                        return Flow::Cancelled;
+                    }
+                }
+                // The target, this time.
+                Err(trouble) => {
+                    if self.see_to(block, trouble, context, buffer) == Flow::Cancelled {
+                        return Flow::Cancelled;
+                    }
+                    if self.stop.load(Ordering::Acquire) {
+                        return Flow::Continue;
+                    }
+                    at += block.bytes;
+                }
+            }
+        }
+        Flow::Continue
+    }
+
+    /// Waits as long as the limit says for so many bytes. A sleep that something cut short is looked at again: a
+    /// charge of nothing says what is left of it, under the limit of that moment.
+    fn pay(&self, bytes: u64, context: &mut RunContext<'_>) -> Flow {
+        let mut delay = context.charge(bytes);
+        while !delay.is_zero() {
+            if context.sleep(delay) == Flow::Cancelled {
+                return Flow::Cancelled;
+            }
+            self.set_limited(context.speed_bytes_per_s() != 0);
+            delay = context.charge(0);
+        }
+        Flow::Continue
     }
 
     /// A lane's part: pieces with a permit each, until there is nothing left, or a failure, or a cancel.
@@ -166,6 +363,10 @@ impl Work<'_> {
             drop(permit);
             if done.is_none() {
                 return;
+            }
+            if self.is_troubled.load(Ordering::Acquire) {
+                // The body may be waiting for the lanes to end.
+                gate.wake_body();
             }
         }
     }
@@ -218,24 +419,46 @@ impl Work<'_> {
                 return None;
             }
         };
-        let record = |end| {
-            if let Some(trace) = self.pass.io_trace {
-                trace.record(self.pass.op, piece, end);
+        match self.perform(piece, buffer) {
+            Ok(moved) => Some(moved),
+            Err(trouble) if trouble.side.is_some() => {
+                lock(&self.troubled).push((piece, trouble));
+                self.is_troubled.store(true, Ordering::Release);
+                // Nothing was moved.
+                Some(0)
             }
-        };
-        record(None);
-        let answer = self.task.step(piece, buffer);
-        record(Some(answer.is_ok()));
-        match answer {
-            Ok(moved) => {
-                self.progress.advance(piece.bytes);
-                Some(moved)
-            }
-            Err(error) => {
-                self.fail(error);
+            Err(trouble) => {
+                self.fail(trouble.error);
                 None
             }
         }
+    }
+
+    /// Does a piece, and says so.
+    fn perform(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
+        self.record(piece, None);
+        let answer = self.task.step(piece, buffer);
+        self.record(piece, Some(answer.is_ok()));
+        if answer.is_ok() {
+            self.progress.advance(piece.bytes);
+        }
+        answer
+    }
+
+    fn record(&self, piece: Piece, end: Option<bool>) {
+        if let Some(trace) = self.pass.io_trace {
+            trace.record(self.pass.op, piece, end);
+        }
+    }
+}
+
+/// A lane is through: the body may wait for that.
+struct LaneEnds<'work, 'pass>(&'work Work<'pass>, &'work LaneGate);
+
+impl Drop for LaneEnds<'_, '_> {
+    fn drop(&mut self) {
+        self.0.lanes.fetch_sub(1, Ordering::AcqRel);
+        self.1.wake_body();
     }
 }
 

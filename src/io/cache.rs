@@ -76,21 +76,35 @@ pub fn forget(fd: impl AsFd, at: u64, length: u64) -> io::Result<()> {
 /// # References
 /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html), "`O_DIRECT`"
 pub fn reopen_direct(fd: impl AsFd, write: bool) -> io::Result<File> {
+    let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
+    match open_again(&fd, access | libc::O_DIRECT) {
+        // A file that may be written, but not read.
+        Err(error) if write && error.raw_os_error() == Some(libc::EACCES) => {
+            open_again(&fd, libc::O_WRONLY | libc::O_DIRECT)
+        }
+        answer => answer,
+    }
+}
+
+/// `open("/proc/self/fd/N", O_RDONLY | O_CLOEXEC)`.
+///
+/// The same file once more, to be read.
+///
+/// # References
+/// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html),
+/// [proc_pid_fd(5)](https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html)
+pub fn reopen(fd: impl AsFd) -> io::Result<File> {
+    open_again(&fd, libc::O_RDONLY)
+}
+
+fn open_again(fd: &impl AsFd, flags: libc::c_int) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     let path = super::c_path(path.as_ref())?;
-    let access = if write { libc::O_RDWR } else { libc::O_RDONLY };
-    let open = |access| {
-        retry(|| {
-            let flags = access | libc::O_DIRECT | libc::O_CLOEXEC | libc::O_NONBLOCK;
-            // SAFETY: `path` ends with NUL and lives through the call.
-            check(unsafe { libc::open(path.as_ptr(), flags) })
-        })
-    };
-    let fd = match open(access) {
-        // A file that may be written, but not read.
-        Err(error) if write && error.raw_os_error() == Some(libc::EACCES) => open(libc::O_WRONLY)?,
-        answer => answer?,
-    };
+    let fd = retry(|| {
+        let flags = flags | libc::O_CLOEXEC | libc::O_NONBLOCK;
+        // SAFETY: `path` ends with NUL and lives through the call.
+        check(unsafe { libc::open(path.as_ptr(), flags) })
+    })?;
     // SAFETY: `open` returned a new descriptor that nobody else owns.
     Ok(unsafe { File::from_raw_fd(fd) })
 }

@@ -79,6 +79,9 @@ struct PairLine<'a> {
     offloaded_bytes: u64,
     hole_bytes: u64,
     zero_bytes: u64,
+    unreadable_bytes: u64,
+    checksum: Option<&'a str>,
+    verified: bool,
     technique: &'static str,
     sync: &'static str,
     seconds: f64,
@@ -119,6 +122,10 @@ pub fn ending(jobs: &[CopyJob], arguments: &Arguments, output: &mut Output) -> V
             pair_text(job, &summary, failed, output);
             if arguments.verbose {
                 output.line(how(&summary));
+            }
+            if let Some(checksum) = &summary.checksum {
+                let target = summary.target.to_string_lossy();
+                output.line(format!("{checksum}  {}", printable(&target)));
             }
         }
         if failed_by_itself(job) {
@@ -206,6 +213,9 @@ fn pair_line(job: &CopyJob, summary: &Summary, output: &mut Output) {
         offloaded_bytes: summary.offloaded_bytes,
         hole_bytes: summary.hole_bytes,
         zero_bytes: summary.zero_bytes,
+        unreadable_bytes: summary.unreadable_bytes,
+        checksum: summary.checksum.as_deref(),
+        verified: summary.verified,
         technique: summary.technique.name(),
         sync: summary.durability.name(),
         seconds: summary.took.as_secs_f64(),
@@ -316,6 +326,7 @@ fn how(summary: &Summary) -> String {
         ("offloaded", summary.offloaded_bytes),
         ("zeros dropped", summary.zero_bytes),
         ("holes kept", summary.hole_bytes),
+        ("unreadable", summary.unreadable_bytes),
     ];
     let parts: Vec<_> = parts
         .iter()
@@ -332,10 +343,13 @@ fn how(summary: &Summary) -> String {
         (Durability::Data, Ending::Committed) => "data and name are on the disk",
         _ => state_of_target(summary),
     };
-    format!(
-        "           by {}: {parts}; {disk}",
-        summary.technique.name()
-    )
+    let verified = if summary.verified {
+        "; read back and compared"
+    } else {
+        ""
+    };
+    let technique = summary.technique.name();
+    format!("           by {technique}: {parts}; {disk}{verified}")
 }
 
 /// Bytes that came by here.
@@ -346,6 +360,9 @@ fn moved(summary: &Summary) -> u64 {
 /// What is on the disk now.
 fn state_of_target(summary: &Summary) -> &'static str {
     match summary.ending {
+        Ending::Committed if summary.unreadable_bytes > 0 => {
+            "the target has zeros where the source could not be read, and is whole otherwise"
+        }
         Ending::Committed => "the target has the new contents",
         Ending::DurabilityUnknown(_) => {
             "committed, durability unknown: after a power cut the target may be what it was"

@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Half,
     /// None are, without an error.
     Nothing,
+    /// A write is said to be done, and is not.
+    Forgets,
     /// `lseek` answers where it began.
     Stays,
     /// `lseek` answers with a place before where it began.
@@ -129,6 +131,8 @@ pub(super) struct Disk {
     pub(super) sources: BTreeSet<PathBuf>,
     /// Where sources have data, to the byte, on a file system that keeps and tells it so. Else the real one tells.
     pub(super) layouts: HashMap<PathBuf, Vec<Range<i64>>>,
+    /// What cannot be read of any source.
+    pub(super) bad: Vec<Range<i64>>,
     /// The file system shares blocks, as far as anybody can see: a clone arrives whole.
     pub(super) clones: bool,
     /// No durability is promised, so none is asked for.
@@ -150,6 +154,10 @@ impl Disk {
             },
             Fault::Nothing => match call {
                 Call::Read { .. } | Call::Write { .. } | Call::Offload { .. } => Ruling::Say(0),
+                _ => Ruling::Pass,
+            },
+            Fault::Forgets => match call {
+                Call::Write { bytes, .. } => Ruling::Say(bytes as u64),
                 _ => Ruling::Pass,
             },
             Fault::Stays | Fault::StaysFromNow | Fault::Back => match call {
@@ -252,6 +260,12 @@ impl Script for Disk {
             match call {
                 Call::Rename { from, to, .. } | Call::Link { from, to } => {
                     self.named(&subject.path, from, to);
+                }
+                Call::Read { at, bytes } if self.sources.contains(&subject.path) => {
+                    let end = at + bytes as i64;
+                    if self.bad.iter().any(|bad| bad.start < end && at < bad.end) {
+                        return Ruling::Fail(libc::EIO);
+                    }
                 }
                 Call::Clone { at, bytes } if self.clones => {
                     return Self::clone_to(&subject.path, at, bytes);

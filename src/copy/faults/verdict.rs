@@ -33,6 +33,11 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// Where the list of what cannot be read is.
+    pub(super) fn map(&self) -> PathBuf {
+        self.folder.path().canonicalize().unwrap().join("map")
+    }
+
     pub(super) fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,7 +67,7 @@ pub(super) fn judge(outcome: &Outcome, must: Must) -> Result<(), String> {
         Must::Fail if succeeded => return Err("it should not succeed".into()),
         _ => {}
     }
-    let mut known: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut known: BTreeSet<PathBuf> = BTreeSet::from([outcome.map()]);
     let (mut news, mut stuck) = (Vec::new(), false);
     for (index, pair) in outcome.pairs.iter().enumerate() {
         known.extend([pair.source.clone(), pair.target.clone()]);
@@ -83,10 +88,14 @@ pub(super) fn judge(outcome: &Outcome, must: Must) -> Result<(), String> {
                     return Err(format!("{:?} {:?}", jobs[index].failure(), summary.ending));
                 }
                 let (progress, whole) = jobs[index].handle.progress_bytes();
-                let done = summary.copied_bytes
+                let mut done = summary.copied_bytes
                     + summary.hole_bytes
                     + summary.zero_bytes
                     + summary.resumed_bytes;
+                if whole > summary.size_bytes {
+                    // Read back, too.
+                    done += summary.size_bytes;
+                }
                 if progress > done || (jobs[index].succeeded() && progress != whole) {
                     return Err(format!(
                         "target {index} has made {progress} of {whole} bytes progress, of {done} done"
@@ -97,7 +106,10 @@ pub(super) fn judge(outcome: &Outcome, must: Must) -> Result<(), String> {
             Err(_) => Ending::Unfinished,
         };
         let now = std::fs::read(&pair.target).ok();
-        let source = std::fs::read(&pair.source).unwrap();
+        let mut source = std::fs::read(&pair.source).unwrap();
+        for bad in &disk.bad {
+            source[bad.start as usize..bad.end as usize].fill(0);
+        }
         let old = &outcome.olds[index];
         let new = match &ending {
             Ending::Committed | Ending::DurabilityUnknown(_) => {
@@ -111,7 +123,10 @@ pub(super) fn judge(outcome: &Outcome, must: Must) -> Result<(), String> {
                             _ => now.len() == source.len(),
                         }
                 });
-                if !same && !source_changed(&disk) {
+                // Zeros where it could not be read: which is told, and is another test's.
+                let unreadable = matches!(&outcome.jobs, Ok(jobs)
+                    if jobs[index].summary().unreadable_bytes > 0 && disk.bad.is_empty());
+                if !same && !unreadable && !source_changed(&disk) {
                     return Err(format!("target {index} is not its source, and {ending:?}"));
                 }
                 true
