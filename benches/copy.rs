@@ -5,12 +5,14 @@
 //! ratios within each round, and beside them the best round of one by the best of the other. With `sync`, each ends
 //! with its data on the disk. Read the ratios, not the seconds. It never fails by time.
 //!
+//! Peers that are not installed are said not to be measured; `cargo xtask setup` installs them.
+//!
 //! `cargo bench --bench copy -- dense` measures the cases with that word in their name.
 //!
 //! Environment: `BLOCKJOB_BENCH_MIB` (size of the source, 1024), `BLOCKJOB_BENCH_ROUNDS` (7), `BLOCKJOB_BENCH_DIR`
 //! (a folder on the file system to be measured; the system's temporary folder).
 
-use blockjob::copy::{CopyOptions, CopyPlan, Durability, Pair, Sparse};
+use blockjob::copy::{CopyOptions, CopyPlan, Durability, Pair, Sparse, Technique};
 use blockjob::engine::{JobOptions, Manager, ManagerConfig};
 use std::error::Error;
 use std::fs::File;
@@ -71,6 +73,30 @@ fn dd(source: &Path, target: &Path, more: &str) -> Outcome<()> {
     )
 }
 
+/// The fastest way of `qemu-img` that leaves the same result.
+fn qemu_img(source: &Path, target: &Path) -> Outcome<()> {
+    let (source, target) = (text(source), text(target));
+    let convert = ["convert", "-f", "raw", "-O", "raw", "-W", "-m", "16"];
+    command("qemu-img", &[&convert[..], &[source, target]].concat())
+}
+
+fn ddrescue(source: &Path, target: &Path) -> Outcome<()> {
+    command("ddrescue", &["--quiet", text(source), text(target)])
+}
+
+fn rsync(source: &Path, target: &Path) -> Outcome<()> {
+    command("rsync", &["-W", "--inplace", text(source), text(target)])
+}
+
+fn nbdcopy(source: &Path, target: &Path) -> Outcome<()> {
+    let size = source.metadata()?.len();
+    File::create(target)?.set_len(size)?;
+    command(
+        "nbdcopy",
+        &["--request-size=1048576", text(source), text(target)],
+    )
+}
+
 fn synced(target: &Path) -> Outcome<()> {
     Ok(File::open(target)?.sync_all()?)
 }
@@ -99,7 +125,17 @@ fn cases() -> Vec<Case> {
                     blockjob(s, t, &unsynced().workers(1))
                 }),
                 Contender("cp --reflink=never", |s, t| cp(s, t, "--sparse=auto")),
+                Contender("blockjob --technique offload", |s, t| {
+                    blockjob(s, t, &unsynced().technique(Some(Technique::Offload)))
+                }),
+                Contender("blockjob --checksum", |s, t| {
+                    blockjob(s, t, &unsynced().checksum(true))
+                }),
                 Contender("dd bs=1M", |s, t| dd(s, t, "status=none")),
+                Contender("qemu-img convert -W", qemu_img),
+                Contender("nbdcopy", nbdcopy),
+                Contender("ddrescue", ddrescue),
+                Contender("rsync -W --inplace", rsync),
             ],
         },
         Case {
@@ -113,6 +149,12 @@ fn cases() -> Vec<Case> {
                     cp(s, t, "--sparse=auto").and_then(|()| synced(t))
                 }),
                 Contender("dd bs=1M conv=fsync", |s, t| dd(s, t, "conv=fsync")),
+                Contender("qemu-img, fsync", |s, t| {
+                    qemu_img(s, t).and_then(|()| synced(t))
+                }),
+                Contender("ddrescue, fsync", |s, t| {
+                    ddrescue(s, t).and_then(|()| synced(t))
+                }),
             ],
         },
         Case {
@@ -122,6 +164,7 @@ fn cases() -> Vec<Case> {
                 Contender("blockjob", |s, t| blockjob(s, t, &unsynced())),
                 Contender("cp --sparse=auto", |s, t| cp(s, t, "--sparse=auto")),
                 Contender("cp --sparse=always", |s, t| cp(s, t, "--sparse=always")),
+                Contender("qemu-img convert -W", qemu_img),
             ],
         },
         Case {
@@ -132,6 +175,7 @@ fn cases() -> Vec<Case> {
                     blockjob(s, t, &unsynced().sparse(Sparse::Always))
                 }),
                 Contender("cp --sparse=always", |s, t| cp(s, t, "--sparse=always")),
+                Contender("qemu-img convert -W", qemu_img),
             ],
         },
     ]
@@ -238,7 +282,7 @@ fn main() -> Outcome<()> {
                 .map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64());
             let seconds = sorted(times.iter().map(Duration::as_secs_f64));
             println!(
-                "  {name:<26} {:>7.3} s ({:.3}..{:.3})   blockjob takes {:.2} of its time, best to best {:.2}",
+                "  {name:<28} {:>7.3} s ({:.3}..{:.3})   blockjob takes {:.2} of its time, best to best {:.2}",
                 seconds[rounds / 2],
                 seconds[0],
                 seconds[rounds - 1],

@@ -1,5 +1,5 @@
 //! Chores of the project, one file each: `cargo xtask test`, `cargo xtask prove`, `cargo xtask
-//! museum`, `cargo xtask mutants`, `cargo xtask results`, `cargo xtask bench`.
+//! museum`, `cargo xtask mutants`, `cargo xtask results`, `cargo xtask bench`, `cargo xtask setup`.
 
 mod bench;
 mod museum;
@@ -7,6 +7,7 @@ mod mutants;
 mod overhead;
 mod prove;
 mod results;
+mod setup;
 mod steps;
 mod test;
 
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Chores of the project. They install nothing.
+/// Chores of the project. None installs anything but `setup`.
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
@@ -41,6 +42,8 @@ enum Chore {
     Mutants(mutants::Options),
     /// Searches the specification, runs every harness, and writes proofs/RESULTS.md. Minutes.
     Results(results::Options),
+    /// Installs, on Debian, what the parts need that are skipped without: QEMU, a browser, the copy's peers.
+    Setup,
     /// The benchmarks in benches/: ratios beside an empty loop and beside other tools. Never
     /// fails by time.
     Bench {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Chore::Museum(options) => museum::run(&options),
         Chore::Mutants(options) => mutants::run(&options),
         Chore::Results(options) => results::run(&options),
+        Chore::Setup => setup::run(),
         Chore::Bench { name } => bench::run(name.as_deref()),
     }
 }
