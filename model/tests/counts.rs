@@ -97,7 +97,7 @@ fn meet(profile: &Profile, view: View, specs: &[JobSpec], asked_max: u32, posted
         }
         steps(&world, profile, view, &mut |step, next, output| {
             let shown = match output {
-                Some(output) => format!("{} {}", kind(&step), kind(&output)),
+                Some(output) => format!("{} {output:?}", kind(&step)),
                 None => kind(&step),
             };
             *met.steps.entry(shown).or_default() += 1;
@@ -133,14 +133,31 @@ fn meet(profile: &Profile, view: View, specs: &[JobSpec], asked_max: u32, posted
     met
 }
 
+/// A line of what was met, with each kind of step or with a digest of all kinds.
 fn line(out: &mut String, what: &str, met: &Met, each: bool) {
     let steps: u64 = met.steps.values().sum();
-    writeln!(out, "{what}: {} worlds, {steps} steps", met.worlds.len()).unwrap();
-    if each {
-        for (kind, count) in &met.steps {
-            writeln!(out, "  {count:>7} {kind}").unwrap();
-        }
+    let worlds = met.worlds.len();
+    let mut kinds = String::new();
+    for (kind, count) in &met.steps {
+        writeln!(kinds, "  {count:>7} {kind}").unwrap();
     }
+    if each {
+        writeln!(out, "{what}: {worlds} worlds, {steps} steps\n{kinds}").unwrap();
+    } else {
+        let digest = digest(&kinds);
+        writeln!(
+            out,
+            "{what}: {worlds} worlds, {steps} steps, kinds {digest:08x}"
+        )
+        .unwrap();
+    }
+}
+
+/// FNV-1a, which is the same tomorrow.
+fn digest(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |digest, byte| {
+        (digest ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// Those whose rules differ.
