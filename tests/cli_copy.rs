@@ -560,6 +560,59 @@ fn a_group_needs_many_open_files_and_says_so_where_it_cannot_have_them() {
 }
 
 #[test]
+fn a_group_of_thousands_needs_few_open_files_and_threads() {
+    let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let folder = root.unwrap();
+    let mut lines = Vec::new();
+    for number in 0..2000 {
+        let text = format!("new {number}");
+        fs::write(folder.path().join(format!("s{number}")), text).unwrap();
+        if number % 20 == 18 {
+            fs::write(folder.path().join(format!("t{number}")), "old").unwrap();
+        }
+        lines.push(format!(
+            "{{\"source\":\"s{number}\",\"target\":\"t{number}\"}}"
+        ));
+    }
+    fs::write(folder.path().join("pairs"), lines.join("\n")).unwrap();
+    let run = || {
+        let output = Command::new("sh")
+            .current_dir(&folder)
+            .args(["-c", "ulimit -n 256; exec \"$0\" copy --json --group pairs"])
+            .arg(snapbox::cmd::cargo_bin!("blockjob"))
+            .output()
+            .unwrap();
+        Ran::from(output)
+    };
+    // One that cannot be read takes all back.
+    fs::remove_file(folder.path().join("s1999")).unwrap();
+    fs::write(folder.path().join("s1999"), "").unwrap();
+    fs::remove_file(folder.path().join("t1998")).unwrap();
+    fs::create_dir(folder.path().join("t1998")).unwrap();
+    let before = contents(folder.path());
+    assert_eq!(run().code, 2);
+    assert_eq!(contents(folder.path()), before);
+    fs::remove_dir(folder.path().join("t1998")).unwrap();
+    let ran = run();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let after = contents(folder.path());
+    assert_eq!(after.len(), 4001, "nothing is beside them");
+    let of = |name: String| {
+        after
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, bytes)| bytes)
+    };
+    for number in 0..2000 {
+        assert_eq!(
+            of(format!("t{number}")),
+            of(format!("s{number}")),
+            "{number}"
+        );
+    }
+}
+
+#[test]
 fn without_memory_for_a_buffer_the_copy_fails_and_leaves_nothing() {
     let folder = scratch(&[("b", b"old")]);
     let source = fs::File::create(folder.path().join("a")).unwrap();

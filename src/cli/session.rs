@@ -6,6 +6,9 @@ use blockjob::copy::{Backup, CopyError, CopyJob, CopyPlan};
 use blockjob::engine::{EngineError, JobOptions, MainLoop, Manager, ManagerConfig};
 use blockjob::trace::{RecordingHandle, RecordingManager, TraceEntry, TraceSink};
 
+/// Copies that run at a time; the others of a group wait.
+const BODIES_MAX: usize = 32;
+
 /// A manager of copies. Its main loop belongs to the thread that made it.
 pub struct Session {
     /// For requests to all jobs.
@@ -34,7 +37,8 @@ impl TraceSink for Nowhere {
 impl Session {
     /// A session that records into `trace`.
     pub fn new(trace: Option<Arc<dyn TraceSink>>) -> Session {
-        let mut config = ManagerConfig::default();
+        // A copy keeps a processor busy; more at a time only keep more files open.
+        let mut config = ManagerConfig::default().bodies_max(BODIES_MAX);
         if let Some(sink) = &trace {
             config = config.trace(Arc::clone(sink));
         }

@@ -5,10 +5,12 @@ use super::bad_map::BadMap;
 use super::digest::Digest;
 use super::error::{CopyError, Side};
 use super::group::{CommitGroup, Member};
-use super::holding::resources;
+use super::holding::{Taken, resources};
 use super::journal::Track;
 use super::options::{CopyOptions, Durability};
+use super::parked::Parked;
 use super::piece::{Piece, PieceKind};
+use super::replace::Replacement;
 use super::report::{CopyReport, Ending};
 use super::source::Source;
 use super::technique::Technique;
@@ -19,12 +21,13 @@ use super::writing::Writing;
 use crate::driver::{Driver, Flow, JobError, RunContext};
 use crate::engine::{IoSide, JobOptions};
 use crate::io::cache::reopen_direct;
+use crate::io::stat::Stat;
 use crate::model::ErrorPolicy;
 use crate::trace::TraceSink;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 /// Copies one source to one target. Made by [`CopyPlan`](super::CopyPlan), which has checked both.
 ///
@@ -35,14 +38,52 @@ pub struct Backup {
     options: CopyOptions,
     report: Arc<CopyReport>,
     group: Arc<CommitGroup>,
-    /// Open until `clean`.
-    open: Mutex<Option<Arc<Open>>>,
+    /// There until `clean`.
+    ends: Mutex<Option<Ends>>,
     io_trace: Option<IoTrace>,
     /// What the target has of the source before the run, in bytes: in order, and apart.
     kept: Vec<Range<u64>>,
     /// For a new file. It goes with `clean`, and the journal with the last of its kind.
     track: Mutex<Option<Arc<Track>>>,
     bad_map: Option<Arc<BadMap>>,
+}
+
+/// Both ends, open or to be opened.
+#[derive(Debug, Clone)]
+pub(super) enum Ends {
+    Open(Arc<Open>),
+    /// Of a group that is too large to have all of its files open.
+    Parked(Arc<Parked>),
+}
+
+impl Ends {
+    /// What becomes of the target.
+    fn taken(&self) -> Taken<'_> {
+        match self {
+            Self::Open(open) => match &open.target {
+                Writing::Replace { replacement, .. } => Taken::Replaced(&replacement.place),
+                Writing::InPlace(target) => Taken::InPlace(target),
+            },
+            Self::Parked(parked) => Taken::Replaced(&parked.replacement.place),
+        }
+    }
+
+    fn replacement(&self) -> Option<&Arc<Replacement>> {
+        match self {
+            Self::Open(open) => match &open.target {
+                Writing::Replace { replacement, .. } => Some(replacement),
+                Writing::InPlace(_) => None,
+            },
+            Self::Parked(parked) => Some(&parked.replacement),
+        }
+    }
+
+    fn source(&self) -> (&Path, &Stat) {
+        match self {
+            Self::Open(open) => (&open.source.path, &open.source.stat),
+            Self::Parked(parked) => (&parked.source.path, &parked.source.stat),
+        }
+    }
 }
 
 /// The two ends.
@@ -104,12 +145,12 @@ impl std::fmt::Debug for Backup {
 
 impl Backup {
     pub(super) fn new(
-        open: Open,
+        ends: Ends,
         options: CopyOptions,
         report: Arc<CopyReport>,
         group: Arc<CommitGroup>,
     ) -> Self {
-        if let Writing::Replace { replacement, .. } = &open.target {
+        if let Some(replacement) = ends.replacement() {
             group.join(Member {
                 replacement: Arc::clone(replacement),
                 report: Arc::clone(&report),
@@ -119,7 +160,7 @@ impl Backup {
             options,
             report,
             group,
-            open: Mutex::new(Some(Arc::new(open))),
+            ends: Mutex::new(Some(ends)),
             io_trace: None,
             kept: Vec::new(),
             track: Mutex::new(None),
@@ -164,8 +205,8 @@ impl Backup {
     /// The target's folder cannot be looked at.
     pub fn hold(&self, mut options: JobOptions) -> Result<JobOptions, CopyError> {
         // `clean` closes the two ends, and comes after the job's creation.
-        if let Some(open) = &*self.open() {
-            for resource in resources(&open.source, &open.target)? {
+        if let Some(ends) = &*lock(&self.ends) {
+            for resource in resources(ends.source(), &ends.taken())? {
                 options = options.resource(resource);
             }
         }
@@ -177,8 +218,8 @@ impl Backup {
         Arc::clone(&self.report)
     }
 
-    fn open(&self) -> MutexGuard<'_, Option<Arc<Open>>> {
-        lock(&self.open)
+    fn ends(&self) -> Option<Ends> {
+        lock(&self.ends).clone()
     }
 }
 
@@ -189,8 +230,10 @@ impl Driver for Backup {
 
     fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
         // A copy of its own: `clean` comes after the run, this cannot be `None` here, and would be a cancel.
-        let Some(open) = self.open().clone() else {
-            return Err(JobError::canceled());
+        let open = match self.ends() {
+            Some(Ends::Open(open)) => open,
+            Some(Ends::Parked(parked)) => Arc::new(parked.open()?),
+            None => return Err(JobError::canceled()),
         };
         self.report.begin();
         let answer = self.copy(&open, &mut context);
@@ -199,48 +242,38 @@ impl Driver for Backup {
     }
 
     fn prepare(&self) -> Result<(), JobError> {
-        match self.open().as_deref() {
-            Some(Open {
-                target: Writing::Replace { replacement, .. },
-                ..
-            }) => {
-                replacement.check()?;
-                self.group.prepared()
-            }
-            Some(Open {
-                target: Writing::InPlace(_),
-                ..
-            })
-            | None => Ok(()),
+        if let Some(replacement) = self.ends().as_ref().and_then(Ends::replacement) {
+            replacement.check()?;
+            self.group.prepared()?;
         }
+        Ok(())
     }
 
     fn commit(&self) {
-        match self.open().as_deref().map(|open| &open.target) {
-            Some(Writing::Replace { .. }) => self.group.commit(),
-            Some(Writing::InPlace(_)) => self.report.set_ending(Ending::Committed),
+        match self.ends().as_ref().map(Ends::taken) {
+            Some(Taken::Replaced(_)) => self.group.commit(),
+            Some(Taken::InPlace(_)) => self.report.set_ending(Ending::Committed),
             None => {}
         }
     }
 
     fn abort(&self) {
         self.group.dissolve();
-        match self.open().as_deref().map(|open| &open.target) {
-            Some(Writing::Replace { replacement, .. }) => {
-                self.report.set_ending(Ending::Aborted);
-                if replacement.discard().is_err() {
-                    self.report.set_left_behind(replacement.temporary_path());
-                }
+        let ends = self.ends();
+        if let Some(replacement) = ends.as_ref().and_then(Ends::replacement) {
+            self.report.set_ending(Ending::Aborted);
+            if replacement.discard().is_err() {
+                self.report.set_left_behind(replacement.temporary_path());
             }
-            Some(Writing::InPlace(_)) if self.report.is_touched() => {
-                self.report.set_ending(Ending::PartlyWritten);
-            }
-            Some(Writing::InPlace(_)) | None => self.report.set_ending(Ending::Aborted),
+        } else if ends.is_some() && self.report.is_touched() {
+            self.report.set_ending(Ending::PartlyWritten);
+        } else {
+            self.report.set_ending(Ending::Aborted);
         }
     }
 
     fn clean(&self) {
-        self.open().take();
+        lock(&self.ends).take();
         lock(&self.track).take();
     }
 }

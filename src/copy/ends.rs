@@ -1,14 +1,16 @@
 //! Both ends of every copy of a plan, made when it starts: new files beside their targets, those of a dead copy that
 //! is continued, and the journal of them all.
 
+use super::backup::{Ends, Open};
 use super::error::{CopyError, cause_text};
 use super::journal::resume::{self, Continued};
 use super::journal::{FileId, Journal, Member, Ranges, Spot, Stage, Taken};
+use super::leftover::Search;
 use super::options::{CopyOptions, Durability};
+use super::parked::{Known, Parked};
 use super::plan::{Checked, CopyPlan};
 use super::replace::Replacement;
 use super::report::CopyReport;
-use super::source::Source;
 use super::target::{Place, Target};
 use super::technique::Technique;
 use super::writing::Writing;
@@ -23,10 +25,10 @@ use std::sync::Arc;
 
 /// One copy, about to start.
 pub(super) struct End {
-    pub source: Source,
-    pub target: Writing,
+    pub ends: Ends,
+    /// Whether a new file takes the target's name.
+    pub is_new: bool,
     pub report: CopyReport,
-    pub techniques: Vec<Technique>,
     /// What the target's new file has already.
     pub kept: Vec<Range<u64>>,
 }
@@ -88,6 +90,16 @@ struct Before {
     boot: Option<u128>,
 }
 
+/// Both ends of one copy.
+struct Made {
+    source: Known,
+    target: Writing,
+    techniques: Vec<Technique>,
+    report: CopyReport,
+    kept: Vec<Range<u64>>,
+    done: Done,
+}
+
 /// What of a new file is there: on the disk, and written but perhaps not.
 type Done = (Ranges, Ranges);
 
@@ -109,18 +121,54 @@ impl CopyPlan {
         let (mut ends, mut progress, mut members) = (Vec::new(), Vec::new(), Vec::new());
         let mut folders = Vec::new();
         let mut seen: HashSet<Identity> = HashSet::new();
-        for one in checked {
-            let (end, done) = before.end(one, &options)?;
-            if let Writing::Replace { replacement, file } = &end.target {
+        let large = checked.len() > options.tuning.open_max;
+        let own = before.taken.as_ref().map(|taken| taken.file.id());
+        let mut search = large.then(|| Search::new(own, before.boot));
+        for mut one in checked {
+            if let (Some(search), Target::Replace(place)) = (&mut search, &one.target) {
+                one.leftovers = search.at(place)?;
+            }
+            let made = before.make(one, &options)?;
+            let is_new = made.target.is_new();
+            let mut new = None;
+            if let Writing::Replace { replacement, file } = &made.target {
                 let place = &replacement.place;
-                let member = member(&end.source, replacement, file)?;
+                let member = member(&made.source, replacement, file)?;
                 if seen.insert(member.folder_id.identity) {
                     folders.push((Arc::clone(&place.folder), place.name.clone()));
                 }
+                new = Some(member.new);
                 members.push(member);
-                progress.push(done);
+                progress.push(made.done);
             }
-            ends.push(end);
+            let Made {
+                mut source,
+                target,
+                techniques,
+                report,
+                kept,
+                ..
+            } = made;
+            let both = match (target, new) {
+                (Writing::Replace { replacement, .. }, Some(new)) if large => {
+                    source.close();
+                    Ends::Parked(Arc::new(Parked {
+                        source,
+                        replacement,
+                        new,
+                        techniques,
+                    }))
+                }
+                (target, _) => {
+                    Ends::Open(Arc::new(Open::new(source.opened()?, target, techniques)?))
+                }
+            };
+            ends.push(End {
+                ends: both,
+                is_new,
+                report,
+                kept,
+            });
         }
         let Some(spot) = spot else {
             return Ok((None, ends));
@@ -146,7 +194,8 @@ impl CopyPlan {
         if let Some(first) = ends.first_mut() {
             first.report.add_removed(removed);
         }
-        if options.journal.is_some() {
+        // A large group's new files are not locked: its journal stands for them.
+        if options.journal.is_some() || large {
             // Nothing to do where a dead copy's is continued.
             journal.begin().map_err(unusable)?;
         }
@@ -154,7 +203,7 @@ impl CopyPlan {
     }
 }
 
-fn member(source: &Source, replacement: &Replacement, file: &File) -> Result<Member, CopyError> {
+fn member(source: &Known, replacement: &Replacement, file: &File) -> Result<Member, CopyError> {
     let place = &replacement.place;
     let refuse = |cause| CopyError::Folder {
         path: place.path.clone(),
@@ -173,12 +222,13 @@ fn member(source: &Source, replacement: &Replacement, file: &File) -> Result<Mem
 
 impl Before {
     /// One copy's ends, and what of its new file is there.
-    fn end(&mut self, one: Checked, options: &CopyOptions) -> Result<(End, Done), CopyError> {
+    fn make(&mut self, one: Checked, options: &CopyOptions) -> Result<Made, CopyError> {
         let Checked {
             planned,
             source,
             target,
             leftovers,
+            ..
         } = one;
         let mut removed = Vec::new();
         let (target, done, started_over) = match target {
@@ -214,21 +264,21 @@ impl Before {
         )
         .removed_leftovers(removed)
         .started_over(started_over.filter(|_| options.resume));
-        let end = End {
+        Ok(Made {
             source,
             target,
-            report,
             techniques: planned.techniques,
+            report,
             kept: kept.iter().collect(),
-        };
-        Ok((end, done))
+            done,
+        })
     }
 
     /// The new file of one copy: a dead copy's, or one just made, and then why.
     fn new_file(
         &mut self,
         index: Option<usize>,
-        source: &Source,
+        source: &Known,
         place: Place,
         options: &CopyOptions,
     ) -> Result<(Writing, Done, Option<String>), CopyError> {

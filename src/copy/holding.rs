@@ -11,8 +11,7 @@
 //! device that they stand for. The engine keeps the jobs of one manager apart; between processes, locks do.
 
 use super::error::CopyError;
-use super::source::Source;
-use super::writing::Writing;
+use super::target::{InPlace, Place};
 use crate::engine::Resource;
 use crate::io::stat::{FileKind, Identity, Stat};
 use crate::model::resource::{Claim, Permissions};
@@ -33,16 +32,26 @@ const PUT_ASIDE: Claim = Claim {
     shared: Claim::READ.shared,
 };
 
+/// What becomes of a target.
+pub(super) enum Taken<'a> {
+    /// It is written.
+    InPlace(&'a InPlace),
+    /// A new file takes its name.
+    Replaced(&'a Place),
+}
+
 /// The resources of a copy from `source` to `target`.
-pub(super) fn resources(source: &Source, target: &Writing) -> Result<Vec<Resource>, CopyError> {
+pub(super) fn resources(
+    source: (&Path, &Stat),
+    target: &Taken<'_>,
+) -> Result<Vec<Resource>, CopyError> {
     let resource = |path: &Path, claim| Resource::claimed(path.display().to_string(), claim);
-    let mut all = vec![resource(&source.path, READ).identity(of(&source.stat))];
+    let mut all = vec![resource(source.0, READ).identity(of(source.1))];
     match target {
-        Writing::InPlace(target) => {
+        Taken::InPlace(target) => {
             all.push(resource(&target.path, Claim::WRITE).identity(of(&target.stat)));
         }
-        Writing::Replace { replacement, .. } => {
-            let place = &replacement.place;
+        Taken::Replaced(place) => {
             let folder = place
                 .folder
                 .stat_self()

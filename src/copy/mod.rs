@@ -17,6 +17,7 @@
 //! | `metadata` | what the new file inherits |
 //! | `leftover` | what a copy that died left beside its target |
 //! | `journal` | what a copy writes down, to be continued, and [recovered](recover) after a crash in its commit |
+//! | `parked` | what a group of thousands keeps of its copies while they wait: no descriptor |
 //! | `ends`, `names` | both ends of each copy, as it starts; the names of what is made beside targets |
 //! | `piece`, `zero` | cutting the work; finding zeros |
 //! | [`report`](CopyReport), [`error`](CopyError) | what was done; why it was not |
@@ -81,6 +82,7 @@ mod leftover;
 mod metadata;
 mod names;
 mod options;
+mod parked;
 mod piece;
 mod plan;
 mod replace;

@@ -1,6 +1,6 @@
 //! A list of pairs: checked as a whole, then started as one transaction.
 
-use super::backup::{Backup, Open};
+use super::backup::Backup;
 use super::bad_map::BadMap;
 use super::ends::look_for_journal;
 use super::error::CopyError;
@@ -8,6 +8,7 @@ use super::group::CommitGroup;
 use super::journal::{Spot, Taken};
 use super::leftover::{Leftover, Search};
 use super::options::CopyOptions;
+use super::parked::Known;
 use super::report::{CopyReport, Method, Summary};
 use super::source::Source;
 use super::target::{Target, check_room, resolve};
@@ -54,10 +55,12 @@ pub struct CopyPlan {
 
 pub(super) struct Checked {
     pub planned: PlannedCopy,
-    pub source: Source,
+    pub source: Known,
     pub target: Target,
-    /// Of copies that died; removed when this one starts.
+    /// Of copies that died; removed when this one starts. A large group looks for them then.
     pub leftovers: Vec<Leftover>,
+    /// Bytes that will be free when they are.
+    pub freed: u64,
 }
 
 impl std::fmt::Debug for CopyPlan {
@@ -111,9 +114,10 @@ impl CopyPlan {
             });
         }
         let mut checked = Vec::with_capacity(pairs.len());
+        let mut thrift = Thrift::new(pairs.len() > options.tuning.open_max);
         for pair in pairs {
             let source = Source::open(&pair.source)?;
-            let target = resolve(&pair.target, &source, options)?;
+            let mut target = resolve(&pair.target, &source, options)?;
             let method = match &target {
                 Target::Replace(place) if place.existing.is_none() => Method::Create,
                 Target::Replace(_) => Method::Replace,
@@ -134,31 +138,36 @@ impl CopyPlan {
                     .min(source.size.div_ceil(options.chunk_bytes as u64).max(1) as usize),
                 techniques: candidates(&source, &target, options)?,
             };
+            let mut source = Known::from(source);
+            thrift.close(&mut source, &mut target);
             checked.push(Checked {
                 planned,
                 source,
                 target,
                 leftovers: Vec::new(),
+                freed: 0,
             });
         }
         check_apart(&checked)?;
         if let Some(path) = &options.bad_map {
             BadMap::check(path, checked.iter().map(|one| &one.planned.pair))?;
         }
-        share_descriptors(&mut checked);
         let (spot, taken) = look_for_journal(&checked, options)?;
         let own = taken.as_ref().map(|taken| taken.file.id());
         let mut search = Search::new(own, options.tuning.boot());
         for one in &mut checked {
             if let Target::Replace(place) = &one.target {
-                one.leftovers = search.at(place)?;
+                let found = search.at(place)?;
+                one.freed = found.iter().map(|leftover| leftover.stored).sum();
+                if !thrift.large {
+                    one.leftovers = found;
+                }
             }
         }
         check_room(
-            checked.iter().map(|one| {
-                let freed = one.leftovers.iter().map(|leftover| leftover.stored).sum();
-                (&one.source, &one.target, freed)
-            }),
+            checked
+                .iter()
+                .map(|one| (&one.source, &one.target, one.freed)),
             options,
         )?;
         Ok(Self {
@@ -274,9 +283,8 @@ impl CopyPlan {
         for end in ends {
             let report = Arc::new(end.report);
             let account = Arc::clone(&report);
-            let new = end.target.is_new();
-            let open = Open::new(end.source, end.target, end.techniques)?;
-            let backup = Backup::new(open, options.clone(), report, Arc::clone(&group));
+            let new = end.is_new;
+            let backup = Backup::new(end.ends, options.clone(), report, Arc::clone(&group));
             // There is one at most: a map is of one pair.
             let backup = backup.bad_map(bad_map.take());
             drivers.push(match journal.as_ref().filter(|_| new) {
@@ -291,26 +299,36 @@ impl CopyPlan {
     }
 }
 
-/// Targets whose old file is held on to; a group of more has not the descriptors for it.
-const HELD_MAX: usize = 64;
+/// What keeps the number of descriptors small: one for each folder, and in a large group none for sources and old
+/// files.
+struct Thrift {
+    large: bool,
+    folders: HashMap<Identity, Arc<Folder>>,
+}
 
-/// One descriptor for each folder, and in a large group none for old files, which their birth tells.
-fn share_descriptors(checked: &mut [Checked]) {
-    let large = checked.len() > HELD_MAX;
-    let mut folders: HashMap<Identity, Arc<Folder>> = HashMap::new();
-    for one in checked {
-        let Target::Replace(place) = &mut one.target else {
-            continue;
+impl Thrift {
+    fn new(large: bool) -> Self {
+        Self {
+            large,
+            folders: HashMap::new(),
+        }
+    }
+
+    fn close(&mut self, source: &mut Known, target: &mut Target) {
+        let Target::Replace(place) = target else {
+            return;
         };
         // One that cannot be looked at is not shared; whoever needs it will say why.
         if let Ok(stat) = place.folder.stat_self() {
-            let shared = folders
-                .entry(stat.identity)
-                .or_insert_with(|| Arc::clone(&place.folder));
+            let folders = self.folders.entry(stat.identity);
+            let shared = folders.or_insert_with(|| Arc::clone(&place.folder));
             place.folder = Arc::clone(shared);
         }
-        if large && let Some(existing) = &mut place.existing {
-            existing.let_go();
+        if self.large {
+            source.close();
+            if let Some(existing) = &mut place.existing {
+                existing.let_go();
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use super::journal::FileId;
 use super::metadata::Metadata;
 use super::names::is_temporary_of;
 use super::options::CopyOptions;
+use super::parked::Known;
 use super::source::Source;
 use crate::io::folder::{Access, Folder, Name, open_path};
 use crate::io::process::effective_user;
@@ -400,7 +401,7 @@ fn overlap(one: u64, other: u64) -> bool {
 /// Refuses what cannot fit: the process's limit on file sizes, and room on the file systems of all targets together.
 /// With each pair come the bytes of leftovers that will be removed before it begins.
 pub(super) fn check_room<'a>(
-    pairs: impl Iterator<Item = (&'a Source, &'a Target, u64)>,
+    pairs: impl Iterator<Item = (&'a Known, &'a Target, u64)>,
     options: &CopyOptions,
 ) -> Result<(), CopyError> {
     let limit = process::file_size_limit().unwrap_or(None);

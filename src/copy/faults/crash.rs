@@ -32,6 +32,8 @@ struct World {
     plain_names: bool,
     /// The journal is written from the first piece on.
     eager: bool,
+    /// None of its files is kept open.
+    large: bool,
 }
 
 const NEW: World = World {
@@ -40,9 +42,10 @@ const NEW: World = World {
     durability: Durability::Data,
     plain_names: false,
     eager: true,
+    large: false,
 };
 
-const WORLDS: [World; 7] = [
+const WORLDS: [World; 8] = [
     NEW,
     World {
         name: "an old file",
@@ -70,6 +73,13 @@ const WORLDS: [World; 7] = [
         name: "a group without exchange",
         olds: &[true, false, true],
         plain_names: true,
+        ..NEW
+    },
+    World {
+        name: "a group too large to be kept open",
+        olds: &[true, false, true],
+        eager: false,
+        large: true,
         ..NEW
     },
     World {
@@ -147,6 +157,9 @@ impl Ground {
             Tuning::default()
         }
         .in_boot(self.boot);
+        if self.world.large {
+            options.tuning.open_max = 0;
+        }
         options
     }
 

@@ -5,8 +5,8 @@ use super::ranges::Ranges;
 use super::record::{FileId, Member, SourceMark};
 pub(in crate::copy) use super::recovery::remove_pointers;
 use crate::copy::error::{CopyError, cause_text};
+use crate::copy::parked::Known;
 use crate::copy::replace::Replacement;
-use crate::copy::source::Source;
 use crate::copy::target::Place;
 use crate::io::attribute::fchmod;
 use crate::io::durable::fdatasync;
@@ -19,7 +19,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 /// What a source is now, for the journal.
-pub(in crate::copy) fn mark(source: &Source) -> SourceMark {
+pub(in crate::copy) fn mark(source: &Known) -> SourceMark {
     SourceMark {
         path: source.path.clone(),
         id: FileId::of(&source.stat),
@@ -57,7 +57,7 @@ pub(in crate::copy) fn member_for(
 pub(in crate::copy) fn go_on(
     content: &Content,
     index: usize,
-    source: &Source,
+    source: &Known,
     place: Place,
     boot: Option<u128>,
     synced: bool,
@@ -86,7 +86,7 @@ pub(in crate::copy) fn go_on(
 fn open(
     content: &Content,
     index: usize,
-    source: &Source,
+    source: &Known,
     place: &Place,
     boot: Option<u128>,
 ) -> Result<(Name, File), String> {

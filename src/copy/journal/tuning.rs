@@ -1,4 +1,4 @@
-//! When a journal is made, and how much it lags behind the copy: small copies pay nothing, large ones nothing that
+//! When a journal is made, how much it lags behind the copy, and what stays open meanwhile: small copies pay nothing, large ones nothing that
 //! shows.
 
 use crate::io::process::boot_id;
@@ -15,6 +15,8 @@ pub(in crate::copy) struct Tuning {
     /// What was written is synced after so many bytes, or so long.
     pub sync_bytes: u64,
     pub sync_after: Duration,
+    /// Pairs of a group whose files are all held open; of a larger one none are, and its journal is made at once.
+    pub open_max: usize,
     /// In tests, so that calls have an order.
     pub inline: bool,
     /// In tests, another run of the kernel.
@@ -29,6 +31,7 @@ impl Default for Tuning {
             record_bytes: 8 << 20,
             sync_bytes: 4 << 30,
             sync_after: Duration::from_secs(10),
+            open_max: 64,
             inline: false,
             boot: None,
         }
