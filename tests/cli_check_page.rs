@@ -116,6 +116,10 @@ fn every_format_is_drawn() {
     let (_, page) = page(&["tests/corpus/qemu-log/mirror-verbs.trace"]);
     assert!(page.contains("<span class=\"span ready\""));
     assert!(page.contains("the table permits") || page.contains("the table refuses"));
+    // Its job has an address, and a command in it says the id.
+    assert!(page.contains("j0 (0x"), "{page}");
+    let (_, page) = self::page(&["tests/corpus/qemu-log/backup.trace"]);
+    assert!(page.contains("0x") && !page.contains("(0x"), "{page}");
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("source"), [7; 4096]).unwrap();

@@ -109,6 +109,11 @@ fn good(page: &Path) -> Option<Vec<Value>> {
             assert_eq!(found["lead"], 0, "links that lead nowhere: {found}");
             assert_eq!(found["boxes"], 0, "boxes beyond the keyboard: {found}");
             assert_eq!(found["reached"], found["marks"], "{found}");
+            let silent = found["cells"].as_array().unwrap();
+            assert!(
+                silent.is_empty(),
+                "cells that the keyboard cannot ask: {found}"
+            );
             assert!(found["contrast"].as_f64().unwrap() >= 4.5, "{found}");
             for tip in found["tips"].as_array().unwrap() {
                 assert_eq!(tip["focused"], true, "{found}");
@@ -193,5 +198,8 @@ fn hardly_anything_reads_well_too() {
 #[test]
 fn coverage_reads_well() {
     let folder = tempfile::tempdir().unwrap();
-    good(&page("--coverage", &folder, &["tests/corpus/live-7.2"]));
+    let found = good(&page("--coverage", &folder, &["tests/corpus/live-7.2"]));
+    for found in found.into_iter().flatten() {
+        assert!(found["titled"].as_u64().unwrap() > 50, "{found}");
+    }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use blockjob_model::Status;
 
-use super::watch::{Belief, Step, Watcher, What};
+use super::reader::qemu_log::{self, Said};
+use super::watch::{Belief, Read, Step, Watcher, What};
 
 /// How many marks of the beginning are kept.
 pub const HEAD_MAX: usize = 240;
@@ -107,6 +108,27 @@ pub struct Story {
     steps: u64,
     /// Several monitors or processes speak, so jobs are called by them too.
     first_source: Option<Arc<str>>,
+    called: Called,
+}
+
+/// What the jobs of a trace log are called by the commands in it. The log itself knows them by their addresses,
+/// which a later job may have again: then they stay with those.
+#[derive(Default)]
+struct Called {
+    /// The id that the command under way names, by process.
+    entered: HashMap<Option<u64>, String>,
+    /// By address: the id, and how many jobs were there.
+    jobs: HashMap<Arc<str>, (Option<String>, u64)>,
+}
+
+impl Called {
+    /// What the job at this address is called, with it.
+    fn name(&self, address: &Arc<str>) -> Arc<str> {
+        match self.jobs.get(address) {
+            Some((Some(id), 0 | 1)) => Arc::from(cut(&format!("{id} ({address})"))),
+            _ => Arc::clone(address),
+        }
+    }
 }
 
 /// A trace that was read.
@@ -126,7 +148,18 @@ pub struct Told {
 
 impl Story {
     /// What was read.
-    pub fn told(self) -> Told {
+    pub fn told(mut self) -> Told {
+        if !self.called.jobs.is_empty() {
+            let called = &self.called;
+            for mark in self.head.iter_mut().chain(&mut self.tail) {
+                mark.job = mark.job.as_ref().map(|job| called.name(job));
+            }
+            let statuses = std::mem::take(&mut self.folded.statuses);
+            let named = statuses.into_iter();
+            self.folded.statuses = named
+                .map(|(job, status)| (called.name(&job), status))
+                .collect();
+        }
         Told {
             head: self.head,
             folded: self.folded,
@@ -138,18 +171,19 @@ impl Story {
 
     /// What the job of a step is called here.
     fn name(&mut self, step: &Step<'_>) -> Option<Arc<str>> {
-        let job = step.job?;
-        let first = self
-            .first_source
-            .get_or_insert_with(|| Arc::from(step.source));
-        let name = if **first == *step.source {
+        Some(self.name_of(step.source, step.job?))
+    }
+
+    fn name_of(&mut self, source: &str, job: &str) -> Arc<str> {
+        let first = self.first_source.get_or_insert_with(|| Arc::from(source));
+        let name = if **first == *source {
             cut(job)
         } else {
-            cut(&format!("{} {job}", step.source))
+            cut(&format!("{source} {job}"))
         };
         match self.followed.get_key_value(name.as_str()) {
-            Some((known, _)) => Some(Arc::clone(known)),
-            None => Some(Arc::from(name)),
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::from(name),
         }
     }
 
@@ -188,6 +222,40 @@ impl Story {
 }
 
 impl Watcher for Story {
+    fn before(&mut self, read: &Read<'_>, _judge: &dyn Belief) {
+        let Read::Log(entry) = read else { return };
+        if self.called.jobs.len() >= FOLLOWED_MAX || self.called.entered.len() >= FOLLOWED_MAX {
+            return;
+        }
+        let source = entry
+            .process
+            .map_or_else(String::new, |process| process.to_string());
+        match entry.said {
+            Said::Enter { arguments, .. } => {
+                self.called.entered.remove(&entry.process);
+                if let Some(id) = qemu_log::named(arguments) {
+                    self.called.entered.insert(entry.process, id);
+                }
+            }
+            Said::Exit { .. } => {
+                self.called.entered.remove(&entry.process);
+            }
+            Said::For { job } => {
+                if let Some(id) = self.called.entered.remove(&entry.process) {
+                    let name = self.name_of(&source, job);
+                    self.called.jobs.entry(name).or_default().0 = Some(id);
+                }
+            }
+            Said::Transition {
+                job, to: "created", ..
+            } => {
+                let name = self.name_of(&source, job);
+                self.called.jobs.entry(name).or_default().1 += 1;
+            }
+            _ => {}
+        }
+    }
+
     fn step(&mut self, step: &Step<'_>, judge: &dyn Belief) {
         self.steps += 1;
         let job = self.name(step);

@@ -15,6 +15,10 @@ const STYLE: &str = "\
 td.shown { background: var(--good-back); }
 td.never { color: var(--faint); }
 td.open { background: var(--bad-back); }
+td[data-says]:focus { outline: 2px solid var(--focus); outline-offset: -2px; }
+td[data-says]:focus::after { content: attr(data-says); position: fixed; inset: auto 1rem 1rem 1rem; z-index: 1;
+  padding: .5rem .75rem; border: 1px solid var(--line); border-radius: 6px; background: var(--raised);
+  color: var(--text); text-align: left; overflow-wrap: anywhere; }
 .grid small { display: block; }
 .bar { display: flex; gap: .5rem 1.25rem; flex-wrap: wrap; padding: 0; list-style: none; }
 ";
@@ -153,9 +157,10 @@ fn cell(page: &mut String, found: &[(char, &Entry)]) {
     }
     let open = found.iter().any(|(_, entry)| entry.times == 0);
     let titles: Vec<String> = found.iter().map(|(_, entry)| title(entry)).collect();
+    // For a mouse that rests on it, and for the keyboard.
     let _ = write!(
         page,
-        "<td class=\"{}\" title=\"{}\">",
+        "<td class=\"{}\" tabindex=\"0\" title=\"{1}\" data-says=\"{1}\">",
         if open { "open" } else { "shown" },
         escape(&titles.join("; "))
     );

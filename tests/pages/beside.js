@@ -32,6 +32,18 @@ const measure = (frame) => {
     contrast: Math.min(...colours),
     marks: marks.length,
     reached: marks.filter(mark => mark.tabIndex === 0).length,
+    cells: [...page.querySelectorAll('td[title]')].map(cell => {
+      page.activeElement.blur();
+      const before = view.getComputedStyle(cell, '::after').content;
+      cell.focus();
+      const after = view.getComputedStyle(cell, '::after');
+      return {
+        focused: page.activeElement === cell, before,
+        says: after.content === JSON.stringify(cell.title) && after.position === 'fixed',
+        colour: contrast(after.color, after.backgroundColor),
+      };
+    }).filter(cell => !(cell.focused && cell.says && cell.before === 'none' && cell.colour >= 4.5)),
+    titled: page.querySelectorAll('td[title]').length,
     boxes: [...page.querySelectorAll('.scroll')].filter(box => box.tabIndex !== 0).length,
     hover: [...page.styleSheets].flatMap(sheet => [...sheet.cssRules])
       .some(rule => rule.selectorText === '.mark:hover .tip, .mark:focus .tip'),

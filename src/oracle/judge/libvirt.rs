@@ -206,6 +206,7 @@ impl Judge {
             line,
             direction: Direction::Received,
             message,
+            data: None,
         };
         self.monitors.take(monitor, &record)
     }
@@ -275,6 +276,7 @@ impl Judge {
             line,
             direction: Direction::Sent,
             message,
+            data: None,
         };
         self.monitors.take(monitor, &record)
     }
@@ -310,6 +312,7 @@ impl Judge {
             line,
             direction: Direction::Received,
             message,
+            data: None,
         };
         let open = self.monitors.take(monitor, &record);
         if keep_going {

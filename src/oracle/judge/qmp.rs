@@ -266,7 +266,7 @@ impl Session {
                 self.sent(record.line, message);
                 Ok(())
             }
-            Direction::Received => self.received(record.line, message),
+            Direction::Received => self.received(record),
         }
     }
 
@@ -458,7 +458,8 @@ impl Session {
         Err(fault)
     }
 
-    fn received(&mut self, line: u64, message: &Message<'_>) -> Judged {
+    fn received(&mut self, record: &Record<'_>) -> Judged {
+        let (line, message) = (record.line, &record.message);
         if message.value.is_present() && message.error.is_present() {
             self.resume_message(message);
             return Err(Fault::new(
@@ -499,9 +500,9 @@ impl Session {
             self.greeting();
             Ok(())
         } else if message.event.is_present() {
-            let judged = self.event(line, message);
+            let judged = self.event(record);
             if judged.is_err() {
-                self.resume_event(line, message);
+                self.resume_event(record);
             }
             judged
         } else {

@@ -35,8 +35,13 @@ impl<'a> Piece<'a> {
     /// Its value, if it is a string.
     pub fn as_str(self) -> Option<Cow<'a, str>> {
         let text = self.0?;
-        let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-        if inner.contains('\\') {
+        let bytes = text.as_bytes();
+        if bytes.len() < 2 || bytes[0] != b'"' {
+            return None;
+        }
+        // JSON that begins with a quotation mark ends with one.
+        let inner = text.get(1..text.len() - 1)?;
+        if memchr::memchr(b'\\', inner.as_bytes()).is_some() {
             serde_json::from_str::<String>(text).ok().map(Cow::Owned)
         } else {
             Some(Cow::Borrowed(inner))

@@ -3,7 +3,7 @@
 //! `>` is from the client to the daemon. `t` may be absent, null or a string; other members are
 //! ignored. The members of a message are those of QEMU's QMP specification.
 
-use super::json::{Piece, pieces, read_line};
+use super::json::{Members, Piece, pieces, read_line};
 use super::lines::Line;
 use super::scan::Scan;
 use crate::oracle::error::TraceError;
@@ -162,6 +162,8 @@ pub struct Record<'a> {
     pub direction: Direction,
     /// What.
     pub message: Message<'a>,
+    /// What is in its data, where that was read along with it.
+    pub data: Option<EventData<'a>>,
 }
 
 /// Reads a line. `Ok(None)`: the last line, cut.
@@ -174,8 +176,9 @@ pub fn read<'a>(line: &Line<'a>) -> Result<Option<Record<'a>>, TraceError> {
         line: line.number,
         direction: Direction::Received,
         message: Message::default(),
+        data: None,
     };
-    match scanned(line.text, &mut record.message) {
+    match scanned(line.text, &mut record) {
         Some("<") => Ok(Some(record)),
         Some(">") => Ok(Some(Record {
             direction: Direction::Sent,
@@ -223,11 +226,12 @@ fn read_slowly<'a>(line: &Line<'a>) -> Result<Option<Record<'a>>, TraceError> {
         line: number,
         direction,
         message: wire.msg.read::<Message<'a>>().unwrap_or_default(),
+        data: None,
     }))
 }
 
-/// Who sent it, and what, in one pass: the message is put into `message`.
-fn scanned<'a>(text: &'a str, message: &mut Message<'a>) -> Option<&'a str> {
+/// Who sent it, and what, in one pass: the message, and what is in its data, is put into `record`.
+fn scanned<'a>(text: &'a str, record: &mut Record<'a>) -> Option<&'a str> {
     let (mut dir, mut found) = (None, false);
     let mut scan = Scan::new(text);
     scan.space();
@@ -237,10 +241,24 @@ fn scanned<'a>(text: &'a str, message: &mut Message<'a>) -> Option<&'a str> {
             // Of one written twice the last counts.
             "msg" => {
                 if found {
-                    *message = Message::default();
+                    record.message = Message::default();
+                    record.data = None;
                 }
                 found = true;
-                scan.members(message)?;
+                let message = &mut record.message;
+                let data = &mut record.data;
+                scan.object(|scan, name| {
+                    if name == "data" {
+                        message.data = scan.piece_with(data.insert(EventData::default()))?;
+                    } else {
+                        let piece = Piece::written(scan.piece(0)?);
+                        if let Some(place) = message.place(name) {
+                            *place = piece;
+                        }
+                    }
+                    Some(())
+                })?;
+                message.object = true;
             }
             _ => scan.skip(0)?,
         }

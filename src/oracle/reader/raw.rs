@@ -335,6 +335,7 @@ pub fn read<'a>(object: &Line<'a>) -> Result<Found<'a>, TraceError> {
         line: object.number,
         direction,
         message,
+        data: None,
     }))
 }
 

@@ -34,6 +34,10 @@ pub fn list<'a, T: Members<'a>>(text: &'a str) -> Option<Vec<T>> {
         return None;
     }
     scan.list(|scan| {
+        if all.capacity() == 0 {
+            // There is one as a rule, and room for four is asked of the system each time.
+            all.reserve_exact(1);
+        }
         all.push(T::default());
         scan.members(all.last_mut()?)
     })?;
@@ -121,6 +125,17 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
+    /// The next value, as it stands; the members of an object go into their places too.
+    pub fn piece_with(&mut self, found: &mut impl Members<'a>) -> Option<Piece<'a>> {
+        let start = self.at;
+        if self.peek()? == b'{' {
+            self.members(found)?;
+        } else {
+            self.skip(0)?;
+        }
+        Some(Piece::written(&self.text[start..self.at]))
+    }
+
     /// A string without escapes; what is in it.
     pub fn plain_string(&mut self) -> Option<&'a str> {
         let start = self.at + 1;
@@ -128,7 +143,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The next value, as it stands.
-    fn piece(&mut self, depth: u32) -> Option<&'a str> {
+    pub fn piece(&mut self, depth: u32) -> Option<&'a str> {
         let start = self.at;
         self.skip(depth)?;
         Some(&self.text[start..self.at])

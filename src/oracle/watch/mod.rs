@@ -246,6 +246,7 @@ impl<'w> Watch<'w> {
             line: entry.line,
             direction,
             message,
+            data: None,
         };
         let line = Line {
             number: entry.line,

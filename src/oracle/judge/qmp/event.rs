@@ -12,11 +12,18 @@ use super::{GONE_MAX, Judged, Session, unknown};
 use crate::oracle::fields::{self, Known, Place, shown};
 use crate::oracle::judge::Observer;
 use crate::oracle::judge::command::{Ask, unknown_specs};
-use crate::oracle::reader::qmp::{EventData, Message};
+use crate::oracle::reader::qmp::{EventData, Record};
 use crate::oracle::verdict::Fault;
 
+/// What the event says.
+fn content<'a>(record: &Record<'a>) -> EventData<'a> {
+    let read = || record.message.data.read_members().unwrap_or_default();
+    record.data.unwrap_or_else(read)
+}
+
 impl Session {
-    pub(super) fn event(&mut self, line: u64, message: &Message<'_>) -> Judged {
+    pub(super) fn event(&mut self, record: &Record<'_>) -> Judged {
+        let (line, message) = (record.line, &record.message);
         let Some(name) = message.event.as_str() else {
             return Err(Fault::new(
                 line,
@@ -28,7 +35,7 @@ impl Session {
         };
         match name.as_ref() {
             "JOB_STATUS_CHANGE" => {
-                let data: EventData<'_> = message.data.read_members().unwrap_or_default();
+                let data = content(record);
                 self.status_event(line, &data)
             }
             "BLOCK_JOB_READY"
@@ -36,7 +43,7 @@ impl Session {
             | "BLOCK_JOB_COMPLETED"
             | "BLOCK_JOB_CANCELLED"
             | "BLOCK_JOB_ERROR" => {
-                let data: EventData<'_> = message.data.read_members().unwrap_or_default();
+                let data = content(record);
                 self.block_event(line, &name, &data)
             }
             "SHUTDOWN" | "DEVICE_DELETED" => {

@@ -12,6 +12,9 @@ use crate::oracle::judge::at;
 use crate::oracle::reader::json::Piece;
 use crate::oracle::reader::qmp::Entry;
 
+/// So many jobs are few.
+const FEW: usize = 8;
+
 impl Session {
     pub(super) fn query_answered(
         &mut self,
@@ -43,7 +46,10 @@ impl Session {
         };
         let mut sights: Vec<(JobKey, SightPattern)> = Vec::with_capacity(entries.len());
         let mut serials: Option<u64> = None;
-        let mut listed: HashSet<Cow<'_, str>> = HashSet::with_capacity(entries.len());
+        // Few are looked through sooner than hashed.
+        let few = entries.len() <= FEW;
+        let mut first: Vec<Cow<'_, str>> = Vec::with_capacity(if few { entries.len() } else { 0 });
+        let mut listed: HashSet<Cow<'_, str>> = HashSet::new();
         for entry in &entries {
             let (member, piece) = if block {
                 ("device", entry.device)
@@ -80,7 +86,15 @@ impl Session {
                 what: &head.name,
                 id: &id,
             };
-            if !listed.insert(id.clone()) {
+            let twice = if few {
+                first.contains(&id)
+            } else {
+                !listed.insert(id.clone())
+            };
+            if few {
+                first.push(id.clone());
+            }
+            if twice {
                 return Err(place.fault(
                     rule!("query-twice"),
                     "ids are unique",
@@ -153,7 +167,11 @@ impl Session {
             let missing = self
                 .jobs
                 .iter()
-                .filter(|(id, known)| known.key.is_none() && !listed.contains(id.as_str()))
+                .filter(|(id, known)| {
+                    known.key.is_none()
+                        && !listed.contains(id.as_str())
+                        && !first.iter().any(|first| **first == **id)
+                })
                 .filter(|(_, known)| known.last.is_some_and(|(_, seen)| seen < head.line))
                 .map(|(id, _)| id)
                 .min();

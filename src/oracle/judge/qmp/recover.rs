@@ -13,7 +13,7 @@ use blockjob_model::accept::{JobKey, Seen};
 use super::{Judged, MONITOR, Pending, Session};
 use crate::oracle::fields::Known;
 use crate::oracle::judge::command::Ask;
-use crate::oracle::reader::qmp::{EventData, Message};
+use crate::oracle::reader::qmp::{EventData, Message, Record};
 use crate::oracle::verdict::Fault;
 
 /// How much is remembered of what was repaired.
@@ -37,11 +37,11 @@ const PROBATION: u32 = 3;
 
 impl Session {
     /// An event was a fault: takes it again, for what it says.
-    pub(super) fn resume_event(&mut self, line: u64, message: &Message<'_>) {
+    pub(super) fn resume_event(&mut self, record: &Record<'_>) {
         let events = self.events;
         self.lenient = true;
         // Whatever is wrong with it has been said.
-        let _ = self.event(line, message);
+        let _ = self.event(record);
         self.lenient = false;
         self.events = events;
     }
