@@ -170,6 +170,11 @@ fn memory_does_not_grow_with_the_jobs_that_are_gone() {
     memory_is_flat(20_000, 40_000);
 }
 
+// The same by hand, over 10.6 GB through a pipe (80 million lines, 2.4 million jobs; `check.jsonl` is what `cargo bench
+// --bench check` leaves, its first line the greeting, 200 times the rest): accepted after 39 s of processor time of the
+// user and 2 s of the system, 10 MB resident all the way, 27 MB at the most (16 MiB are kept for an explanation).
+//
+//     (head -1 check.jsonl; for i in $(seq 200); do tail -n +2 check.jsonl; done) | blockjob check -
 #[test]
 #[ignore = "a minute: cargo test --release --test oracle_endurance -- --ignored --nocapture"]
 fn a_million_jobs_take_no_more_memory_than_a_few_thousand() {

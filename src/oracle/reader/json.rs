@@ -17,6 +17,9 @@ use crate::oracle::error::TraceError;
 pub struct Piece<'a>(Option<&'a str>);
 
 impl<'a> Piece<'a> {
+    /// It is not there.
+    pub const ABSENT: Piece<'static> = Piece(None);
+
     /// This text, which is some JSON.
     pub(super) const fn written(text: &'a str) -> Piece<'a> {
         Piece(Some(text))
@@ -228,6 +231,15 @@ macro_rules! pieces {
             /// It was an object at all.
             pub object: bool,
             $($(#[$field_doc])* pub $field: $crate::oracle::reader::json::Piece<'a>,)+
+        }
+
+        impl $name<'_> {
+            /// None of them.
+            #[allow(dead_code)]
+            pub const EMPTY: $name<'static> = $name {
+                object: false,
+                $($field: $crate::oracle::reader::json::Piece::ABSENT,)+
+            };
         }
 
         impl<'a> $crate::oracle::reader::json::Members<'a> for $name<'a> {

@@ -166,26 +166,32 @@ pub struct Record<'a> {
     pub data: Option<EventData<'a>>,
 }
 
-/// Reads a line. `Ok(None)`: the last line, cut.
+impl Record<'_> {
+    /// One in which nothing is yet.
+    pub const EMPTY: Record<'static> = Record {
+        line: 0,
+        direction: Direction::Received,
+        message: Message::EMPTY,
+        data: None,
+    };
+}
+
+/// Reads a line into `record`, in which nothing is yet; `Ok(false)`: the last line, cut.
 ///
 /// # Errors
 /// The line is not JSON, or not a record of this format.
-pub fn read<'a>(line: &Line<'a>) -> Result<Option<Record<'a>>, TraceError> {
+pub fn read<'a>(line: &Line<'a>, record: &mut Record<'a>) -> Result<bool, TraceError> {
     // One pass for what is in order; a second, slower one says what is not.
-    let mut record = Record {
-        line: line.number,
-        direction: Direction::Received,
-        message: Message::default(),
-        data: None,
-    };
-    match scanned(line.text, &mut record) {
-        Some("<") => Ok(Some(record)),
-        Some(">") => Ok(Some(Record {
-            direction: Direction::Sent,
-            ..record
-        })),
-        _ => read_slowly(line),
+    record.line = line.number;
+    match scanned(line.text, record) {
+        Some("<") => record.direction = Direction::Received,
+        Some(">") => record.direction = Direction::Sent,
+        _ => match read_slowly(line)? {
+            Some(read) => *record = read,
+            None => return Ok(false),
+        },
     }
+    Ok(true)
 }
 
 /// The same, whatever there is.
@@ -305,6 +311,14 @@ mod tests {
         }
     }
 
+    fn one(text: &str) -> Result<Record<'_>, TraceError> {
+        let mut record = Record::EMPTY;
+        read(&line(text), &mut record).map(|whole| {
+            assert!(whole);
+            record
+        })
+    }
+
     #[test]
     fn time_may_be_anything_and_other_members_are_ignored() {
         for text in [
@@ -313,7 +327,7 @@ mod tests {
             r#"{"t":"2026-01-01","msg":{"execute":"quit"},"dir":">"}"#,
             r#"{"t":-1.5e3,"dir":"\u003e","msg":{"execute":"quit"}}"#,
         ] {
-            let record = read(&line(text)).unwrap().unwrap();
+            let record = one(text).unwrap();
             assert_eq!(record.direction, Direction::Sent);
             assert_eq!(record.message.execute.as_str().unwrap(), "quit");
         }
@@ -328,19 +342,19 @@ mod tests {
             (r#"{"dir":"=","msg":{}}"#, "\"dir\" is \"=\""),
             (r#"{"dir":"<"}"#, "\"msg\" is missing"),
         ] {
-            let error = read(&line(text)).unwrap_err().to_string();
+            let error = one(text).unwrap_err().to_string();
             assert!(
                 error.starts_with("line 7: ") && error.contains(says),
                 "{error}"
             );
         }
-        let error = read(&line("{\"dir\":")).unwrap_err().to_string();
+        let error = one("{\"dir\":").unwrap_err().to_string();
         assert!(error.contains("not JSON"), "{error}");
     }
 
     #[test]
     fn a_message_that_is_no_object_has_no_kind() {
-        let record = read(&line(r#"{"dir":"<","msg":[1]}"#)).unwrap().unwrap();
+        let record = one(r#"{"dir":"<","msg":[1]}"#).unwrap();
         assert!(!record.message.object);
     }
 

@@ -295,6 +295,7 @@ pub fn named(text: &str) -> Option<(&str, usize)> {
 
 /// What an object is.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // It is taken apart as soon as it is made.
 pub enum Found<'a> {
     /// Something of a conversation.
     Message(Record<'a>),

@@ -26,13 +26,13 @@ impl Run<'_> {
         }
         let mut read = 1;
         let result = (|| {
-            let mut open = self.take_qmp(&mut trial, first, qmp::read)?;
+            let mut open = self.take_qmp(&mut trial, first)?;
             while open {
                 let Some(line) = lines.next_line()? else {
                     break;
                 };
                 read = line.number;
-                open = self.take_qmp(&mut trial, &line, qmp::read)?;
+                open = self.take_qmp(&mut trial, &line)?;
             }
             Ok(())
         })();
@@ -40,13 +40,9 @@ impl Run<'_> {
     }
 
     /// Takes a line; `false` once nothing more can be judged.
-    fn take_qmp<'a>(
-        &mut self,
-        trial: &mut Trial,
-        line: &Line<'a>,
-        read: impl FnOnce(&Line<'a>) -> Result<Option<qmp::Record<'a>>, TraceError>,
-    ) -> Result<bool, TraceError> {
-        if let Some(record) = read(line)? {
+    fn take_qmp(&mut self, trial: &mut Trial, line: &Line<'_>) -> Result<bool, TraceError> {
+        let mut record = qmp::Record::EMPTY;
+        if qmp::read(line, &mut record)? {
             if let Some(watch) = &mut self.watch {
                 watch.before(&Read::Message("", &record), trial);
             }

@@ -15,12 +15,6 @@ use crate::oracle::judge::command::{Ask, unknown_specs};
 use crate::oracle::reader::qmp::{EventData, Record};
 use crate::oracle::verdict::Fault;
 
-/// What the event says.
-fn content<'a>(record: &Record<'a>) -> EventData<'a> {
-    let read = || record.message.data.read_members().unwrap_or_default();
-    record.data.unwrap_or_else(read)
-}
-
 impl Session {
     pub(super) fn event(&mut self, record: &Record<'_>) -> Judged {
         let (line, message) = (record.line, &record.message);
@@ -35,16 +29,22 @@ impl Session {
         };
         match name.as_ref() {
             "JOB_STATUS_CHANGE" => {
-                let data = content(record);
-                self.status_event(line, &data)
+                let read = || record.message.data.read_members().unwrap_or_default();
+                match &record.data {
+                    Some(data) => self.status_event(line, data),
+                    None => self.status_event(line, &read()),
+                }
             }
             "BLOCK_JOB_READY"
             | "BLOCK_JOB_PENDING"
             | "BLOCK_JOB_COMPLETED"
             | "BLOCK_JOB_CANCELLED"
             | "BLOCK_JOB_ERROR" => {
-                let data = content(record);
-                self.block_event(line, &name, &data)
+                let read = || record.message.data.read_members().unwrap_or_default();
+                match &record.data {
+                    Some(data) => self.block_event(line, &name, data),
+                    None => self.block_event(line, &name, &read()),
+                }
             }
             "SHUTDOWN" | "DEVICE_DELETED" => {
                 self.requests_from_inside();
