@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use blockjob::io::process::raise_open_files;
 use blockjob::io::signals::{Signal, Signals, ignore_file_size, stop_process};
@@ -37,11 +38,14 @@ Examples:
   qmp-shell /run/user/1000/jobs/qmp
   socat - UNIX-CONNECT:/run/user/1000/jobs/qmp
 
-and there, a line each:
+and there (a message ends where its last brace is):
   {\"execute\": \"qmp_capabilities\"}
-  {\"execute\": \"blockdev-add\", \"arguments\": {\"driver\": \"file\", \"node-name\": \"disk\", \"filename\": \"/data/disk.img\"}}
-  {\"execute\": \"blockdev-add\", \"arguments\": {\"driver\": \"file\", \"node-name\": \"copy\", \"filename\": \"/data/copy.img\"}}
-  {\"execute\": \"blockdev-backup\", \"arguments\": {\"job-id\": \"j0\", \"device\": \"disk\", \"target\": \"copy\", \"sync\": \"full\"}}
+  {\"execute\": \"blockdev-add\", \"arguments\":
+    {\"driver\": \"file\", \"node-name\": \"disk\", \"filename\": \"/data/disk.img\"}}
+  {\"execute\": \"blockdev-add\", \"arguments\":
+    {\"driver\": \"file\", \"node-name\": \"copy\", \"filename\": \"/data/copy.img\"}}
+  {\"execute\": \"blockdev-backup\", \"arguments\":
+    {\"job-id\": \"j0\", \"device\": \"disk\", \"target\": \"copy\", \"sync\": \"full\"}}
   {\"execute\": \"query-jobs\"}
 
 docs/serve.md has the commands, the limits, and where this differs from QEMU.";
@@ -54,9 +58,18 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS", required = true, value_parser = address)]
     qmp: Vec<Address>,
 
+    /// How long the end waits for jobs that the kernel holds up
+    #[arg(long, value_name = "SECONDS", default_value = "0.6", value_parser = seconds)]
+    grace: Duration,
+
     /// Record everything that is asked and done, for `blockjob check`
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is no number of seconds")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 fn address(text: &str) -> Result<Address, String> {
@@ -80,7 +93,8 @@ pub fn run(arguments: &Arguments, _: &mut Output) -> Answer {
     };
     let sink = writer.clone().map(|writer| writer as Arc<dyn TraceSink>);
     let server = Server::bind(&arguments.qmp, sink)
-        .map_err(|error| Failure::new(error.to_string()).tip(error.way_out()))?;
+        .map_err(|error| Failure::new(error.to_string()).tip(error.way_out()))?
+        .grace(arguments.grace);
     let signals = Signals::install().map_err(|error| cannot("catch signals", &error))?;
     let control = server.control();
     let manager = server.manager().clone();

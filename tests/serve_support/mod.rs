@@ -42,6 +42,8 @@ impl Peer {
     fn start(folder: TempDir, address: &str, arguments: &[&str]) -> Peer {
         let mut child = Command::new(snapbox::cmd::cargo_bin!("blockjob"))
             .args(["serve", "--qmp", address])
+            // However busy the machine is, nothing is left.
+            .args(["--grace", "60"])
             .args(arguments)
             .current_dir(folder.path())
             .stdin(Stdio::null())

@@ -13,7 +13,7 @@
 //!
 //! The end ([`Control::end`], or a client's `quit`): nobody is let in and no job is made any more, every job is
 //! cancelled by force, its events are sent, connections are closed. A job that does not let itself be
-//! cancelled, because the kernel holds its I/O, is not waited for longer than [`GRACE`].
+//! cancelled, because the kernel holds its I/O, is not waited for longer than [`Server::grace`] says.
 
 pub mod hub;
 pub mod listener;
@@ -40,7 +40,7 @@ use stream::Stream;
 
 /// Clients at a time.
 pub const CLIENTS_MAX: usize = 256;
-/// How long the end waits for jobs to end.
+/// How long the end waits for jobs to end, unless told otherwise.
 pub const GRACE: Duration = Duration::from_millis(600);
 /// How long it then waits for clients to read.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -50,6 +50,7 @@ const READ_BYTES: usize = 64 << 10;
 /// A server that listens, and has not begun. Stays on the thread that made it.
 pub struct Server {
     shared: Arc<Shared>,
+    grace: Duration,
     main_loop: MainLoop,
 }
 
@@ -126,7 +127,15 @@ impl Server {
                 changed: Condvar::new(),
             }),
             main_loop,
+            grace: GRACE,
         })
+    }
+
+    /// How long the end waits for jobs to end; [`GRACE`] unless told.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Server {
+        self.grace = grace;
+        self
     }
 
     /// Where it listens.
@@ -155,10 +164,10 @@ impl Server {
             let thread = listener.spawn(move || shared.listen(place))?;
             self.shared.phase().threads.push_back(thread);
         }
-        let shared = Arc::clone(&self.shared);
+        let (shared, grace) = (Arc::clone(&self.shared), self.grace);
         let ender = thread::Builder::new()
             .name("qmp-end".to_owned())
-            .spawn(move || shared.bring_down())?;
+            .spawn(move || shared.bring_down(grace))?;
         self.main_loop.run();
         // Bodies that still run are cancelled, and left.
         drop(self.main_loop);
@@ -169,7 +178,7 @@ impl Server {
 }
 
 impl Control {
-    /// Ends the server: [`Server::run`] returns within a second.
+    /// Ends the server: with the usual [`GRACE`], [`Server::run`] returns within a second.
     pub fn end(&self) {
         self.0.phase().ending = true;
         self.0.changed.notify_all();
@@ -274,7 +283,7 @@ impl Shared {
     }
 
     /// Waits for the end, and brings everything down.
-    fn bring_down(&self) -> Ended {
+    fn bring_down(&self, grace: Duration) -> Ended {
         let mut phase = self.phase();
         while !phase.ending {
             phase = self
@@ -287,7 +296,7 @@ impl Shared {
         for listener in &self.listeners {
             listener.stop();
         }
-        let ended = self.cancel_all(begun + GRACE);
+        let ended = self.cancel_all(begun + grace);
         self.core.manager().manager().shutdown();
         let deadline = Instant::now() + LAST_WORDS;
         let clients = self.hub.all();
