@@ -28,7 +28,7 @@ struct Both {
 
 impl Both {
     fn new(length: usize) -> Option<Both> {
-        let theirs = Peer::qemu()?;
+        let (theirs, their_client) = Peer::qemu()?;
         let ours = Peer::serve(&[]);
         for peer in [&ours, &theirs] {
             for (number, name) in ["a", "b", "c", "d"].into_iter().enumerate() {
@@ -37,7 +37,7 @@ impl Both {
             peer.image("small", 32768, 9);
             peer.image("odd", 1000, 9);
         }
-        let (our_client, their_client) = (ours.client(), theirs.client());
+        let our_client = ours.client();
         Some(Both {
             ours: (ours, our_client),
             theirs: (theirs, their_client),
@@ -96,6 +96,21 @@ impl Both {
             stories.push((answer, without_drains(events.collect())));
         }
         assert_eq!(stories[0], stories[1], "{command} {arguments}");
+    }
+}
+
+impl Both {
+    /// Waits until the job knows how much there is to do.
+    fn has_begun(&mut self, id: &str) {
+        for (_, client) in [&mut self.ours, &mut self.theirs] {
+            loop {
+                let jobs = client.ask("query-jobs", json!({}))["return"].take();
+                let mut jobs = jobs.as_array().unwrap().iter();
+                if jobs.any(|job| job["id"] == id && job["total-progress"] != 0) {
+                    break;
+                }
+            }
+        }
     }
 }
 
@@ -489,6 +504,7 @@ fn jobs_tell_the_same_story() {
         "j",
         "running",
     );
+    both.has_begun("j");
     both.same_until("job-cancel", &json!({"id": "j"}), "j", "null");
     both.same_until(
         "blockdev-mirror",
@@ -546,10 +562,9 @@ fn jobs_tell_the_same_story() {
 /// What we say of ourselves is what QEMU says of itself, as far as it goes.
 #[test]
 fn commands_arguments_and_events_are_qemu_s() {
-    let Some(mut theirs) = Peer::qemu() else {
+    let Some((mut theirs, mut client)) = Peer::qemu() else {
         return;
     };
-    let mut client = theirs.client();
     let whole = client.ask("query-qmp-schema", json!({}))["return"].take();
     client.done("quit", json!({}));
     assert!(theirs.wait().0.success());

@@ -63,8 +63,9 @@ impl Peer {
         }
     }
 
-    /// The `qemu-storage-daemon` of this machine, if it is a 10.0, whose words these are; else none, and it says so.
-    pub fn qemu() -> Option<Peer> {
+    /// The `qemu-storage-daemon` of this machine and a client that has negotiated, if it is a 10.0, whose words these are; else
+    /// none, and it says so.
+    pub fn qemu() -> Option<(Peer, Client)> {
         let Some(program) = std::env::var_os("BLOCKJOB_QEMU") else {
             eprintln!("SKIPPED: BLOCKJOB_QEMU names no qemu-storage-daemon");
             return None;
@@ -77,23 +78,28 @@ impl Peer {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let begun = Instant::now();
-        while UnixStream::connect(&path).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "the daemon does not listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
         let peer = Peer {
             child,
             folder,
             said: None,
             tcp: None,
         };
-        let version = peer.connect().read()["QMP"]["version"]["qemu"].take();
+        // One connection, and no more: a client that comes and goes while the daemon starts may end it (SIGSEGV).
+        let begun = Instant::now();
+        let mut client = loop {
+            match UnixStream::connect(&path) {
+                Ok(stream) => break Client::on(stream),
+                Err(_) => assert!(begun.elapsed() < PATIENCE, "the daemon does not listen"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let version = client.read()["QMP"]["version"]["qemu"].take();
         if (&version["major"], &version["minor"]) != (&json!(10), &json!(0)) {
             eprintln!("SKIPPED: BLOCKJOB_QEMU is no 10.0 but {version}");
             return None;
         }
-        Some(peer)
+        client.done("qmp_capabilities", json!({}));
+        Some((peer, client))
     }
 
     pub fn folder(&self) -> &Path {
@@ -166,6 +172,14 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let which = if self.said.is_some() {
+                "the server"
+            } else {
+                "QEMU"
+            };
+            eprintln!("{which} as the test fails: {:?}", self.child.try_wait());
+        }
         // Ended already, unless a test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -182,7 +196,10 @@ pub struct Client {
 
 impl Client {
     pub fn connect(path: &Path) -> Client {
-        let to = UnixStream::connect(path).unwrap();
+        Client::on(UnixStream::connect(path).unwrap())
+    }
+
+    fn on(to: UnixStream) -> Client {
         to.set_read_timeout(Some(PATIENCE)).unwrap();
         Client {
             from: BufReader::new(to.try_clone().unwrap()),
