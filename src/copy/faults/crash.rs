@@ -360,6 +360,8 @@ enum Cut {
     Everything,
     Data,
     Names,
+    /// The names and the very last of the data: a record, and not what it tells of.
+    Last,
     Without(usize),
     Only(usize),
     Random(u64),
@@ -373,6 +375,7 @@ fn kept(cut: Cut, data: usize) -> impl Fn(bool, usize) -> bool {
             Cut::Nothing => false,
             Cut::Data => !of_names,
             Cut::Names => of_names,
+            Cut::Last => of_names || number + 1 == data,
             Cut::Without(one) => all != one,
             Cut::Only(one) => all == one,
             Cut::Random(seed) => {
@@ -416,7 +419,13 @@ fn cuts(world: World, crash_at: usize, whole: bool) -> Vec<Cut> {
     }
     let seed = crash_at as u64 * 31;
     if whole {
-        cuts.extend([Cut::Nothing, Cut::Everything, Cut::Data, Cut::Names]);
+        cuts.extend([
+            Cut::Nothing,
+            Cut::Everything,
+            Cut::Data,
+            Cut::Names,
+            Cut::Last,
+        ]);
         cuts.extend((seed..seed + 20).map(Cut::Random));
         let ground = Ground::new(world);
         let power = ground.until(crash_at, || drop(ground.copy(&ground.options())));
@@ -427,6 +436,7 @@ fn cuts(world: World, crash_at: usize, whole: bool) -> Vec<Cut> {
     } else {
         // They take turns.
         cuts.push([Cut::Nothing, Cut::Data, Cut::Names, Cut::Everything][crash_at % 4]);
+        cuts.push(Cut::Last);
         cuts.push(Cut::Random(seed));
     }
     cuts
@@ -439,8 +449,12 @@ fn every_crash_point(world: World, whole: bool) -> usize {
         let mut crashed = false;
         for (number, cut) in cuts(world, crash_at, whole).into_iter().enumerate() {
             for way in 0..3 {
-                // The ways take turns, where not all are asked for.
-                if !whole && (crash_at / 4 + number) % 3 != way {
+                // The ways take turns, where not all are asked for; but what a record says is believed by a resume.
+                let turn = match cut {
+                    Cut::Last => 0,
+                    _ => (crash_at / 4 + number) % 3,
+                };
+                if !whole && turn != way {
                     continue;
                 }
                 crashed |= one(world, crash_at, cut, way).unwrap_or_else(|wrong| {

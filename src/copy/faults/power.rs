@@ -154,27 +154,36 @@ impl Power {
                 (folder, names)
             })
             .collect();
-        for folder in self.folders.keys() {
+        // A file that keeps its name is not touched: moving it would show in its times.
+        let mut places: BTreeMap<Inode, PathBuf> = BTreeMap::new();
+        for (folder, coming) in &folders {
             for (name, inode) in names(folder) {
-                let aside = self.aside(inode);
-                if aside.exists() {
-                    std::fs::remove_file(folder.join(name)).unwrap();
+                let path = folder.join(&name);
+                if coming.get(&name) == Some(&inode) {
+                    places.insert(inode, path);
+                } else if self.aside(inode).exists() {
+                    std::fs::remove_file(path).unwrap();
                 } else {
-                    std::fs::rename(folder.join(name), aside).unwrap();
+                    std::fs::rename(path, self.aside(inode)).unwrap();
                 }
             }
         }
         for (inode, content) in contents {
-            let path = self.aside(inode);
-            let file = File::options().write(true).open(&path).unwrap();
+            let path = places.get(&inode).cloned();
+            let path = path.unwrap_or_else(|| self.aside(inode));
             if std::fs::read(&path).unwrap() != content {
+                let file = File::options().write(true).open(&path).unwrap();
                 file.set_len(0).unwrap();
                 file.write_all_at(&content, 0).unwrap();
             }
         }
-        for (folder, names) in folders {
-            for (name, inode) in names {
-                std::fs::hard_link(self.aside(inode), folder.join(name)).unwrap();
+        for (folder, coming) in &folders {
+            for (name, inode) in coming {
+                let path = folder.join(name);
+                if !path.exists() {
+                    let from = places.get(inode).cloned();
+                    std::fs::hard_link(from.unwrap_or_else(|| self.aside(*inode)), path).unwrap();
+                }
             }
         }
         self.forget();

@@ -42,13 +42,13 @@ impl Tuning {
     /// Records of one file, at most.
     const RECORDS_MAX: u64 = 16_384;
 
-    /// From the first byte on, as often as can be.
+    /// From the first byte on, and so that some of what was written is synced and some is not yet.
     #[cfg(test)]
     pub fn eager() -> Self {
         Self {
             begin_bytes: 0,
             record_bytes: 1,
-            sync_bytes: 1,
+            sync_bytes: 10_000,
             inline: true,
             ..Self::default()
         }
