@@ -25,7 +25,7 @@ fn the_demonstration_tells_its_stories_and_leaves_its_trace_and_a_page() {
         "0 bytes moved",
         "\ncancelled a group of 4 files",
         "\nfailed    a group of 4 files, rolled back: 4 of 4 targets",
-        "it shrank while it was copied",
+        "while it was copied",
         "\njudged    the oracle accepts",
         "\nexplored  ",
         "\ndone in ",
