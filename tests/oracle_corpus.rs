@@ -2,7 +2,8 @@
 //! that it is broken.
 //!
 //! Method: `tests/corpus` holds recordings of two releases of QEMU (`live-*`), odd but legal ones
-//! (`traps`), and real ones with one illegal edit each (`mutants`, with `expected.json` naming the
+//! (`traps`), those that show what
+//! another client did (`shared`), and real ones with one illegal edit each (`mutants`, with `expected.json` naming the
 //! lines at which each may be found out). The rule that finds a mutant is pinned here, so that a
 //! change of mind is visible.
 
@@ -53,6 +54,7 @@ fn every_recording_is_accepted_by_the_profile_of_its_version() {
         ("live-10.0", "qemu-10.0", 98),
         ("live-7.2", "qemu-7.2", 98),
         ("traps", "qemu-10.0", 4),
+        ("shared", "qemu-10.0", 9),
     ] {
         let refused = refused(folder, &Options::default());
         assert!(refused.is_empty(), "{}", refused.join("\n"));

@@ -440,8 +440,8 @@ fn several_monitors_in_one_file_are_judged_each() {
             refused += 1;
         }
     }
-    // But for what is a fault only where nobody else is there.
-    assert!(refused * 4 > mutants.len() * 3, "{refused} were refused");
+    // But for what is a fault only where nobody else is there: a job of the id that was asked for may be another's.
+    assert!(refused * 3 > mutants.len() * 2, "{refused} were refused");
 }
 
 #[test]

@@ -94,6 +94,12 @@ fn check_file(path: &Path, options: &Options, run: Run<'_>) -> Verdict {
                 return run.check_once(&name, again(), options);
             }
             let mut verdict = run.check(&name, again(), options);
+            if verdict.fault().is_some()
+                && (&file).rewind().is_ok()
+                && let Some(accepted) = Run::check_shared(&name, again(), options)
+            {
+                return accepted;
+            }
             if verdict.fault().is_some() && (&file).rewind().is_ok() {
                 add_history(&mut verdict, again(), options);
             }

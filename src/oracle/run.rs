@@ -19,7 +19,7 @@ use super::reader::raw::{Objects, Passed};
 use super::reader::{detect, packed};
 use super::verdict::{Fault, Outcome, Verdict};
 use super::watch::Watch;
-use super::{Format, Options, TraceError};
+use super::{Format, Observer, Options, TraceError};
 
 /// How many further faults are looked for in one trace.
 const FURTHER_MAX: usize = 100;
@@ -38,6 +38,8 @@ pub(super) struct Run<'w> {
     profile: Option<&'static str>,
     fits: Vec<&'static str>,
     widened: u64,
+    /// The first line that shows another client at work.
+    others_at: Option<u64>,
     notes: Vec<String>,
 }
 
@@ -56,12 +58,40 @@ impl<'w> Run<'w> {
         }
     }
 
+    /// What was rejected, on the assumption that nobody else asks things of this client's jobs, is read once more
+    /// without it: `Some` if then nothing is wrong, and the recording shows somebody else.
+    pub(super) fn check_shared(
+        name: &str,
+        reader: impl BufRead,
+        options: &Options,
+    ) -> Option<Verdict> {
+        if options.observer != Observer::Auto {
+            return None;
+        }
+        let mut run = Run::default();
+        let shared = Options {
+            observer: Observer::Shared,
+            ..*options
+        };
+        run.judge(reader, &shared).ok()?;
+        let line = run.others_at.filter(|_| run.fault.is_none())?;
+        run.notes.push(format!(
+            "line {line} shows another client: judged as by `--observer shared`"
+        ));
+        Some(run.verdict(name))
+    }
+
     /// The same for what can be read only once: it is kept, up to a bound, for the explanation.
     pub(super) fn check_once(self, name: &str, reader: impl BufRead, options: &Options) -> Verdict {
         let mut keeping = Keeping::new(reader);
         let mut verdict = self.check(name, &mut keeping, options);
         if verdict.fault().is_none() {
             return verdict;
+        }
+        if let Some(kept) = keeping.kept() {
+            if let Some(verdict) = Run::check_shared(name, kept, options) {
+                return verdict;
+            }
         }
         if let Some(kept) = keeping.kept() {
             add_history(&mut verdict, kept, options);
@@ -129,6 +159,7 @@ impl<'w> Run<'w> {
         self.jobs = sentence.jobs;
         self.profile = Some(sentence.profile.name);
         self.widened = sentence.widened;
+        self.others_at = sentence.others_at;
         result?;
         self.fits = sentence.fits;
         if let Some((major, minor)) = sentence.newer {

@@ -223,6 +223,7 @@ fn join(all: &mut Sentence, other: &Sentence) {
     all.widened += other.widened;
     all.newer = all.newer.or(other.newer);
     all.stopped_at = all.stopped_at.or(other.stopped_at);
+    all.others_at = all.others_at.or(other.others_at);
     if all.fault.is_none() && other.fault.is_some() {
         all.fault.clone_from(&other.fault);
         all.profile = other.profile;

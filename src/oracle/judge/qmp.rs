@@ -123,6 +123,8 @@ pub struct Session {
     suspended: Option<(Fault, String)>,
     /// The guest went on (`cont`).
     continued: bool,
+    /// The line of a job that nobody here asked for: this client is not the only one.
+    others_at: Option<u64>,
     replies: u64,
     events: u64,
     jobs_seen: u64,
@@ -157,6 +159,7 @@ impl Session {
             mixed: false,
             suspended: None,
             continued: false,
+            others_at: None,
             replies: 0,
             events: 0,
             jobs_seen: 0,
@@ -203,6 +206,11 @@ impl Session {
     /// The line from which on jobs are brought down unasked: the daemon was stopped from outside.
     pub fn stopped_at(&self) -> Option<u64> {
         self.suspended.as_ref().map(|(fault, _)| fault.line)
+    }
+
+    /// The first line that shows another client at work.
+    pub fn others_at(&self) -> Option<u64> {
+        self.others_at
     }
 
     /// The recording was filtered, as tests do with what they print: anything may be missing from it,
@@ -439,7 +447,12 @@ impl Session {
             return Err(fault);
         }
         self.requests_from_inside();
-        if self.acceptor.observe(key, seen).is_err() {
+        // Of one that was taken to be ending by itself the belief has no way back, and nothing is believed any more.
+        let ended_otherwise = fault.rule == "cancelled-unasked";
+        let explained = self.acceptor.observe(key, seen).is_ok();
+        if !explained && ended_otherwise {
+            self.let_go(key);
+        } else if !explained {
             // That does not explain it either; of jobs made from here on nothing comes from inside.
             self.inside = false;
             return Err(fault);

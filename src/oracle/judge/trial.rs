@@ -70,6 +70,8 @@ pub struct Sentence {
     pub newer: Option<(u32, u32)>,
     /// The line from which on the daemon was being stopped from outside.
     pub stopped_at: Option<u64>,
+    /// The first line that shows another client at work.
+    pub others_at: Option<u64>,
 }
 
 impl Belief for Trial {
@@ -273,6 +275,7 @@ impl Trial {
             replies: best.session.replies(),
             widened: best.session.widened(),
             stopped_at: best.session.stopped_at(),
+            others_at: best.session.others_at(),
         }
     }
 }

@@ -4,8 +4,9 @@ use blockjob_model::identity::is_well_formed;
 use blockjob_model::{Refusal, rule};
 
 use super::{Judged, Pending, Session, text_of_another_version};
-use crate::oracle::fields::shown;
-use crate::oracle::judge::command::Creation;
+use crate::oracle::fields::{Known, shown};
+use crate::oracle::judge::Observer;
+use crate::oracle::judge::command::{Creation, Planned};
 use crate::oracle::judge::refusal::{self, Meaning};
 use crate::oracle::reader::json::Piece;
 
@@ -34,7 +35,8 @@ impl Session {
             }
             for (place, plan) in creation.jobs.iter().enumerate() {
                 let id = plan.id.as_deref().unwrap_or("?");
-                match made.iter().find(|made| made.plan == place) {
+                let made = made.iter().filter(|made| made.plan == place);
+                match made.max_by_key(|made| made.started) {
                     // Nothing tells of them.
                     _ if silent || self.filtered => {}
                     None => {
@@ -63,6 +65,7 @@ impl Session {
                     }
                     Some(_) => {}
                 }
+                self.own(head, place, plan);
                 if plan.speed < 0 {
                     return Err(head.fault(
                         line,
@@ -74,7 +77,8 @@ impl Session {
             }
             return Ok(());
         };
-        if let Some(alive) = made.iter().find(|made| !made.gone && !silent) {
+        let ours = self.observer != Observer::Shared && !silent;
+        if let Some(alive) = made.iter().find(|made| !made.gone && ours) {
             return Err(head.fault(
                 line,
                 rule!("creation-failed-but-alive"),
@@ -85,7 +89,31 @@ impl Session {
         if class == "CommandNotFound" {
             return Ok(());
         }
+        // The one that has the id now is another client's.
+        if let Meaning::IdInUse(id) = refusal::read(desc)
+            && made.iter().any(|made| !made.gone && made.id == id)
+        {
+            self.others_at = self.others_at.or(Some(line));
+        }
         self.creation_refused(line, head, creation, desc)
+    }
+
+    /// Another client may have made a job of this id while the command was under way; where only one was made and the
+    /// command succeeded, it is this one's.
+    fn own(&mut self, head: &Pending, place: usize, plan: &Planned) {
+        let mut made = head.progress.made.iter().filter(|made| made.plan == place);
+        let (Some(made), None) = (made.next(), made.next()) else {
+            return;
+        };
+        if let Some(known) = self.jobs.get_mut(&made.id)
+            && self.observer == Observer::Shared
+            && let (Some(key), Some(serial)) = (known.key, known.serial)
+        {
+            let planned = Known::planned(key, serial, plan);
+            known.kind = planned.kind;
+            known.block = planned.block;
+            known.policy = planned.policy;
+        }
     }
 
     /// The command in hand made its jobs, or did not, and its answer is the first to say so.

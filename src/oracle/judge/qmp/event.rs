@@ -8,7 +8,7 @@ use blockjob_model::profile::ManualStages;
 use blockjob_model::state::Group;
 use blockjob_model::{ErrorAction, Event, Status, rule};
 
-use super::{GONE_MAX, Judged, Session, unknown};
+use super::{GONE_MAX, Judged, MONITOR, Made, Session, Target, unknown};
 use crate::oracle::fields::{self, Known, Place, shown};
 use crate::oracle::judge::Observer;
 use crate::oracle::judge::command::{Ask, unknown_specs};
@@ -154,7 +154,7 @@ impl Session {
             && let Some(made) = self
                 .queue
                 .front_mut()
-                .and_then(|head| head.progress.made.iter_mut().find(|made| made.id == id))
+                .and_then(|head| head.progress.made.iter_mut().rfind(|made| made.id == id))
         {
             made.started |= status == Status::Running;
             made.gone |= status == Status::Null;
@@ -199,6 +199,24 @@ impl Session {
         let mut known = if self.filtered {
             self.jobs_seen += 1;
             self.filtered_job(place.id)
+        } else if self.observer == Observer::Shared {
+            // This client's, if it asked for one of this id; or another's that was there first, or came and went.
+            let plan = self.plan_named(place.id);
+            match (plan, self.queue.front_mut()) {
+                (Some(plan), Some(head)) => {
+                    if head.progress.made.iter().any(|made| made.plan == plan) {
+                        self.others_at = self.others_at.or(Some(place.line));
+                    }
+                    head.progress.made.push(Made {
+                        plan,
+                        id: place.id.to_owned(),
+                        started: false,
+                        gone: false,
+                    });
+                }
+                _ => self.others_at = self.others_at.or(Some(place.line)),
+            }
+            self.foreign_job(place.id)
         } else if let Some(plan) = self.plan_for(place.id)
             && let Some(mut head) = self.queue.pop_front()
         {
@@ -218,12 +236,26 @@ impl Session {
                     "one is created",
                 ));
             }
+            // Who makes jobs may ask things of others, too.
+            self.others_at = self.others_at.or(Some(place.line));
+            self.share();
             self.foreign_job(place.id)
         };
         if let Some(key) = known.key {
             self.observe(place.line, place.id, key, Seen::Status(Status::Created))?;
         }
         known.last = Some((Status::Created, place.line));
+        // What this client asks of it may come before or after.
+        if let Some(head) = self.queue.front_mut()
+            && self.observer == Observer::Shared
+            && head.progress.target != Target::Unknown
+            && head.ask.ids().contains(&place.id)
+        {
+            if std::mem::take(&mut head.progress.called) {
+                self.acceptor.withdraw(MONITOR);
+            }
+            head.progress.target = Target::Unknown;
+        }
         self.jobs.insert(place.id.to_owned(), known);
         Ok(())
     }
@@ -274,6 +306,17 @@ impl Session {
             .filter(free)
             .find(named)
             .or_else(|| all.filter(free).find(|&plan| !creation.jobs[plan].explicit))
+    }
+
+    /// The plan of the command in hand that asks for a job of this id, or for one whose id the other end chooses.
+    fn plan_named(&self, id: &str) -> Option<usize> {
+        let Ask::Create(creation) = &self.queue.front()?.ask else {
+            return None;
+        };
+        let jobs = &creation.jobs;
+        jobs.iter()
+            .position(|plan| plan.id.as_deref() == Some(id))
+            .or_else(|| jobs.iter().position(|plan| !plan.explicit))
     }
 
     /// Something of a job whose creation was not seen.
