@@ -88,10 +88,10 @@ impl<'w> Run<'w> {
         if verdict.fault().is_none() {
             return verdict;
         }
-        if let Some(kept) = keeping.kept() {
-            if let Some(verdict) = Run::check_shared(name, kept, options) {
-                return verdict;
-            }
+        if let Some(kept) = keeping.kept()
+            && let Some(verdict) = Run::check_shared(name, kept, options)
+        {
+            return verdict;
         }
         if let Some(kept) = keeping.kept() {
             add_history(&mut verdict, kept, options);

@@ -62,7 +62,7 @@ fn make(profile: &'static Profile) -> Vec<Variant> {
 
 /// A judge of one variant.
 enum Judge {
-    Conversation(Monitors),
+    Conversation(Box<Monitors>),
     Native(Box<native::Judge>),
     Log(log::Judge),
     Libvirt(Box<libvirt::Judge>),
@@ -71,7 +71,9 @@ enum Judge {
 impl Judge {
     fn new(profile: &'static Profile, observer: Observer, read: &Read<'_>) -> Option<Judge> {
         Some(match read {
-            Read::Message(..) => Judge::Conversation(Monitors::new(Some(profile), observer, false)),
+            Read::Message(..) => {
+                Judge::Conversation(Box::new(Monitors::new(Some(profile), observer, false)))
+            }
             Read::Native(..) => Judge::Native(Box::new(native::Judge::new(profile, observer))),
             Read::Log(_) => Judge::Log(log::Judge::new(Some(profile))?),
             Read::Libvirt(_) => Judge::Libvirt(Box::new(libvirt::Judge::new(
