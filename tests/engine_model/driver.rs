@@ -280,8 +280,9 @@ impl Stage {
         self.note(job, Happening::Callback(callback));
         if let Some(deed) = self.mischief(job, callback) {
             let answer = self.deed(job, deed);
-            self.note(job, Happening::Deed(deed, answer));
+            // Who was entered goes on by itself, and has come to rest before the deed is written down.
             self.stand_still(callback);
+            self.note(job, Happening::Deed(deed, answer));
         }
     }
 
