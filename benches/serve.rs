@@ -1,0 +1,284 @@
+//! How fast the server answers, and how soon a job that copies at full speed pauses, beside `qemu-storage-daemon`.
+//!
+//! Method: both are started and spoken to over a Unix socket, in turn. Answers: `query-jobs`, one after the other and 64 at a
+//! time, for so many that it takes a good part of a second. Pauses: while a backup of 512 MiB runs without a limit,
+//! `job-pause` is sent and the time until the event `paused` is read is taken, then the job is resumed; a job that ends is
+//! begun again. Copies: the time from `blockdev-backup` to `concluded`. Medians over the rounds; the daemon is the one on the
+//! search path, and without it ours stands alone.
+
+mod measure;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use measure::{in_turn, median, timed};
+use serde_json::{Value, json};
+
+const ROUNDS: usize = 5;
+const QUERIES: usize = 20_000;
+const AT_A_TIME: usize = 64;
+const IMAGE_BYTES: usize = 512 << 20;
+const PAUSES: usize = 300;
+
+/// A peer, and the conversation with it.
+struct Peer {
+    child: Child,
+    to: UnixStream,
+    from: BufReader<UnixStream>,
+    line: String,
+}
+
+impl Peer {
+    fn start(mut command: Command, folder: &Path, name: &str) -> Peer {
+        let child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let to = loop {
+            match UnixStream::connect(folder.join(name)) {
+                Ok(stream) => break stream,
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        let mut peer = Peer {
+            from: BufReader::new(to.try_clone().expect("a socket can be cloned")),
+            to,
+            child,
+            line: String::new(),
+        };
+        peer.read();
+        peer.ask("qmp_capabilities", &json!({}));
+        for (node, file) in [
+            ("source", "source".to_owned()),
+            ("target", format!("target-{name}")),
+        ] {
+            let below = json!({"driver": "file", "filename": folder.join(file)});
+            peer.ask(
+                "blockdev-add",
+                &json!({"driver": "raw", "node-name": node, "file": below}),
+            );
+        }
+        peer
+    }
+
+    fn send(&mut self, command: &str, arguments: &Value) {
+        let message = json!({"execute": command, "arguments": arguments});
+        self.to
+            .write_all(format!("{message}\n").as_bytes())
+            .expect("the peer reads");
+    }
+
+    fn read(&mut self) -> Value {
+        self.line.clear();
+        self.from
+            .read_line(&mut self.line)
+            .expect("the peer answers");
+        serde_json::from_str(&self.line).expect("what it says is JSON")
+    }
+
+    fn ask(&mut self, command: &str, arguments: &Value) -> Value {
+        self.send(command, arguments);
+        loop {
+            let message = self.read();
+            if message.get("event").is_none() {
+                return message;
+            }
+        }
+    }
+
+    /// Reads on until the job is in one of these statuses; which.
+    fn until(&mut self, statuses: &[&str]) -> String {
+        loop {
+            let message = self.read();
+            if let Some(status) = message["data"]["status"].as_str()
+                && statuses.contains(&status)
+            {
+                return status.to_owned();
+            }
+        }
+    }
+
+    fn backup(&mut self) {
+        let arguments =
+            json!({"job-id": "j", "device": "source", "target": "target", "sync": "full"});
+        let answer = self.ask("blockdev-backup", &arguments);
+        assert!(answer.get("return").is_some(), "{answer}");
+    }
+
+    fn queries(&mut self, at_a_time: usize) {
+        let one = b"{\"execute\":\"query-jobs\"}\n";
+        let several = one.repeat(at_a_time);
+        for _ in 0..QUERIES / at_a_time {
+            self.to.write_all(&several).expect("the peer reads");
+            for _ in 0..at_a_time {
+                self.line.clear();
+                self.from
+                    .read_line(&mut self.line)
+                    .expect("the peer answers");
+            }
+        }
+    }
+
+    /// Pauses a backup so often; how long each took, sorted.
+    fn pauses(&mut self) -> Vec<Duration> {
+        let mut times = Vec::with_capacity(PAUSES);
+        let id = json!({"id": "j"});
+        let mut runs = false;
+        while times.len() < PAUSES {
+            if !runs {
+                self.backup();
+                runs = true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            let begun = Instant::now();
+            self.send("job-pause", &id);
+            // A job that ended meanwhile is no sample, and may have said so before it was asked.
+            let mut answered = false;
+            let paused = loop {
+                let message = self.read();
+                if message.get("error").is_some() {
+                    answered = true;
+                    break false;
+                }
+                answered |= message.get("return").is_some();
+                match message["data"]["status"].as_str() {
+                    Some("paused") => break true,
+                    Some("null") => break false,
+                    _ => {}
+                }
+            };
+            let took = begun.elapsed();
+            while !answered {
+                answered = self.read().get("event").is_none();
+            }
+            if paused {
+                times.push(took);
+                self.ask("job-resume", &id);
+            } else {
+                while self.ask("query-jobs", &json!({}))["return"] != json!([]) {}
+                runs = false;
+            }
+        }
+        if runs {
+            self.ask("job-cancel", &id);
+            self.until(&["null"]);
+        }
+        times.sort_unstable();
+        times
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn report(what: &str, ours: Duration, theirs: Option<Duration>) {
+    match theirs {
+        Some(theirs) => println!(
+            "  {what:<34} {ours:>12.3?} {theirs:>12.3?} {:>8.2}",
+            theirs.as_secs_f64() / ours.as_secs_f64()
+        ),
+        None => println!("  {what:<34} {ours:>12.3?}"),
+    }
+}
+
+fn main() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let folder = folder.path();
+    let mut source = File::create(folder.join("source")).expect("a scratch file");
+    let mut noise = vec![0_u8; 1 << 20];
+    let mut state = 1_u64;
+    for byte in &mut noise {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        *byte = (state >> 56) as u8;
+    }
+    for _ in 0..IMAGE_BYTES >> 20 {
+        source.write_all(&noise).expect("room for the source");
+    }
+    for name in ["ours", "qemu"] {
+        std::fs::copy(folder.join("source"), folder.join(format!("target-{name}")))
+            .expect("room for the targets");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blockjob"));
+    command
+        .args(["serve", "--qmp"])
+        .arg(format!("unix:{}", folder.join("ours").display()));
+    let mut ours = Peer::start(command, folder, "ours");
+    let mut qemu = Command::new("qemu-storage-daemon")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok()
+        .then(|| {
+            let mut command = Command::new("qemu-storage-daemon");
+            let path = folder.join("qemu");
+            let chardev = format!("socket,id=m,server=on,wait=off,path={}", path.display());
+            command.args(["--chardev", &chardev, "--monitor", "chardev=m"]);
+            Peer::start(command, folder, "qemu")
+        });
+
+    println!(
+        "  {:<34} {:>12} {:>12} {:>8}",
+        "", "blockjob", "qemu", "ratio"
+    );
+    for at_a_time in [1, AT_A_TIME] {
+        let mut our_side = || timed(|| ours.queries(at_a_time));
+        let times = match &mut qemu {
+            Some(qemu) => {
+                let mut their_side = || timed(|| qemu.queries(at_a_time));
+                in_turn(ROUNDS, &mut [&mut our_side, &mut their_side])
+            }
+            None => in_turn(ROUNDS, &mut [&mut our_side]),
+        };
+        let medians: Vec<Duration> = times.iter().map(|times| median(times)).collect();
+        report(
+            &format!("query-jobs, {at_a_time} at a time: each"),
+            medians[0] / QUERIES as u32,
+            medians.get(1).map(|time| *time / QUERIES as u32),
+        );
+        let rate = QUERIES as f64 / medians[0].as_secs_f64();
+        println!("  {:<34} {rate:>12.0}", "  a second");
+    }
+    let copy = |peer: &mut Peer| {
+        timed(|| {
+            peer.backup();
+            peer.until(&["null"]);
+        })
+    };
+    let times = {
+        let mut our_side = || copy(&mut ours);
+        match &mut qemu {
+            Some(qemu) => in_turn(ROUNDS, &mut [&mut our_side, &mut || copy(qemu)]),
+            None => in_turn(ROUNDS, &mut [&mut our_side]),
+        }
+    };
+    report(
+        "backup of 512 MiB",
+        median(&times[0]),
+        times.get(1).map(|times| median(times)),
+    );
+    let our_pauses = ours.pauses();
+    let their_pauses = qemu.as_mut().map(Peer::pauses);
+    for (what, place) in [
+        ("median", PAUSES / 2),
+        ("p99", PAUSES * 99 / 100),
+        ("worst", PAUSES - 1),
+    ] {
+        let theirs = their_pauses.as_ref().map(|times| times[place]);
+        report(
+            &format!("pause acknowledged, {what} of {PAUSES}"),
+            our_pauses[place],
+            theirs,
+        );
+    }
+}
