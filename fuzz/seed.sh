@@ -2,7 +2,7 @@
 # Fills fuzz/corpus with the recordings of tests/corpus, each for the targets that read its format.
 set -eu
 cd "$(dirname "$0")"
-for target in auto qmp qmp_raw qemu_log libvirt native acceptor; do
+for target in auto qmp qmp_raw qemu_log libvirt native acceptor serve; do
     mkdir -p "corpus/$target"
 done
 seed() { # TARGET FILE...
@@ -20,6 +20,8 @@ for file in ../tests/corpus/live-*/*.jsonl ../tests/corpus/traps/*.jsonl ../test
     # The messages alone are the bare form.
     name=$(echo "${file#../tests/corpus/}" | tr / -)
     sed -n 's/^.*"msg": *\(.*\)}$/\1/p' "$file" | head -c 20000 >"corpus/qmp_raw/$name"
+    # What the client said.
+    sed -n 's/^.*"dir": *">".*"msg": *\(.*\)}$/\1/p' "$file" | head -c 20000 >"corpus/serve/$name"
 done
 find ../tests/corpus -name '*.trace' -type f | while read -r file; do
     seed auto "$file"
@@ -42,6 +44,6 @@ header='{"blockjob_trace":1,"profile":"reference"}'
 printf '%s\n' "$header" >corpus/native/header
 printf '%s\n%s\n' "$header" '{"seq":1,"t_ns":0,"thread":"main","kind":"status","job":"j","group":null,"status":"created"}' >corpus/native/status
 printf '\000\000\000\022\003\000\004\003\000\010' >corpus/acceptor/begin
-for target in auto qmp qmp_raw qemu_log libvirt native acceptor; do
+for target in auto qmp qmp_raw qemu_log libvirt native acceptor serve; do
     echo "$target: $(ls "corpus/$target" | wc -l) seeds"
 done
