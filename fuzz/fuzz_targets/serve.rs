@@ -1,10 +1,9 @@
 //! Any bytes, as a client of the server sends them, in two pieces: each message is answered by one line of JSON, never by
-//! a crash. Files are in memory: what is opened is anonymous, whatever it is called.
+//! a crash. What is opened is a scratch file that lost its name, whatever it is called.
 #![no_main]
 
 use std::fs::File;
 use std::io;
-use std::os::fd::FromRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,18 +20,21 @@ impl TraceSink for Nowhere {
     fn record(&self, _: &TraceEntry<'_>) {}
 }
 
-/// A file of 64 KiB in memory, however it is called; some names there are not.
-fn in_memory(path: &Path, _: bool) -> io::Result<File> {
+/// A file of 64 KiB without a name, whatever it is called; some that are asked for are not there.
+fn nameless(path: &Path, _: bool) -> io::Result<File> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
     if path.as_os_str().len() % 4 == 3 {
         return Err(io::Error::from_raw_os_error(libc::ENOENT));
     }
-    // SAFETY: the name is a live C string.
-    let fd = unsafe { libc::memfd_create(c"fuzz".as_ptr(), libc::MFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nobody else owns.
-    let file = unsafe { File::from_raw_fd(fd) };
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("blockjob-fuzz-{}-{number}", std::process::id()));
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
+    std::fs::remove_file(&path)?;
     file.set_len(64 << 10)?;
     Ok(file)
 }
@@ -70,7 +72,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (manager, mut main_loop) = Manager::new(ManagerConfig::default());
     let sink: Arc<dyn TraceSink> = Arc::new(Nowhere);
     let recording = RecordingManager::new(manager.clone(), Arc::clone(&sink));
-    let core = Arc::new(Core::new(recording, in_memory, Some(sink)));
+    let core = Arc::new(Core::new(recording, nameless, Some(sink)));
     let kept = Kept::default();
     let mut conversation = Conversation::new(core);
     let (begin, rest) = bytes.split_at(bytes.len() / 2);
