@@ -1,15 +1,17 @@
 //! Goal: clients that nobody here wrote drive the server without a change.
 //!
 //! Method: the Python package `qemu.qmp`, which QEMU's own tests use, is installed into a virtual environment in cargo's
-//! folder for such, once; its library and its `qmp-shell` then talk to `blockjob serve`. Where there is no Python with
-//! `venv`, or the package cannot be had, this says that it was skipped.
+//! folder for such, once; its library and its `qmp-shell` then talk to `blockjob serve`. So does `socat`, and a small
+//! program over the crate `qapi`, which has a type for each command of QEMU; it is a package of its own, whose test builds
+//! it and is run by name (`-- --ignored`), as that takes minutes. Where one of them cannot be had, its test says that it was
+//! skipped.
 
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod serve_support;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -145,5 +147,86 @@ fn its_shell_talks_to_the_server() {
     ] {
         assert!(output.contains(line), "{output}");
     }
+    assert!(peer.wait().0.success());
+}
+
+#[test]
+fn socat_carries_a_conversation() {
+    let mut peer = Peer::serve(&[]);
+    peer.image("a", 1 << 20, 1);
+    peer.image("b", 1 << 20, 2);
+    let socat = Command::new("socat")
+        .arg("-")
+        .arg(format!("UNIX-CONNECT:{}", peer.socket().display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut socat = match socat {
+        Ok(socat) => socat,
+        Err(why) => {
+            eprintln!("SKIPPED: no socat here: {why}");
+            return;
+        }
+    };
+    let mut to = socat.stdin.take().unwrap();
+    let mut from = BufReader::new(socat.stdout.take().unwrap()).lines();
+    let mut next = || from.next().unwrap().unwrap();
+    assert!(next().starts_with("{\"QMP\": "));
+    let file = |name: &str| json!({"driver": "file", "node-name": name, "filename": peer.folder().join(name)});
+    let copy = json!({"job-id": "j", "device": "a", "target": "b", "sync": "full"});
+    for (command, arguments) in [
+        ("qmp_capabilities", json!({})),
+        ("blockdev-add", file("a")),
+        ("blockdev-add", file("b")),
+        ("blockdev-backup", copy),
+    ] {
+        let message = json!({"execute": command, "arguments": arguments});
+        writeln!(to, "{message}").unwrap();
+        while next() != "{\"return\": {}}" {}
+    }
+    // The last event may have come already, so it is asked for.
+    writeln!(to, "{{\"execute\":\"query-jobs\"}}").unwrap();
+    while next() != "{\"return\": []}" {
+        writeln!(to, "{{\"execute\":\"query-jobs\"}}").unwrap();
+    }
+    writeln!(to, "{{\"execute\":\"quit\"}}").unwrap();
+    while next() != "{\"return\": {}}" {}
+    drop(to);
+    assert!(socat.wait().unwrap().success());
+    assert_eq!(peer.contents("a"), peer.contents("b"));
+    assert!(peer.wait().0.success());
+}
+
+#[test]
+#[ignore = "builds the crate qapi, which is large: run it by name"]
+fn the_crate_qapi_drives_jobs() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serve_support/qapi");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("qapi-client");
+    let built = run(Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(package.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        // What this build is told is not for that one.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_TARGET_DIR"));
+    if let Err(why) = built {
+        eprintln!("SKIPPED: the crate qapi cannot be built here: {why}");
+        return;
+    }
+    let mut peer = Peer::serve(&[]);
+    peer.image("a", 1 << 20, 1);
+    peer.image("b", 1 << 20, 2);
+    let ran = Command::new(target.join("debug/client"))
+        .args([&peer.socket(), peer.folder()])
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    let report = String::from_utf8(ran.stdout).unwrap();
+    assert_eq!(
+        report,
+        "greeted by blockjob\nrefused: DeviceNotActive: Block job 'nobody' not found\nevents in order\n"
+    );
+    assert_eq!(peer.contents("a"), peer.contents("b"));
     assert!(peer.wait().0.success());
 }

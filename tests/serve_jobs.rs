@@ -11,6 +11,7 @@
 mod serve_support;
 
 use blockjob::oracle::Observer;
+use blockjob::qmp::job::pace::PIECE_BYTES_MAX;
 use serde_json::{Value, json};
 use serve_support::{Client, Peer, judge_trace};
 
@@ -283,9 +284,12 @@ fn errors_go_by_their_policy_on_either_side() {
     client.done("blockdev-backup", with(backup("j0", "bad", "d1"), stop));
     client.until("j0", "paused");
     let job = client.ask("query-block-jobs", json!({}))["return"][0].clone();
-    assert_eq!(
-        (&job["io-status"], &job["offset"]),
-        (&json!("nospace"), &json!(MIB))
+    assert_eq!(job["io-status"], "nospace");
+    // The piece that the sector is in is not copied; how large it is, is a matter of speed.
+    let offset = job["offset"].as_u64().unwrap() as usize;
+    assert!(
+        (MIB - PIECE_BYTES_MAX + 1..=MIB).contains(&offset),
+        "{offset}"
     );
     client.done("job-resume", json!({"id": "j0"}));
     client.until("j0", "null");

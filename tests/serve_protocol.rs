@@ -1,5 +1,5 @@
 //! Goal: the server speaks QMP: it greets, negotiates, answers in order whatever the pieces, tells all clients the same,
-//! keeps others out, is kept up by nobody, and ends when it is told to.
+//! and is kept up by nobody. (Who may connect is in `serve_guard.rs`, how it ends in `serve_end.rs`.)
 //!
 //! Method: the command `serve` is started and spoken to over its sockets, in bytes where bytes matter.
 
@@ -10,12 +10,7 @@
 
 mod serve_support;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixListener;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::io::Write as _;
 
 use blockjob::oracle::Observer;
 use blockjob::qmp::command::create;
@@ -113,6 +108,24 @@ fn a_message_beyond_the_limit_is_refused_and_the_next_is_read() {
 }
 
 #[test]
+fn a_message_up_to_the_limit_is_read() {
+    let peer = Peer::serve(&[]);
+    let mut client = peer.client();
+    // Blanks do not count: only what is between the braces, and they, do.
+    let message = |text: &str| format!("{{\"execute\":\"query-jobs\",\"id\":\"{text}\"}}");
+    let id = "x".repeat(reader::BYTES_MAX - message("").len());
+    client.send_raw((" ".repeat(100) + &message(&id) + "\n").as_bytes());
+    assert!(client.read() == json!({"return": [], "id": id}));
+    // One byte more is too much, and what comes behind it is read.
+    client.send_raw((message(&(id + "x")) + "\n" + &message("behind") + "\n").as_bytes());
+    let mut answers = vec![client.read()];
+    while answers.last().unwrap()["id"] != "behind" {
+        answers.push(client.read());
+    }
+    assert_eq!(words(&answers[0]), "JSON token size limit exceeded");
+}
+
+#[test]
 fn all_clients_that_negotiated_have_the_same_events_in_the_same_order() {
     let peer = Peer::serve(&[]);
     peer.image("a", 4096, 1);
@@ -203,64 +216,6 @@ fn a_client_that_asks_and_does_not_read_waits_for_itself() {
     asking.join().unwrap();
 }
 
-#[test]
-fn the_socket_is_its_owner_s_and_its_folder_too() {
-    let peer = Peer::serve(&[]);
-    let mode = peer.socket().metadata().unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    let refused = |address: &str| -> String {
-        let ran = Command::new(snapbox::cmd::cargo_bin!("blockjob"))
-            .args(["serve", "--qmp", address])
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert_eq!(ran.status.code(), Some(2), "{ran:?}");
-        String::from_utf8(ran.stderr).unwrap()
-    };
-    let taken = refused(&format!("unix:{}", peer.socket().display()));
-    assert!(taken.contains("somebody listens there"), "{taken}");
-    let open = peer.folder().join("open");
-    std::fs::create_dir(&open).unwrap();
-    for mode in [0o777, 0o1777, 0o770] {
-        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(mode)).unwrap();
-        let words = refused(&format!("unix:{}", open.join("s").display()));
-        assert!(
-            words.contains("open to others") && words.contains("mkdir -m 700"),
-            "{words}"
-        );
-        assert!(!open.join("s").exists());
-    }
-    peer.image("file", 1, 1);
-    let words = refused(&format!("unix:{}", peer.folder().join("file").display()));
-    assert!(words.contains("is no socket"), "{words}");
-    assert_eq!(peer.contents("file"), [1]);
-    assert!(refused("tcp:0.0.0.0:0").contains("no loopback address"));
-    assert!(refused("vsock:1").contains("neither unix:PATH nor tcp:"));
-    // What a server that is gone left is replaced.
-    let left = peer.folder().join("left");
-    drop(UnixListener::bind(&left).unwrap());
-    let mut second = Peer::serve_at(&format!("unix:{}", left.display()));
-    Client::connect(&left).quit_unnegotiated();
-    assert!(second.wait().0.success());
-    assert!(!left.exists());
-}
-
-#[test]
-fn a_loopback_address_serves_as_well() {
-    let mut peer = Peer::serve(&["--qmp", "tcp:127.0.0.1:0"]);
-    let address = peer.tcp_address().unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .write_all(b"{\"execute\":\"qmp_capabilities\"}{\"execute\":\"quit\"}")
-        .unwrap();
-    let mut answers = String::new();
-    stream.read_to_string(&mut answers).unwrap();
-    let answers: Vec<&str> = answers.lines().collect();
-    assert!(answers[0].starts_with("{\"QMP\": "), "{answers:?}");
-    assert_eq!(answers[1..], ["{\"return\": {}}", "{\"return\": {}}"]);
-    assert!(peer.wait().0.success());
-}
-
 /// What is in backticks in the table under this heading, in its first column.
 fn first_column(page: &str, heading: &str) -> Vec<String> {
     let section = page.split(heading).nth(1).unwrap();
@@ -312,84 +267,4 @@ fn the_page_has_every_command_event_and_limit() {
     }
     assert_eq!((reader::TOKENS_MAX, reader::NESTING_MAX), (65_536, 1024));
     assert_eq!((node::NODES_MAX, create::ACTIONS_MAX), (1024, 256));
-}
-
-/// Jobs in every status that lasts.
-fn busy(peer: &Peer, client: &mut Client) {
-    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
-        peer.image(name, 1 << 20, 1);
-        client.node(peer, name);
-    }
-    let options = |id: &str, source: &str, target: &str, more: Value| {
-        let mut all = json!({"job-id": id, "device": source, "target": target, "sync": "full"});
-        all.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        all
-    };
-    let slow = json!({"speed": 1});
-    client.done(
-        "blockdev-backup",
-        options("running", "a", "b", slow.clone()),
-    );
-    client.done("blockdev-backup", options("paused", "a", "c", slow));
-    client.done("job-pause", json!({"id": "paused"}));
-    client.done("blockdev-mirror", options("ready", "d", "e", json!({})));
-    let manual = json!({"auto-finalize": false, "auto-dismiss": false});
-    client.done(
-        "blockdev-backup",
-        options("pending", "a", "f", manual.clone()),
-    );
-    client.done("blockdev-backup", options("concluded", "a", "g", manual));
-    client.until("concluded", "pending");
-    client.done("job-finalize", json!({"id": "concluded"}));
-    for status in ["paused", "ready", "pending", "concluded"] {
-        client.until(status, status);
-    }
-}
-
-#[test]
-fn the_end_cancels_by_force_tells_of_it_and_leaves_no_socket() {
-    for signal in [None, Some("TERM"), Some("INT"), Some("HUP")] {
-        let mut peer = Peer::serve(&["--trace", "trace.jsonl"]);
-        let mut client = peer.client();
-        busy(&peer, &mut client);
-        let mut watcher = peer.client();
-        let begun = Instant::now();
-        match signal {
-            Some(signal) => {
-                peer.signal(signal);
-                client.read_to_end();
-            }
-            None => client.quit(),
-        }
-        let (status, words) = peer.wait();
-        eprintln!("the end after {signal:?} took {:?}", begun.elapsed());
-        assert!(status.success(), "{words}");
-        for id in ["running", "paused", "ready", "pending", "concluded"] {
-            assert_eq!(client.statuses(id).last().unwrap(), "null", "{id}");
-        }
-        watcher.read_to_end();
-        assert_eq!(watcher.statuses("running").last().unwrap(), "null");
-        assert!(!peer.socket().exists());
-        // Signals are no commands that a conversation shows.
-        if signal.is_none() {
-            client.judge(Observer::Sole);
-        }
-        serve_support::judge_trace(&peer.folder().join("trace.jsonl"));
-    }
-}
-
-#[test]
-fn sigusr1_prints_the_jobs() {
-    let mut peer = Peer::serve(&[]);
-    let mut client = peer.client();
-    busy(&peer, &mut client);
-    peer.signal("USR1");
-    let words = peer.next_words();
-    assert!(
-        words.contains("concluded: concluded, 1048576 of 1048576"),
-        "{words}"
-    );
-    client.quit();
 }

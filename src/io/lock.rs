@@ -77,6 +77,70 @@ pub fn unlock(fd: impl AsFd) -> io::Result<()> {
     .map(drop)
 }
 
+/// `fcntl(fd, F_OFD_SETLK, {F_RDLCK, SEEK_SET, at, 1})`.
+///
+/// Locks one byte so that others may do the same; `false` when another holds it for writing alone. The descriptor must
+/// be open for reading. The byte need not be there.
+///
+/// # References
+/// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Open file description locks"
+pub fn share_byte(fd: impl AsFd, at: u64) -> io::Result<bool> {
+    let mut lock = byte(libc::F_RDLCK, at)?;
+    let fd = fd.as_fd().as_raw_fd();
+    let answer = retry(|| {
+        // SAFETY: F_OFD_SETLK reads one `struct flock64`, live through the call. The descriptor is open, its owner
+        // is borrowed.
+        check(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &raw mut lock) })
+    });
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `fcntl(fd, F_OFD_SETLK, {F_UNLCK, SEEK_SET, at, 1})`.
+///
+/// Gives one byte free.
+///
+/// # References
+/// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Open file description locks"
+pub fn release_byte(fd: impl AsFd, at: u64) -> io::Result<()> {
+    let mut lock = byte(libc::F_UNLCK, at)?;
+    let fd = fd.as_fd().as_raw_fd();
+    retry(|| {
+        // SAFETY: F_OFD_SETLK reads one `struct flock64`, live through the call. The descriptor is open, its owner
+        // is borrowed.
+        check(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &raw mut lock) })
+    })
+    .map(drop)
+}
+
+/// `fcntl(fd, F_OFD_GETLK, {F_WRLCK, SEEK_SET, at, 1})`.
+///
+/// Whether another open file description has this byte locked, shared or not.
+///
+/// # References
+/// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Open file description locks"
+pub fn is_byte_held(fd: impl AsFd, at: u64) -> io::Result<bool> {
+    let mut lock = byte(libc::F_WRLCK, at)?;
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: F_OFD_GETLK reads and writes one `struct flock64`, live and exclusively borrowed. The descriptor is
+    // open, its owner is borrowed.
+    check(unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut lock) })?;
+    Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
+}
+
+/// A lock request over one byte.
+fn byte(kind: libc::c_int, at: u64) -> io::Result<libc::flock64> {
+    let mut lock = request(kind);
+    lock.l_start = super::offset(at)?;
+    lock.l_len = 1;
+    Ok(lock)
+}
+
 /// A lock request over the whole file, however it grows. `l_pid` must be 0 for these locks.
 fn request(kind: libc::c_int) -> libc::flock64 {
     libc::flock64 {
@@ -109,5 +173,23 @@ mod tests {
         assert!(!try_lock(&other).unwrap());
         drop(file);
         assert_eq!(held_by_others(&other).unwrap(), None);
+    }
+
+    #[test]
+    fn a_byte_is_shared_seen_by_others_only_and_given_free() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // Reading is enough, and the byte need not be there.
+        let other = std::fs::File::open(file.path()).unwrap();
+        assert!(share_byte(&other, 203).unwrap());
+        assert!(!is_byte_held(&other, 203).unwrap());
+        assert!(is_byte_held(&file, 203).unwrap());
+        assert!(!is_byte_held(&file, 202).unwrap());
+        assert!(share_byte(&file, 203).unwrap());
+        assert!(is_byte_held(&other, 203).unwrap());
+        release_byte(&file, 203).unwrap();
+        assert!(!is_byte_held(&other, 203).unwrap());
+        release_byte(&other, 203).unwrap();
+        assert!(try_lock(&file).unwrap());
+        assert!(!share_byte(&other, 203).unwrap());
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use crate::steps::{Steps, program};
 
 /// A program, the package of Debian that brings it, and what for.
-const PROGRAMS: [(&str, &str, &str); 12] = [
+const PROGRAMS: [(&str, &str, &str); 13] = [
     ("qemu-img", "qemu-utils", "a peer of the copy"),
     // From Debian 13 on the package above has it.
     (
@@ -40,6 +40,7 @@ const PROGRAMS: [(&str, &str, &str); 12] = [
         "the pages, as whoever reads them has them",
     ),
     ("python3", "python3-venv", "clients of QMP, and an adapter"),
+    ("socat", "socat", "a client of QMP"),
 ];
 
 /// Installs what is not there.

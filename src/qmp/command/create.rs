@@ -16,6 +16,9 @@ use crate::qmp::error::Error;
 use crate::qmp::job::backup::Backup;
 use crate::qmp::job::mirror::{self, Mirror};
 use crate::qmp::job::{CopyOptions, Sync};
+use crate::qmp::node::image_lock::{
+    BACKUP_SOURCE, BACKUP_TARGET, ImageUse, MIRROR_SOURCE, MIRROR_TARGET,
+};
 use crate::qmp::node::{Node, Nodes};
 use crate::trace::{JobRecorder, RecordingHandle, RecordingTransaction};
 
@@ -62,7 +65,12 @@ fn options(
         .resource(Resource::write(target.name()).identity(target.file().identity()))
 }
 
-fn copy_options(arguments: &Members, source: &Arc<Node>, target: &Arc<Node>) -> CopyOptions {
+fn copy_options(
+    arguments: &Members,
+    source: &Arc<Node>,
+    target: &Arc<Node>,
+    locks: [Option<ImageUse>; 2],
+) -> CopyOptions {
     CopyOptions {
         source: Arc::clone(source),
         target: Arc::clone(target),
@@ -72,6 +80,7 @@ fn copy_options(arguments: &Members, source: &Arc<Node>, target: &Arc<Node>) -> 
         },
         on_source_error: policy(arguments, "on-source-error"),
         on_target_error: policy(arguments, "on-target-error"),
+        locks: locks.into_iter().flatten().collect(),
     }
 }
 
@@ -131,10 +140,14 @@ impl Core {
             return Err("Block node is read-only".into());
         }
         filter_name(arguments)?;
+        let locks = [
+            source.file().take(MIRROR_SOURCE)?,
+            target.file().take(MIRROR_TARGET)?,
+        ];
         // A mirror has its source to itself, as in QEMU.
         let options = options(arguments, source, Permissions::NONE, target);
         let recorder = self.io_recorder(&options, None);
-        let copy = copy_options(arguments, source, target);
+        let copy = copy_options(arguments, source, target, locks);
         self.create(Plan {
             driver: Mirror::new(copy, granularity, recorder),
             options,
@@ -226,11 +239,15 @@ impl Core {
         if target.is_read_only() {
             return Err("Could not create node: Block node is read-only".into());
         }
-        filter_name(arguments).map_err(|words| format!("Could not create node: {words}"))?;
+        let in_the_way = |words: String| format!("Could not create node: {words}");
+        filter_name(arguments).map_err(in_the_way)?;
+        // The node above the source, of which QEMU speaks, has the target below it.
+        let of_target = target.file().take(BACKUP_TARGET).map_err(in_the_way)?;
+        let locks = [of_target, source.file().take(BACKUP_SOURCE)?];
         let options = options(arguments, source, Claim::READ.shared, target);
         let recorder = self.io_recorder(&options, group);
         Ok(Plan {
-            driver: Backup::new(copy_options(arguments, source, target), recorder),
+            driver: Backup::new(copy_options(arguments, source, target, locks), recorder),
             options,
         })
     }

@@ -1,6 +1,6 @@
 //! `backup`: copies what is there, once, from the beginning to the end.
 
-use super::{Copier, CopyOptions, Piece, Sync, piece_bytes};
+use super::{Copier, CopyOptions, Piece, Sync};
 use crate::driver::{Driver, Flow, JobError, RunContext};
 use crate::qmp::node::SourceUse;
 use crate::trace::JobRecorder;
@@ -38,7 +38,7 @@ impl Driver for Backup {
             if context.pause_point() == Flow::Cancelled {
                 return Ok(());
             }
-            let piece = piece_bytes(context.speed_bytes_per_s());
+            let piece = copying.pace.bytes(context.speed_bytes_per_s());
             let bytes = piece.min(copying.length - at);
             match copying.copy(&mut context, at, bytes)? {
                 Piece::Copied => {}

@@ -5,7 +5,7 @@
 //! other jobs from it. So a mirror that is ready stays converged, and to complete it moves no user of the
 //! source over to the target, as there are none.
 
-use super::{Copier, CopyOptions, Copying, Piece, Sync, piece_bytes};
+use super::{Copier, CopyOptions, Copying, Piece, Sync};
 use crate::driver::{Driver, Errno, Finish, Flow, JobError, RunContext};
 use crate::mirror::{Follower, NotSwitched, follow};
 use crate::trace::JobRecorder;
@@ -97,7 +97,7 @@ fn converge<S>(
     context: &mut RunContext<'_, S>,
 ) -> Result<Piece, JobError> {
     let mut from = 0;
-    while let Some(region) = follower.take(from, piece_bytes(context.speed_bytes_per_s())) {
+    while let Some(region) = follower.take(from, copying.pace.bytes(context.speed_bytes_per_s())) {
         let range = region.range();
         // Beyond the end there is nothing to copy.
         let bytes = range.end.min(copying.length).saturating_sub(range.start);
@@ -108,7 +108,7 @@ fn converge<S>(
                 return Ok(Piece::Cancelled);
             }
             let rest = range.start + bytes - at;
-            let piece = piece_bytes(context.speed_bytes_per_s()).min(rest);
+            let piece = copying.pace.bytes(context.speed_bytes_per_s()).min(rest);
             // A region that is not copied to its end is dirty again.
             match copying.copy(context, at, piece)? {
                 Piece::Copied => {}

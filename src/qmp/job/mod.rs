@@ -5,6 +5,7 @@
 //! | this one | what both have: the two ends, the policies, one piece after the other |
 //! | [`backup`] | copies what is there, once |
 //! | [`mirror`] | copies until nothing is left to copy, and stays so until it is told to finish |
+//! | [`pace`] | how much is copied at a time |
 //!
 //! What is written goes into the target where it is: whatever a job is given up at stays there, as in QEMU.
 //! The body is alone: it reads and writes one piece at a time, so that a pause is acknowledged between two
@@ -12,20 +13,19 @@
 
 pub mod backup;
 pub mod mirror;
+pub mod pace;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use pace::{PIECE_BYTES_MAX, Pace};
 
 use crate::driver::{AfterError, Errno, ErrorPolicy, IoSide, JobError, Retries, RunContext};
 use crate::io::buffer::AlignedBuffer;
+use crate::qmp::node::image_lock::ImageUse;
 use crate::qmp::node::{Node, SourceUse};
 use crate::trace::{Io, JobRecorder};
-
-/// What is copied at a time at most, in bytes. Larger is no faster (the buffer leaves the cache), smaller
-/// costs calls; a pause waits for one.
-pub const PIECE_BYTES: usize = 512 << 10;
-/// With a speed limit a piece is at most an eighth of a second's worth, and at least this.
-const LIMITED_PIECE_BYTES_MIN: u64 = 64 << 10;
 
 /// What is copied: everything there is, or nothing but what is written meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct CopyOptions {
     pub on_source_error: ErrorPolicy,
     /// What becomes of an error of the target.
     pub on_target_error: ErrorPolicy,
+    /// What other processes are told of it, until the job lets go of its nodes.
+    pub locks: Vec<ImageUse>,
 }
 
 /// The two ends, until the job lets go of them.
@@ -111,19 +113,10 @@ impl Copier {
             options,
             recorder: self.recorder.as_ref(),
             length,
-            buffer: AlignedBuffer::new(PIECE_BYTES)?,
+            buffer: AlignedBuffer::new(PIECE_BYTES_MAX)?,
+            pace: Pace::default(),
             retries: Retries::default(),
         })
-    }
-}
-
-/// How much to copy at a time under this limit.
-fn piece_bytes(speed_bytes_per_s: u64) -> u64 {
-    let most = PIECE_BYTES as u64;
-    match speed_bytes_per_s {
-        0 => most,
-        // To the sector, as devices want it.
-        speed => (speed / 8 / 512 * 512).clamp(LIMITED_PIECE_BYTES_MIN, most),
     }
 }
 
@@ -134,6 +127,7 @@ struct Copying<'a> {
     length: u64,
     /// One for the whole run.
     buffer: AlignedBuffer,
+    pace: Pace,
     retries: Retries,
 }
 
@@ -159,6 +153,7 @@ impl Copying<'_> {
         at: u64,
         bytes: u64,
     ) -> Result<Piece, JobError> {
+        let begun = Instant::now();
         let (options, recorder, bytes) = (self.options, self.recorder, bytes as usize);
         let record = |op, work: &mut dyn FnMut() -> io::Result<()>| match recorder {
             None => work(),
@@ -208,6 +203,7 @@ impl Copying<'_> {
             }
         }
         self.retries.reset();
+        self.pace.took(bytes as u64, begun.elapsed());
         Ok(Piece::Copied)
     }
 

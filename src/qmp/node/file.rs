@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::image_lock::{ImageLock, ImageLocks, ImageUse, Usage};
 use crate::io::stat::{FileKind, Identity, stat};
 use crate::io::{device, durable, transfer};
 
@@ -32,6 +34,8 @@ pub struct OpenFile {
     file: File,
     device: bool,
     identity: Identity,
+    /// With which other processes are told what is done with it; none where that is not wanted.
+    lock: Option<Arc<ImageLock>>,
 }
 
 impl OpenFile {
@@ -84,7 +88,25 @@ impl OpenFile {
             file,
             device,
             identity,
+            lock: None,
         })
+    }
+
+    /// From now on other processes are told what jobs do with it.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn tell(&mut self, locks: &mut ImageLocks) -> io::Result<()> {
+        self.lock = Some(locks.of(&self.identity(), &self.file)?);
+        Ok(())
+    }
+
+    /// Tells other processes of this use, until the answer is dropped.
+    ///
+    /// # Errors
+    /// One of them is in the way, in QEMU's words.
+    pub fn take(&self, usage: Usage) -> Result<Option<ImageUse>, String> {
+        self.lock.as_ref().map(|lock| lock.take(usage)).transpose()
     }
 
     /// As it was given.

@@ -7,6 +7,8 @@
 //! | `raw` | what is below it, as it is |
 //! | `blkdebug` | what is below it, with [errors](inject) where it is told to have some |
 //!
+//! While a job works on one, [image locks](image_lock) tell QEMU's processes and other servers.
+//!
 //! A node is opened once, never created, truncated, resized or removed: what the server may do to a user's
 //! file is to write inside it, when a job that names it as its target is asked for. Lengths are those of
 //! the files; QEMU rounds them up to 512, which is one difference on purpose.
@@ -15,6 +17,7 @@
 //! [`BLOCKDEV_OPTIONS`](super::schema::block::BLOCKDEV_OPTIONS) says of options without a meaning.
 
 pub mod file;
+pub mod image_lock;
 pub mod inject;
 mod registry;
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::file::{OpenFile, Opener};
+use super::image_lock::ImageLocks;
 use super::inject::{Injector, IoType, Rule};
 use super::{Below, Node, NodeKind};
 use blockjob_model::identity::is_well_formed;
@@ -20,6 +21,7 @@ pub const NODES_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Nodes {
     opener: Opener,
+    locks: ImageLocks,
     by_name: BTreeMap<String, Arc<Node>>,
     unnamed: u64,
 }
@@ -32,6 +34,7 @@ impl Nodes {
     pub fn new(opener: Opener) -> Nodes {
         Nodes {
             opener,
+            locks: ImageLocks::default(),
             by_name: BTreeMap::new(),
             unnamed: 0,
         }
@@ -96,10 +99,14 @@ impl Nodes {
             driver => {
                 let name = text("filename");
                 let open = |writable| OpenFile::open(self.opener, driver, name, writable);
-                let file = match open(!read_only) {
+                let mut file = match open(!read_only) {
                     Err(_) if !read_only && flag("auto-read-only") => open(false)?,
                     opened => opened?,
                 };
+                if text("locking") != "off" {
+                    file.tell(&mut self.locks)
+                        .map_err(|error| format!("Could not open '{name}': {error}"))?;
+                }
                 NodeKind::File(file)
             }
         };

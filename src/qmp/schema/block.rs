@@ -35,8 +35,8 @@ static LOCKING: Enum = Enum {
     values: &["auto", "on", "off"],
 };
 
-/// `blockdev-add`. Of `discard`, `cache`, `detect-zeroes`, `aio` and `locking` there is nothing here to choose
-/// from: they are taken, because clients send them, and change nothing.
+/// `blockdev-add`. Of `discard`, `cache`, `detect-zeroes` and `aio` there is nothing here to choose from: they are
+/// taken, because clients send them, and change nothing.
 pub static BLOCKDEV_OPTIONS: Object = Object {
     name: "BlockdevOptions",
     members: &[
