@@ -201,3 +201,36 @@ fn two_peers_that_answer_otherwise_differ() {
     let report = run(&against(good.clone()));
     assert_eq!((report.found.len(), report.compared), (0, 4));
 }
+
+#[test]
+fn a_difference_is_shrunk_to_the_one_command_that_shows_it() {
+    let good = made_up(|command| Some(vec![plain(command)]));
+    let other = made_up(|command| {
+        let node = &command["arguments"]["node-name"];
+        Some(vec![
+            if command["execute"] == "blockdev-add" && node == "s1" {
+                let error = json!({"class": "GenericError", "desc": "there is no room"});
+                json!({"error": error, "id": command["id"]}).to_string()
+            } else {
+                plain(command)
+            },
+        ])
+    });
+    let report = run(&Campaign {
+        against: Some(other),
+        shrink: true,
+        ..campaign(good, 12, 1)
+    });
+    assert!(!report.found.is_empty(), "some program has two sources");
+    for found in &report.found {
+        assert_eq!(found.divergence.kind, Kind::Differs);
+        assert_eq!(found.again, Some(true));
+        let commands: Vec<_> = found.program.steps.iter().map(Step::command).collect();
+        assert_eq!(
+            commands,
+            [Some("blockdev-add")],
+            "{}",
+            found.divergence.text
+        );
+    }
+}

@@ -132,6 +132,53 @@ fn each_finding_shows_again_and_is_told_of() {
     }
 }
 
+/// What a server of ours differs in on purpose: a file that a mirror works on is no other job's source, whatever its node.
+#[test]
+fn a_difference_is_replayed_on_both() {
+    let Some(program) = daemon() else { return };
+    let program = program.to_str().unwrap();
+    let node = |name: &str, file: &str| {
+        let below = json!({"driver": "file", "filename": format!("$DIR/{file}")});
+        let node = json!({"driver": "raw", "node-name": name, "file": below});
+        json!({"send": {"execute": "blockdev-add", "arguments": node}})
+    };
+    let job = |command: &str, id: &str, source: &str, target: &str| {
+        let arguments =
+            json!({"job-id": id, "device": source, "target": target, "sync": "full", "speed": 1});
+        json!({"send": {"execute": command, "arguments": arguments}})
+    };
+    let blank = json!({"kind": "blank", "size": 4 << 20});
+    let text = json!({"blockjob_program": 1, "about": "a backup of what is mirrored",
+        "files": {"a.img": {"kind": "data", "size": 4 << 20}, "b.img": blank, "c.img": blank},
+        "steps": [node("a", "a.img"), node("again", "a.img"), node("b", "b.img"), node("c", "c.img"),
+            job("blockdev-mirror", "j0", "a", "b"), {"await": {"job": "j0", "status": ["running"]}},
+            job("blockdev-backup", "j1", "again", "c")]});
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("program.json");
+    std::fs::write(&file, text.to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let ours = format!(
+        "{} serve --qmp unix:{{socket}}",
+        snapbox::cmd::cargo_bin!("blockjob").display()
+    );
+    let alone = ["conform", "--spawn", program, "--replay", file, "--json"];
+    let ran = command(alone);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    let ran = command([&alone[..], &["--against", &ours]].concat());
+    let [result] = ran.json().try_into().unwrap();
+    assert_valid(&schema("conform"), &result);
+    assert_eq!(
+        (ran.code, &result["kind"]),
+        (1, &json!("differs")),
+        "{ran:?}"
+    );
+    let message = result["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("step 7, blockdev-backup: "),
+        "{message}"
+    );
+}
+
 /// It is the event of a change to this status.
 fn becomes(message: &Value, status: &str) -> bool {
     message["event"] == "JOB_STATUS_CHANGE" && message["data"]["status"] == status
@@ -271,6 +318,27 @@ const CHANGES: &[Change] = &[
             let text = m.to_string();
             vec![json!(text[..text.len() - 2])]
         })),
+    ),
+    ("swap an end and its status", || {
+        let mut held: Option<Value> = None;
+        Box::new(move |m| match held.take() {
+            Some(first) => Said::Instead(vec![m.clone(), first]),
+            None if m["event"] == "BLOCK_JOB_COMPLETED" => {
+                held = Some(m.clone());
+                Said::Later
+            }
+            None => Said::Same,
+        })
+    }),
+    (
+        "another error of a job",
+        change!(
+            |m| (m["event"] == "BLOCK_JOB_COMPLETED" && m["data"]["error"].is_string()).then(
+                || with(m, |m| drop(
+                    m["data"].as_object_mut().unwrap().remove("error")
+                ))
+            )
+        ),
     ),
     (
         "an answer that is none",

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use blockjob::conform::against;
 use blockjob::conform::campaign::{self, Campaign, Found, Progress};
 use blockjob::conform::divergence::Known;
 use blockjob::conform::peer::Source;
@@ -86,7 +87,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     /// Run this program, and no others; may be given several times
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["runs", "steps", "seed", "peers", "against"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["runs", "steps", "seed", "peers"])]
     replay: Vec<PathBuf>,
     /// Run the programs on this too, and compare: unix:PATH, or a command as for --exec
     #[arg(long, value_name = "PEER")]
@@ -127,6 +128,12 @@ impl Arguments {
             // The three are one group, of which one is required.
             (.., path) => Source::Socket(path.clone().unwrap_or_default()),
         }
+    }
+
+    /// Whom to compare it with.
+    fn other(&self) -> Option<Source> {
+        let peer = self.against.as_ref()?;
+        Some(socket(peer).map_or_else(|_| Source::Command(peer.clone()), Source::Socket))
     }
 
     fn profile(&self) -> Result<Option<&'static Profile>, Failure> {
@@ -261,9 +268,7 @@ fn drive(
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let peers = arguments.peers.map_or(cores, |peers| peers as usize);
     let campaign = Campaign {
-        against: arguments.against.as_ref().map(|peer| {
-            socket(peer).map_or_else(|_| Source::Command(peer.clone()), Source::Socket)
-        }),
+        against: arguments.other(),
         // One that listens has one monitor for us.
         peers: if source.starts() { peers } else { 1 },
         source,
@@ -349,19 +354,40 @@ fn replay(
     for path in &arguments.replay {
         let mut program = Program::read(&read(path)?)
             .map_err(|error| Failure::new(format!("{}: {error}", shown(path))))?;
-        // What was asked for rules over what the file says.
-        program.profile = profile.or(program.profile);
+        // What was asked for rules over what the file says; of two, each has its own.
+        program.profile = match arguments.against {
+            Some(_) => profile,
+            None => profile.or(program.profile),
+        };
         programs.push((path, program));
     }
     let limit = Duration::from_secs(arguments.limit);
     let unreachable = |error: &io::Error| unreachable_peer(&source, error);
     let mut station =
         Station::new(&source, profile, limit, stop).map_err(|error| unreachable(&error))?;
+    let mut other = match arguments.other() {
+        Some(source) => Some((
+            Station::new(&source, None, limit, stop)
+                .map_err(|error| unreachable_peer(&source, &error))?,
+            source,
+        )),
+        None => None,
+    };
     let mut results: Vec<(&Path, Program, Outcome, Option<&Known>)> = Vec::new();
     for (path, program) in programs {
-        let outcome = station
+        let mut outcome = station
             .play(&program)
             .map_err(|error| unreachable(&error))?;
+        if outcome.divergence.is_none()
+            && let Some((other, source)) = &mut other
+        {
+            let shown = against::run(&outcome, other, &program)
+                .map_err(|error| unreachable_peer(source, &error))?;
+            if let Some((found, rules)) = shown {
+                outcome.divergence = Some(found);
+                outcome.profile = rules;
+            }
+        }
         let entry = outcome.divergence.as_ref().and_then(|divergence| {
             known
                 .iter()

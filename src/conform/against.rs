@@ -5,16 +5,59 @@
 //! with both; and the way of a job of which every request was answered so. Pauses of the implementation's own and the
 //! texts of drivers are left out, and what the profiles of the two are said to differ in.
 
+use std::io;
+
 use blockjob_model::{Profile, Refusal, Status, Verb};
 
 use super::conversation::{Answer, Ended, Life};
+use super::divergence::{Divergence, Kind};
+use super::program::Program;
+use super::station::{Outcome, Station};
 use crate::oracle::judge::refusal::{self, Meaning};
 
-/// The first thing that the two did otherwise, in a sentence.
+/// Runs `program`, which went well with the one as `outcome` says, with `other` too, who is judged by its own rules:
+/// what must not be, and by whose rules.
+///
+/// # Errors
+/// There is no peer.
+pub fn run(
+    outcome: &Outcome,
+    other: &mut Station,
+    program: &Program,
+) -> io::Result<Option<(Divergence, &'static Profile)>> {
+    let theirs = other.play(&Program {
+        profile: None,
+        ..program.clone()
+    })?;
+    if let Some(found) = theirs.divergence {
+        // What is due with the one need not be with the other, which may have been further.
+        return Ok((found.kind != Kind::Stuck).then_some((found, theirs.profile)));
+    }
+    let difference = differ(
+        (&outcome.ended, outcome.profile),
+        (&theirs.ended, theirs.profile),
+    );
+    Ok(difference.map(|difference| {
+        let mut found = Divergence::new(Kind::Differs, difference.text, None, &theirs.ended);
+        found.about = Some(difference.about);
+        (found, outcome.profile)
+    }))
+}
+
+/// Something that the two did otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// In what, wherever in a program it shows: the same again is the same difference.
+    pub about: String,
+    /// In a sentence.
+    pub text: String,
+}
+
+/// The first thing that the two did otherwise.
 pub fn differ(
     one: (&Ended, &'static Profile),
     other: (&Ended, &'static Profile),
-) -> Option<String> {
+) -> Option<Difference> {
     let mut unlike: Vec<&str> = Vec::new();
     let of_steps = |ended: &'_ Ended| -> Vec<Answer> {
         ended
@@ -44,18 +87,23 @@ pub fn differ(
         }
         if same_place && !is_same(mine, theirs) {
             let place = mine.step.map_or(0, |step| step + 1);
-            return Some(format!(
-                "step {place}, {}{}: the one answers {}, the other {}",
-                mine.command,
-                mine.job.as_ref().map_or_else(String::new, |(job, status)| {
-                    format!(
-                        " of job '{job}' ({})",
-                        status.map_or("not there", Status::name)
-                    )
-                }),
-                said(mine),
-                said(theirs)
-            ));
+            let status = |status: Option<Status>| status.map_or("not there", Status::name);
+            let of_job = mine.job.as_ref();
+            let answers = format!("the one answers {}, the other {}", said(mine), said(theirs));
+            return Some(Difference {
+                about: format!(
+                    "{} {}: {answers}",
+                    mine.command,
+                    of_job.map_or("", |(_, found)| status(*found)),
+                ),
+                text: format!(
+                    "step {place}, {}{}: {answers}",
+                    mine.command,
+                    of_job.map_or_else(String::new, |(job, found)| {
+                        format!(" of job '{job}' ({})", status(*found))
+                    }),
+                ),
+            });
         }
     }
     for (mine, theirs) in one.0.lives.iter().zip(&other.0.lives) {
@@ -85,12 +133,21 @@ pub fn differ(
                 let names: Vec<&str> = way.iter().map(|status| status.name()).collect();
                 names.join(", ")
             };
-            return Some(format!(
-                "job '{}': with the one it is {}, with the other {}",
-                mine.id,
-                names(&way(mine)),
-                names(&way(theirs))
-            ));
+            let (ours, theirs) = (way(mine), way(theirs));
+            let parting = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+            let there = |way: &[Status]| {
+                way.get(parting)
+                    .map_or("nothing more", |status| status.name())
+            };
+            return Some(Difference {
+                about: format!("the way: {}, {}", there(&ours), there(&theirs)),
+                text: format!(
+                    "job '{}': with the one it is {}, with the other {}",
+                    mine.id,
+                    names(&ours),
+                    names(&theirs)
+                ),
+            });
         }
     }
     None

@@ -11,12 +11,13 @@ use blockjob_model::Profile;
 
 use super::against;
 use super::cover::Cover;
-use super::divergence::{Divergence, Kind, Known};
+use super::divergence::{Divergence, Known};
 use super::generate::{Abilities, Provocation};
+use super::identity::Identity;
 use super::peer::Source;
 use super::program::Program;
 use super::shrink::shrink;
-use super::station::{Identity, Station, plain};
+use super::station::Station;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -191,29 +192,17 @@ pub fn run(
                     shared.counts.1 += outcome.ended.counts.1;
                     shared.times.push(took);
                 }
-                let mut divergence = outcome.divergence;
+                let mut divergence = outcome.divergence.clone();
                 let mut profile = outcome.profile;
-                let mut compared = false;
+                let mut compared = None;
                 if divergence.is_none()
                     && let Some(other) = &mut other
                 {
-                    let theirs = other.play(&program)?;
+                    let shown = against::run(&outcome, other, &program)?;
                     lock().compared += 1;
-                    compared = true;
-                    // What is due with the one need not be with the other, which may have been further.
-                    let stuck = |found: &Divergence| found.kind == Kind::Stuck;
-                    if theirs.divergence.as_ref().is_some_and(stuck) {
-                        return Ok(());
-                    }
-                    if theirs.divergence.is_some() {
-                        divergence = theirs.divergence;
-                        profile = theirs.profile;
-                    } else if let Some(why) = against::differ(
-                        (&outcome.ended, outcome.profile),
-                        (&theirs.ended, theirs.profile),
-                    ) {
-                        divergence = Some(plain(Kind::Differs, why, None, &theirs.ended));
-                    }
+                    (divergence, profile) =
+                        shown.map_or((None, profile), |(found, rules)| (Some(found), rules));
+                    compared = Some(other);
                 }
                 let Some(divergence) = divergence else {
                     return Ok(());
@@ -232,13 +221,22 @@ pub fn run(
                 if known.is_none() {
                     progress.divergences.fetch_add(1, Ordering::Relaxed);
                 }
-                if known.is_none() && campaign.shrink && found.divergence.kind != Kind::Differs {
+                if known.is_none() && campaign.shrink {
                     progress.shrinking.store(true, Ordering::Relaxed);
-                    let of = match &mut other {
-                        Some(other) if compared => other,
-                        _ => &mut station,
+                    let mut play = |part: &Program| {
+                        let outcome = station.play(part)?;
+                        match &mut compared {
+                            Some(other) if outcome.divergence.is_none() => {
+                                let shown = against::run(&outcome, other, part)?;
+                                Ok(shown.map(|(found, _)| found))
+                            }
+                            // What the one shows is not what the two differ in.
+                            Some(_) => Ok(None),
+                            None => Ok(outcome.divergence),
+                        }
                     };
-                    let shrunk = shrink(of, found.program.clone(), found.divergence.clone())?;
+                    let shrunk =
+                        shrink(&mut play, found.program.clone(), found.divergence.clone())?;
                     progress.shrinking.store(false, Ordering::Relaxed);
                     found.program = shrunk.program;
                     found.divergence = shrunk.divergence;

@@ -5,7 +5,11 @@ use std::fmt;
 use blockjob_model::Profile;
 use serde::Deserialize;
 
-use super::peer::LastWords;
+use super::conversation::{Ended, Trouble};
+use super::peer::{LastWords, Lost};
+
+/// How many lines of a recording are shown where a conversation broke off.
+const SHOWN: usize = 12;
 
 /// In which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +61,8 @@ pub struct Divergence {
     pub kind: Kind,
     /// The rule that was broken, of a rejection.
     pub rule: Option<&'static str>,
+    /// In what two implementations differ, whatever it took to come there.
+    pub about: Option<String>,
     /// The line of the recording.
     pub line: Option<u64>,
     /// What happened, in a sentence.
@@ -72,10 +78,118 @@ pub struct Divergence {
 }
 
 impl Divergence {
-    /// Whether `other` is the same thing again: of the same kind, by the same rule, at the same command.
+    /// One that is no rejection, with what was said last.
+    pub(super) fn new(
+        kind: Kind,
+        message: String,
+        unanswered: Option<String>,
+        ended: &Ended,
+    ) -> Divergence {
+        let from = ended.lines.len().saturating_sub(SHOWN);
+        let mut text = format!("{kind}: {message}\n    what was said last:");
+        for line in &ended.lines[from..] {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            let said = record["msg"].to_string();
+            let said: String = said.chars().take(160).collect();
+            text.push_str("\n      ");
+            text.push_str(record["dir"].as_str().unwrap_or_default());
+            text.push(' ');
+            text.push_str(&said);
+        }
+        Divergence {
+            kind,
+            rule: None,
+            about: None,
+            line: None,
+            message,
+            text,
+            unanswered,
+            last_words: None,
+            lines: ended.lines.clone(),
+        }
+    }
+
+    /// What the oracle does not take.
+    pub(super) fn rejection(ended: &Ended) -> Divergence {
+        let fault = ended.fault.as_ref();
+        let message = fault.and_then(|fault| fault.message.clone());
+        Divergence {
+            kind: Kind::Rejected,
+            rule: fault.and_then(|fault| fault.rule),
+            about: None,
+            line: fault.and_then(|fault| fault.line),
+            message: message.unwrap_or_else(|| "the oracle could not come to a verdict".to_owned()),
+            text: fault.map_or_else(String::new, |fault| fault.text.clone()),
+            unanswered: None,
+            last_words: None,
+            lines: ended.lines.clone(),
+        }
+    }
+
+    /// What kept a conversation from its end, with the last words of the peer.
+    pub(super) fn of_trouble(
+        trouble: &Trouble,
+        unanswered: Option<String>,
+        words: LastWords,
+        ended: &Ended,
+    ) -> Divergence {
+        let of_whom = match &unanswered {
+            Some(command) => format!("it had not answered {command}"),
+            None => "no command was open".to_owned(),
+        };
+        let (kind, message) = match trouble {
+            Trouble::Lost(Lost::Silent(limit)) => (
+                Kind::Silent,
+                format!("nothing came for {:.1} s; {of_whom}", limit.as_secs_f64()),
+            ),
+            Trouble::Lost(Lost::Garbled(what)) => {
+                (Kind::Garbled, format!("what it says is no QMP: {what}"))
+            }
+            Trouble::Flooded(messages) => (
+                Kind::Flooded,
+                format!("more than {} messages came; {of_whom}", messages - 1),
+            ),
+            Trouble::Stuck {
+                job,
+                status,
+                due,
+                waited,
+            } => {
+                let due: Vec<&str> = due.iter().map(|status| status.name()).collect();
+                (
+                    Kind::Stuck,
+                    format!(
+                        "job '{job}' stays {status} for {:.1} s; due was {}",
+                        waited.as_secs_f64(),
+                        due.join(" or ")
+                    ),
+                )
+            }
+            _ => {
+                let how = words.status.as_deref();
+                let how = how.unwrap_or("it closed the connection");
+                (Kind::Died, format!("it ended ({how}); {of_whom}"))
+            }
+        };
+        let mut found = Divergence::new(kind, message, unanswered, ended);
+        if !words.stderr.is_empty() {
+            found.text.push_str("\n    its last words:");
+            for line in words.stderr.lines() {
+                found.text.push_str("\n      ");
+                found.text.push_str(line);
+            }
+        }
+        found.last_words = Some(words);
+        found
+    }
+
+    /// Whether `other` is the same thing again: of the same kind, by the same rule, at the same command, in the same.
     pub fn is_like(&self, other: &Divergence) -> bool {
         let command = |divergence: &Divergence| divergence.command();
-        self.kind == other.kind && self.rule == other.rule && command(self) == command(other)
+        self.kind == other.kind
+            && self.rule == other.rule
+            && self.about == other.about
+            && command(self) == command(other)
     }
 
     /// The name of the command that was not answered.
@@ -161,6 +275,7 @@ mod tests {
         Divergence {
             kind: Kind::Silent,
             rule: None,
+            about: None,
             line: None,
             message: String::new(),
             text: String::new(),

@@ -15,6 +15,8 @@
 //! | [`cover`] | which cells and moves of the tables were seen |
 //! | [`recipe`] | what it takes to have a job of each kind |
 //! | [`generate`] | programs, made up as they go |
+//! | [`identity`] | who a peer is, and what it can do |
+//! | [`folder`] | where its images are |
 //! | [`station`] | a place where one peer works, program after program |
 //! | [`witness`] | QEMU's trace log, held against the conversation |
 //! | [`against`] | the same program on two peers |
@@ -29,7 +31,9 @@ pub mod campaign;
 pub mod conversation;
 pub mod cover;
 pub mod divergence;
+pub mod folder;
 pub mod generate;
+pub mod identity;
 pub mod image;
 pub mod peer;
 pub mod program;

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::divergence::{Divergence, Kind};
 use super::program::Program;
-use super::station::Station;
 
 /// How often a part is run before it is said not to show it.
 const ATTEMPTS: usize = 2;
@@ -32,12 +31,12 @@ pub struct Shrunk {
     pub runs: usize,
 }
 
-/// Shrinks `program`, which showed `divergence` once.
+/// Shrinks `program`, which showed `divergence` once. `play` runs a part of it, and says what that shows.
 ///
 /// # Errors
 /// There is no peer.
 pub fn shrink(
-    station: &mut Station,
+    play: &mut dyn FnMut(&Program) -> io::Result<Option<Divergence>>,
     program: Program,
     divergence: Divergence,
 ) -> io::Result<Shrunk> {
@@ -50,7 +49,7 @@ pub fn shrink(
     };
     for _ in 0..ATTEMPTS_WHOLE {
         shrunk.runs += 1;
-        if let Some(found) = station.play(&shrunk.program)?.divergence
+        if let Some(found) = play(&shrunk.program)?
             && found.is_like(&shrunk.divergence)
         {
             shrunk.divergence = found;
@@ -79,10 +78,7 @@ pub fn shrink(
             let mut shows = None;
             for _ in 0..ATTEMPTS {
                 shrunk.runs += 1;
-                shows = station
-                    .play(&part)?
-                    .divergence
-                    .filter(|found| found.is_like(&shrunk.divergence));
+                shows = play(&part)?.filter(|found| found.is_like(&shrunk.divergence));
                 if shows.is_some() {
                     break;
                 }
