@@ -1,5 +1,5 @@
 //! Goal: a copy keeps to its speed limit and reaches it, whatever disturbs its sleeps: who pauses and resumes it, enters
-//! it or changes its speed at every piece gets no byte more; more workers get none either.
+//! it or changes its speed at every piece gets no byte more; more workers, which share it, get none either.
 //! Method: time is virtual, so how long a copy took is what it was made to wait, to the nanosecond, and nobody waits
 //! for it. Disturbances at random (proptest) come at the end of each piece, from the worker itself.
 #![allow(clippy::unwrap_used)]
@@ -165,14 +165,25 @@ fn one_disturbance_at_every_piece_lets_no_byte_through() {
 
 #[test]
 fn a_limit_below_one_piece_is_kept_and_reached() {
-    // Ten bytes a second is the least: a slice has a byte.
-    for speed in [10, 1000, 40_000] {
-        let bytes = 3 * 4096 + 1;
-        let took = took(bytes, 1, speed, Vec::new());
-        let worth = worth(bytes as u64, speed);
-        assert!(
-            worth.abs_diff(took) <= SLICE,
-            "{took:?}, not {worth:?}, at {speed}"
-        );
+    for speed in [1, 7, 10, 19, 1000, 40_000] {
+        for workers in [1, 2] {
+            let bytes = 3 * 4096 + 1;
+            let took = took(bytes, workers, speed, Vec::new());
+            let worth = worth(bytes as u64, speed);
+            assert!(
+                worth.abs_diff(took) <= SLICE,
+                "{took:?}, not {worth:?}, at {speed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn over_ten_seconds_a_copy_is_within_two_percent_of_its_limit() {
+    for (speed, workers) in [(300_000, 1), (300_000, 4), (1_234_567, 2), (2_000_000, 3)] {
+        let bytes = usize::try_from(10 * speed).unwrap();
+        let took = took(bytes, workers, speed, Vec::new());
+        let away = took.abs_diff(Duration::from_secs(10));
+        assert!(away <= Duration::from_millis(200), "{took:?} at {speed}");
     }
 }

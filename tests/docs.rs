@@ -1,7 +1,8 @@
 //! The pages promise nothing that is not there.
 //!
 //! Goal: `docs/seed.md` names, for every symbol of the seed, ours and the test that would fail without
-//! it; `docs/properties.md` names, for every property, its checks and their bounds. Neither may name a
+//! it; `docs/properties.md` names, for every property, its checks and their bounds; `docs/contract-checks.md`, for every rule
+//! that the copy's contract has in those words, its tests. None may name a
 //! file, an item, a test or a harness that does not exist, leave a cell blank, or forget one. Method:
 //! the tables are read, each link is followed into the file, and what its label names is looked for
 //! there; the lists of what must be in them are the specification's own, and the seed's here. Each
@@ -614,6 +615,38 @@ fn judge_properties(page: &Page) -> Vec<String> {
     wrong
 }
 
+const CONTRACT_HEADING: &[&str] = &["the contract says", "check", "bound"];
+
+/// Everything that is wrong with the page of the contract's checks.
+fn judge_contract(page: &Page) -> Vec<String> {
+    let rows = match page.rows(CONTRACT_HEADING) {
+        Ok(rows) => rows,
+        Err(wrong) => return vec![wrong],
+    };
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let contract = one_line(&Page::of("docs/CONTRACT.md").text);
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let rule = &row[0];
+        if !contract.contains(&one_line(rule)) {
+            wrong.push(format!("`{rule}`: the contract has no such words"));
+        }
+        let judged = references(page, &row[1]).and_then(|tests| {
+            if tests.is_empty() {
+                return Err("names no test".to_owned());
+            }
+            tests
+                .iter()
+                .try_for_each(|(label, file)| is_a_test(label, file))
+        });
+        wrong.extend(judged.err().map(|why| format!("`{rule}`: {why}")));
+    }
+    if rows.len() < 40 {
+        wrong.push(format!("only {} rules", rows.len()));
+    }
+    wrong
+}
+
 /// Links of a page that lead to no file.
 fn dead_links(page: &Page) -> Vec<String> {
     links(&page.text)
@@ -637,6 +670,16 @@ fn every_property_names_its_checks() {
     assert!(
         wrong.is_empty(),
         "docs/properties.md:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn every_rule_of_the_contract_for_copies_names_its_tests() {
+    let wrong = judge_contract(&Page::of("docs/contract-checks.md"));
+    assert!(
+        wrong.is_empty(),
+        "docs/contract-checks.md:\n{}",
         wrong.join("\n")
     );
 }
@@ -759,6 +802,34 @@ fn each_kind_of_mistake_about_the_properties_is_seen() {
         "see [this](../nowhere.md) and [that](seed.md#top)",
     ));
     assert_eq!(dead, ["[this](../nowhere.md) leads nowhere"]);
+}
+
+#[test]
+fn each_kind_of_mistake_about_the_contract_is_seen() {
+    let mistakes: &[Mistake] = &[
+        (
+            "| Each target changes atomically |",
+            "| Each target changes now and then |",
+            "the contract has no such words",
+        ),
+        (
+            "`copy_refused::a_locked_target`",
+            "`copy_refused::a_blocked_target`",
+            "no test `a_blocked_target`",
+        ),
+        (
+            "`copy_refused::a_locked_target`",
+            "`copy_files::a_locked_target`",
+            "not called by its file",
+        ),
+        (
+            "[`copy_killed::what_was_written_is_not_copied_again`](../tests/copy_killed.rs)",
+            "by looking",
+            "names no test",
+        ),
+        ("| one link |", "| |", "blank under `bound`"),
+    ];
+    each_is_seen("docs/contract-checks.md", mistakes, judge_contract);
 }
 
 #[test]

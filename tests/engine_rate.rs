@@ -1,6 +1,6 @@
 //! Speed and progress as numbers.
 //!
-//! Goal: the limiter never grants more than its quota a slice and one request more (P46), never asks
+//! Goal: the limiter never grants more than its speed allows and a slice and one request more (P46), never asks
 //! for a wait that is not there, and grants what it can: nobody is held back who stays below; a change
 //! of speed wakes a sleeper exactly when there is a reason to hurry (SEMANTICS.md §9.1, decision 34)
 //! and no paused job (P34); progress never goes backwards.
@@ -41,13 +41,21 @@ fn speed() -> impl Strategy<Value = u64> {
     prop_oneof![1..100_u64, 1..100_000_u64, 1..10_000_000_000_u64]
 }
 
-fn quota(speed: u64) -> u64 {
-    (speed / 10).max(1)
+/// What a second is worth at this speed, in bytes, times nanoseconds.
+const BYTE: u128 = 1_000_000_000;
+
+/// What so much time allows at this speed, in that measure.
+fn allowed(time: Duration, speed: u64) -> u128 {
+    time.as_nanos() * u128::from(speed)
+}
+
+/// How long so many bytes take at this speed, rounded up.
+fn worth_ns(bytes: u128, speed: u64) -> u128 {
+    (bytes * BYTE).div_ceil(u128::from(speed))
 }
 
 proptest! {
-    /// A driver that waits as long as it is told, over any stretch of time: what was granted in the
-    /// slices that are over, and in the one that is not.
+    /// A driver that waits as long as it is told, over any stretch of time: what time allows, and a slice.
     #[test]
     fn no_more_than_the_quota_a_slice_and_one_request(
         speed in speed(),
@@ -58,38 +66,35 @@ proptest! {
     ) {
         let mut limit = RateLimit::new(speed);
         let start = Duration::from_nanos(start_ns);
-        let (mut now, mut granted, mut largest) = (start, 0_u128, 0_u64);
-        for (count, Piece { idle, bytes }) in (1_u128..).zip(pieces) {
+        let (mut now, mut granted) = (start, 0_u128);
+        for Piece { idle, bytes } in pieces {
             now += idle;
+            let before = granted;
             granted += u128::from(bytes);
-            largest = largest.max(bytes);
+            let whole = |now: Duration| allowed(now.saturating_sub(start) + SLICE, speed);
+            // The piece is there before it is charged.
+            prop_assert!(before * BYTE <= whole(now), "{before} bytes in {:?} at {speed}", now.saturating_sub(start));
             now += limit.charge(now, bytes);
-            // Each wait is short of less than a nanosecond, and that is worth a byte or so.
-            let short = count * (u128::from(quota(speed)) / SLICE.as_nanos() + 1);
-            let elapsed = now.saturating_sub(start).as_nanos();
-            let whole = u128::from(quota(speed)) * (elapsed + SLICE.as_nanos()) / SLICE.as_nanos();
-            prop_assert!(
-                granted <= whole + u128::from(largest) + short,
-                "{granted} bytes in {elapsed} ns at {speed}"
-            );
+            prop_assert!(granted * BYTE <= whole(now), "{granted} bytes in {:?} at {speed}", now.saturating_sub(start));
         }
     }
 
     /// Below its quota nobody waits.
     #[test]
-    fn who_stays_below_is_not_held_back(speed in 20..1_000_000_u64, count in 1..100_u32) {
+    fn who_stays_below_is_not_held_back(speed in 1..1_000_000_u64, count in 1..100_u32) {
         let mut limit = RateLimit::new(speed);
         let mut now = Duration::ZERO;
         for _ in 0..count {
-            prop_assert_eq!(limit.charge(now, quota(speed) - 1), Duration::ZERO);
+            prop_assert_eq!(limit.charge(now, (speed - 1) / 10), Duration::ZERO);
             now += SLICE + Duration::from_nanos(1);
         }
     }
 
-    /// A busy driver gets its speed: it is not made to wait longer than what it did is worth.
+    /// A busy driver gets its speed to the byte: it is not made to wait longer than what it did is worth, nor shorter by
+    /// more than a slice.
     #[test]
     fn a_busy_driver_gets_its_speed(
-        speed in 10..1_000_000_000_u64,
+        speed in 1..1_000_000_000_u64,
         pieces in proptest::collection::vec(1..1_000_000_u64, 1..200),
     ) {
         let mut limit = RateLimit::new(speed);
@@ -98,9 +103,39 @@ proptest! {
         for bytes in pieces {
             done += u128::from(bytes);
             now += limit.charge(now, bytes);
-            let worth = done * SLICE.as_nanos() / u128::from(quota(speed));
+            let worth = worth_ns(done, speed);
             prop_assert!(now.saturating_sub(start).as_nanos() <= worth + 1);
+            prop_assert!((now + SLICE).saturating_sub(start).as_nanos() >= worth);
         }
+    }
+
+    /// A driver that is busy with its pieces, and wakes up late, gets its speed all the same, as long as neither takes
+    /// longer than a slice: within 2 % over ten seconds.
+    #[test]
+    fn a_driver_that_takes_its_time_gets_its_speed(
+        speed in 1_000..1_000_000_000_u64,
+        late in proptest::collection::vec((0..40_000_000_u64, 0..10_000_000_u64, 1..=10_u64), 200),
+    ) {
+        let mut limit = RateLimit::new(speed);
+        let start = Duration::from_secs(1);
+        let (mut now, mut done) = (start, 0_u128);
+        for (io_ns, late_ns, tenths) in late {
+            // Each piece is worth more than it takes.
+            let bytes = speed * tenths / 100 + speed / 20;
+            now += Duration::from_nanos(io_ns);
+            done += u128::from(bytes);
+            let delay = limit.charge(now, bytes);
+            if !delay.is_zero() {
+                now += delay + Duration::from_nanos(late_ns);
+            }
+            if now.saturating_sub(start) > Duration::from_secs(10) {
+                break;
+            }
+        }
+        let took = now.saturating_sub(start).as_nanos();
+        prop_assert!(took >= 10 * BYTE, "the pieces last");
+        let worth = worth_ns(done, speed);
+        prop_assert!(took.abs_diff(worth) * 50 <= took, "{took} ns for what is worth {worth} ns");
     }
 
     /// Whatever happens to the speed meanwhile, a wait is one, and no longer than all work at the
@@ -110,45 +145,41 @@ proptest! {
         changes in proptest::collection::vec((speed(), piece(1_000_000)), 1..100),
     ) {
         let mut limit = RateLimit::new(0);
-        let slowest = changes.iter().map(|(speed, _)| quota(*speed)).min().unwrap();
+        let slowest = changes.iter().map(|(speed, _)| *speed).min().unwrap();
         let (mut now, mut done) = (Duration::ZERO, 0_u128);
         for (speed, Piece { idle, bytes }) in changes {
-            limit.set_speed(speed);
+            limit.set_speed(now, speed);
             now += idle;
             done += u128::from(bytes);
             let delay = limit.charge(now, bytes);
-            prop_assert!(delay.as_nanos() <= done * SLICE.as_nanos() / u128::from(slowest));
+            prop_assert!(delay.as_nanos() <= worth_ns(done, slowest));
             now += delay;
         }
     }
 
-    /// Whatever happens to the speed meanwhile, nothing that was done is forgotten: what is granted is
-    /// never more than the fastest of the speeds would.
+    /// Whatever happens to the speed meanwhile, nothing that was done is forgotten: each stretch of time pays at the
+    /// speed it had.
     #[test]
     fn changing_the_speed_forgives_nothing(
         changes in proptest::collection::vec((speed(), piece(1_000_000)), 1..100),
     ) {
         let mut limit = RateLimit::new(1);
-        let fastest = changes.iter().map(|(speed, _)| quota(*speed)).max().unwrap();
-        let (mut now, mut granted, mut largest) = (Duration::from_secs(1), 0_u128, 0_u64);
-        let start = now;
-        for (count, (speed, Piece { idle, bytes })) in (1_u128..).zip(changes) {
-            limit.set_speed(speed);
+        let fastest = changes.iter().map(|(speed, _)| *speed).max().unwrap();
+        let (mut now, mut granted) = (Duration::from_secs(1), 0_u128);
+        let mut whole = allowed(SLICE, fastest);
+        for (speed, Piece { idle, bytes }) in changes {
+            limit.set_speed(now, speed);
             now += idle;
             granted += u128::from(bytes);
-            largest = largest.max(bytes);
-            now += limit.charge(now, bytes);
-            let short = count * (u128::from(fastest) / SLICE.as_nanos() + 1);
-            let elapsed = now.saturating_sub(start).as_nanos();
-            let whole = u128::from(fastest) * (elapsed + SLICE.as_nanos()) / SLICE.as_nanos();
-            prop_assert!(
-                granted <= whole + u128::from(largest) + short,
-                "{granted} bytes in {elapsed} ns"
-            );
+            let delay = limit.charge(now, bytes);
+            now += delay;
+            whole += allowed(idle + delay, speed);
+            prop_assert!(granted * BYTE <= whole, "{granted} bytes, allowed are {whole} / 1e9");
         }
     }
 
-    /// Who has waited as long as he was told may go on: a look at the limit asks for no further wait.
+    /// Who has waited as long as he was told may go on: a look at the limit asks for no further wait. Until then it asks
+    /// for what is left.
     #[test]
     fn a_wait_is_over_when_it_was_waited_for(
         speed in speed(),
@@ -158,7 +189,11 @@ proptest! {
         let mut now = Duration::from_secs(1);
         for Piece { idle, bytes } in pieces {
             now += idle;
-            now += limit.charge(now, bytes);
+            let delay = limit.charge(now, bytes);
+            let part = delay / 3;
+            let left = limit.charge(now + part, 0);
+            prop_assert!(left.abs_diff(delay.saturating_sub(part)) <= Duration::from_nanos(1), "{left:?} of {delay:?}");
+            now += delay;
             prop_assert_eq!(limit.charge(now, 0), Duration::ZERO);
         }
     }

@@ -1,5 +1,7 @@
 //! What several subcommands read from their arguments: sizes, profiles.
 
+use std::time::Duration;
+
 use blockjob::model::Profile;
 
 /// A size in bytes: digits, then at most one of K M G T (powers of 1024).
@@ -38,6 +40,12 @@ pub fn size_above_zero(text: &str) -> Result<u64, String> {
         0 => Err("it must be at least one byte".to_owned()),
         size => Ok(size),
     }
+}
+
+/// A number of seconds, whole or not.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is no number of seconds")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// A profile by its name.

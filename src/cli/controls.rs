@@ -5,7 +5,9 @@
 //! | `SIGINT` (Ctrl-C), `SIGTERM`, `SIGHUP` | a cancel; the second one a forced cancel |
 //! | `SIGTSTP` (Ctrl-Z), then `SIGCONT` (`fg`) | pause, stop this process; resume |
 //! | `SIGCONT` while an error has stopped a job | try again |
-//! | `SIGUSR1` | print the state of every job |
+//! | `SIGUSR1` | print the state |
+//!
+//! A cancel ends what waits for its user too: a job that is paused, and one that waits to be dismissed.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,13 +16,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use blockjob::engine::{CancelMode, JobInfo, PauseAllToken};
+use blockjob::engine::{CancelMode, PauseAllToken};
 use blockjob::io::signals::{Signal, Signals, Waker, stop_process};
-use blockjob::model::IoStatus;
+use blockjob::model::{IoStatus, Status};
 use blockjob::trace::{RecordingHandle, RecordingManager};
 
-use super::args::human_size;
 use super::output::complain;
+use super::progress::beside;
+use super::session::Copying;
+use super::state::State;
 
 /// Listens on a thread of its own until it is dropped.
 pub struct Controls {
@@ -30,9 +34,9 @@ pub struct Controls {
 }
 
 /// What was asked for, and of whom.
-struct Asked {
+pub struct Asked {
     cancels: AtomicU32,
-    jobs: Mutex<Vec<RecordingHandle>>,
+    jobs: Mutex<Vec<Copying>>,
 }
 
 impl Controls {
@@ -56,31 +60,48 @@ impl Controls {
     }
 
     /// From now on `jobs` are meant, also by what was asked before.
-    pub fn hand_to(&self, jobs: Vec<RecordingHandle>) {
+    pub fn hand_to(&self, jobs: Vec<Copying>) {
         *self.asked.jobs() = jobs;
         let cancels = self.asked.cancels.load(Ordering::Acquire);
         if cancels > 0 {
             self.asked.cancel(cancels > 1);
         }
     }
+
+    /// For others who ask, and who want to know whether somebody has.
+    pub fn asked(&self) -> Arc<Asked> {
+        Arc::clone(&self.asked)
+    }
 }
 
 impl Asked {
-    fn jobs(&self) -> MutexGuard<'_, Vec<RecordingHandle>> {
+    fn jobs(&self) -> MutexGuard<'_, Vec<Copying>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cancels every job by force.
+    pub fn quit(&self) {
+        self.cancels.fetch_add(2, Ordering::AcqRel);
+        self.cancel(true);
+    }
+
+    /// Whether somebody wants all of it to end.
+    pub fn is_leaving(&self) -> bool {
+        self.cancels.load(Ordering::Acquire) > 0
     }
 
     /// Cancels every job. A refusal means that there is nothing left to cancel.
     fn cancel(&self, force: bool) {
-        let mode = if force {
-            CancelMode::Force
-        } else {
-            CancelMode::Soft
-        };
         // Not under the lock: the answer may take a while.
         let jobs = self.jobs().clone();
-        for job in jobs {
-            let _ = job.cancel(mode);
+        for Copying { handle: job, .. } in jobs {
+            if job.status() == Status::Concluded {
+                // It has ended already, and may be kept for somebody who is not there any more.
+                let _ = job.dismiss();
+            } else if force || job.cancel(CancelMode::Soft).is_err() {
+                // A job that its user or an error has paused takes no other.
+                let _ = job.cancel(CancelMode::Force);
+            }
         }
     }
 }
@@ -108,7 +129,8 @@ fn listen(signals: &Signals, manager: &RecordingManager, asked: &Asked) {
             }
             Signal::Stop => {
                 held.get_or_insert_with(|| manager.pause_all());
-                if let Err(error) = stop_process() {
+                // The bar comes back with the process.
+                if let Err(error) = beside(stop_process) {
                     complain(&format!(
                         "cannot stop: {error}; the jobs are paused until SIGCONT"
                     ));
@@ -118,31 +140,20 @@ fn listen(signals: &Signals, manager: &RecordingManager, asked: &Asked) {
                 if let Some(token) = held.take() {
                     manager.resume_all(token);
                 }
-                // Nobody but an error takes the user's pause here. One that is resumed meanwhile refuses.
-                for job in asked.jobs().clone() {
-                    if job.info().user_paused {
+                // Not those that a client has paused. One that is resumed meanwhile refuses.
+                for Copying { handle: job, .. } in asked.jobs().clone() {
+                    let info = job.info();
+                    if info.user_paused && info.io_status != IoStatus::Ok {
                         let _ = job.resume();
                     }
                 }
             }
             Signal::User1 => {
-                for job in asked.jobs().iter() {
-                    complain(&state_line(&job.info()));
-                }
+                let jobs = asked.jobs().clone();
+                complain(&State::of(&jobs).lines().join("\n"));
             }
         }
     }
-}
-
-/// A job's state on one line, for people.
-fn state_line(info: &JobInfo) -> String {
-    let done = human_size(info.current_bytes);
-    let total = human_size(info.total_bytes);
-    let limit = match info.speed_bytes_per_s {
-        0 => String::new(),
-        speed => format!(", at most {}/s", human_size(speed)),
-    };
-    format!("{}: {}, {done} of {total}{limit}", info.id, info.status)
 }
 
 /// Says when an error has stopped a job, until it is dropped: it will not go on by itself.
@@ -152,8 +163,8 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// Looks at `jobs` from a thread of its own.
-    pub fn watch(jobs: Vec<RecordingHandle>) -> Stopped {
+    /// Looks at `jobs` from a thread of its own. With `clients` there may be others who see to it.
+    pub fn watch(jobs: Vec<RecordingHandle>, clients: bool) -> Stopped {
         let (end, ended) = channel();
         let watcher = thread::Builder::new().name("stopped".to_owned()).spawn(move || {
             let mut said = vec![false; jobs.len()];
@@ -166,8 +177,9 @@ impl Stopped {
                             IoStatus::NoSpace => "there is no room for its target",
                             _ => "of an error",
                         };
+                        let again = if clients { "job-resume, or " } else { "" };
                         complain(&format!(
-                            "{} has stopped, because {why}; Ctrl-Z and fg (or kill -CONT {}) tries again, Ctrl-C gives up",
+                            "{} has stopped, because {why}; {again}Ctrl-Z and fg (or kill -CONT {}) tries again, Ctrl-C gives up",
                             info.id,
                             std::process::id(),
                         ));

@@ -2,11 +2,13 @@
 
 mod pairs;
 pub mod report;
+mod telling;
 mod trace;
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use blockjob::copy::{
     CHUNK_BYTES, Cache, CopyError, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Recovery,
@@ -15,15 +17,16 @@ use blockjob::copy::{
 use blockjob::engine::JobOptions;
 use blockjob::io::process::raise_open_files;
 use blockjob::io::signals::ignore_file_size;
-use blockjob::model::ErrorPolicy;
+use blockjob::model::{ErrorPolicy, Status};
+use blockjob::qmp::server::attached::Door;
+use blockjob::qmp::server::listener::Address;
 use blockjob::trace::TraceSink;
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::args::{size, size_above_zero};
+use super::args::{seconds, size, size_above_zero};
 use super::controls::{Controls, Stopped};
 use super::output::{Answer, Failure, Output, Verdict, complain, sentence};
-use super::progress::{Bar, Shown};
-use super::session::Session;
+use super::session::{Copying, Session};
 
 const USAGE: &str = "\
 blockjob copy [OPTIONS] SOURCE TARGET
@@ -50,8 +53,13 @@ been started anew, from what was written.
 An error is reported, and the copy fails; with --on-target-error enospc it pauses when there is no room, and SIGCONT \
 (Ctrl-Z, then fg) tries again; with --on-source-error ignore what cannot be read is zeros in the target, and is listed.
 
+With --sync full, which is slower, the source and its metadata are on the disk before its copy is, and in the end so is \
+everything else on the target's file system, past the cache of the device.
+
 Ctrl-C cancels, twice by force. Ctrl-Z pauses the jobs and stops the process, fg resumes them. SIGUSR1 \
-prints the state.";
+prints the state. With --qmp any QMP client can do all that and more while the copy runs: query-jobs, job-pause, \
+job-resume, job-cancel, job-complete, job-finalize, job-dismiss, block-job-set-speed, with events as QEMU sends them; \
+quit cancels by force. The jobs are copy0, copy1, and so on.";
 
 const LIMITS: &str = "\
 Limits: a source that changes meanwhile is an error where it can be seen; a change within one tick of \
@@ -91,7 +99,7 @@ pub struct Arguments {
     /// Size of a piece; a pause waits for the piece in flight
     #[arg(long, value_name = "SIZE", default_value_t = chunk_default(), value_parser = chunk, allow_hyphen_values = true)]
     chunk: Chunk,
-    /// Most bytes per second and pair; 0 is no limit
+    /// Most bytes per second and pair, kept by all its workers together; 0 is no limit
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size, allow_hyphen_values = true)]
     speed: u64,
     /// What becomes of holes and zeros
@@ -124,6 +132,9 @@ pub struct Arguments {
     /// Compute the BLAKE3 digest of what is copied on the way, as b3sum would
     #[arg(long)]
     checksum: bool,
+    /// Give the target the times of the source: when it was last read, and last written
+    #[arg(long, alias = "preserve-times")]
+    times: bool,
     /// Write into existing targets, which keep their size, instead of replacing them
     #[arg(long)]
     in_place: bool,
@@ -136,6 +147,15 @@ pub struct Arguments {
     /// Keep the journal in FILE, from the start; else it is beside the first target once a copy takes long
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+    /// Let QMP clients see and drive the jobs while they run; the socket is for you alone, and is removed at the end
+    #[arg(long, value_name = "unix:PATH", value_parser = unix_address)]
+    qmp: Option<Address>,
+    /// Wait with the end until a client says job-finalize: the copy is made, and no name has changed
+    #[arg(long, requires = "qmp")]
+    manual_finalize: bool,
+    /// Keep jobs that have ended until a client says job-dismiss
+    #[arg(long, requires = "qmp")]
+    manual_dismiss: bool,
     /// Record what is asked and done into a native trace, for `blockjob check`
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -148,6 +168,16 @@ pub struct Arguments {
     /// One JSON object a line instead of text
     #[arg(long)]
     json: bool,
+    /// With --json, how often to say how far the copy is; 0 is never
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds, requires = "json")]
+    progress_interval: Duration,
+}
+
+fn unix_address(text: &str) -> Result<Address, String> {
+    match text.parse::<Address>()? {
+        address @ Address::Unix(_) => Ok(address),
+        Address::Tcp(_) => Err("a copy listens at unix:PATH alone".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -166,6 +196,8 @@ enum Sync {
     None,
     /// The data, and the name
     Data,
+    /// Before them the source with its metadata; in the end all of the target's file system, and its device's cache
+    Full,
 }
 
 impl Sync {
@@ -173,6 +205,16 @@ impl Sync {
         match self {
             Self::None => "none",
             Self::Data => "data",
+            Self::Full => "full",
+        }
+    }
+
+    /// What is promised of a copy that succeeded, in short.
+    fn promise(self) -> &'static str {
+        match self {
+            Self::None => "not synced",
+            Self::Data => "synced",
+            Self::Full => "synced, as its source",
         }
     }
 }
@@ -199,7 +241,7 @@ enum OnError {
     Ignore,
     /// Without room, as stop; else as report
     Enospc,
-    /// The job pauses, and tries again when it is resumed (SIGCONT)
+    /// The job pauses, and tries again when it is resumed (SIGCONT, or job-resume of a client)
     Stop,
     /// As enospc
     Auto,
@@ -267,11 +309,11 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         .map(|(source, target)| Pair::new(source, target))
         .collect();
     let may_stop = arguments.on_source_error.may_stop() || arguments.on_target_error.may_stop();
-    if may_stop && !io::stderr().is_terminal() {
+    if may_stop && arguments.qmp.is_none() && !io::stderr().is_terminal() {
         return Err(Failure::new(
             "a job that stops needs somebody who resumes it, and there is no terminal",
         )
-        .tip("use --on-source-error and --on-target-error report or ignore"));
+        .tip("use --qmp unix:PATH, or --on-source-error and --on-target-error report or ignore"));
     }
     // Each pair keeps several files open. Where the limit stays as it is, a large group meets it and says so.
     let _ = raise_open_files();
@@ -294,7 +336,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         return Ok(Verdict::Good);
     }
     // A file that outgrows the limit is an error of that copy, not the end of the process.
-    ignore_file_size().map_err(|error| Failure::new(format!("cannot ignore SIGXFSZ: {error}")))?;
+    ignore_file_size().map_err(|error| cannot("ignore SIGXFSZ", &error))?;
 
     let writer = match &arguments.trace {
         Some(path) => Some((path, trace::create(path, &pairs)?)),
@@ -303,33 +345,69 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     let sink = writer
         .as_ref()
         .map(|(_, writer)| Arc::clone(writer) as Arc<dyn TraceSink>);
-    let mut session = Session::new(sink);
+    let door = match &arguments.qmp {
+        Some(address) => Some(
+            Door::bind(std::slice::from_ref(address))
+                .map_err(|error| Failure::new(error.to_string()).tip(error.way_out()))?,
+        ),
+        None => None,
+    };
+    let mut session = Session::new(sink, door.as_ref());
     // Before there is a temporary file to leave behind.
     let controls = Controls::listen(session.manager.clone())
-        .map_err(|error| Failure::new(format!("cannot listen to signals: {}", sentence(&error))))?;
+        .map_err(|error| cannot("listen to signals", &error))?;
     let jobs = session
         .start(plan, |index| {
             // Nothing is as fast as what would not fit.
             let speed = i64::try_from(arguments.speed).unwrap_or(i64::MAX);
-            JobOptions::new(format!("copy{index}")).speed(speed)
+            JobOptions::new(format!("copy{index}"))
+                .speed(speed)
+                .manual_finalize(arguments.manual_finalize)
+                .manual_dismiss(arguments.manual_dismiss)
         })
         .map_err(|error| refusal(&error))?;
-    controls.hand_to(jobs.iter().map(|job| job.handle.clone()).collect());
+    controls.hand_to(jobs.clone());
+    let jobs: Arc<[Copying]> = jobs.into();
+    let asked = controls.asked();
+    let clients = match door {
+        Some(door) => {
+            let asked = Arc::clone(&asked);
+            let attached = door.open(session.manager.clone(), move || asked.quit());
+            Some(attached.map_err(|error| cannot("let clients in", &error))?)
+        }
+        None => None,
+    };
     let stopped = may_stop.then(|| {
         let jobs = jobs.iter().map(|job| job.handle.clone()).collect();
-        Stopped::watch(jobs)
+        Stopped::watch(jobs, clients.is_some())
     });
-    let jobs: Arc<[CopyJob]> = jobs.into_iter().map(|job| job.copy).collect();
-    let bar = Bar::watch({
-        let jobs = Arc::clone(&jobs);
-        move || shown(&jobs)
-    });
-    session.main_loop.run_until_idle();
+    let bar = telling::bar(Arc::clone(&jobs));
+    let telling = if arguments.json && !arguments.progress_interval.is_zero() {
+        // What was said so far comes before.
+        output.flush();
+        let telling = telling::Telling::watch(Arc::clone(&jobs), arguments.progress_interval);
+        Some(telling.map_err(|error| cannot("tell the progress", &error))?)
+    } else {
+        None
+    };
+    if arguments.manual_dismiss {
+        session.main_loop.run_until(|| {
+            let mut statuses = jobs.iter().map(|job| job.handle.status());
+            statuses.all(|status| {
+                status == Status::Null || status == Status::Concluded && asked.is_leaving()
+            })
+        });
+    } else {
+        session.main_loop.run_until_idle();
+    }
     drop(stopped);
+    drop(telling);
     drop(bar);
-    // First the loop: a signal that is being answered would wait for it.
+    // First the loop: a signal or a client that is being answered would wait for it.
     drop(session);
+    drop(clients);
     drop(controls);
+    let jobs: Vec<CopyJob> = jobs.iter().map(|job| job.copy.clone()).collect();
     let verdict = report::ending(&jobs, arguments, output);
     match writer.map(|(path, writer)| trace::finish(path, &writer)) {
         Some(Err(lost)) if verdict == Verdict::Good => Err(lost),
@@ -353,6 +431,7 @@ fn options(arguments: &Arguments) -> CopyOptions {
         .durability(match arguments.sync {
             Sync::None => Durability::None,
             Sync::Data => Durability::Data,
+            Sync::Full => Durability::Full,
         })
         .technique(match arguments.technique {
             _ if arguments.direct => Some(Technique::Direct),
@@ -372,6 +451,7 @@ fn options(arguments: &Arguments) -> CopyOptions {
         .bad_map(arguments.bad_map.clone())
         .verify(arguments.verify)
         .checksum(arguments.checksum)
+        .times(arguments.times)
         .in_place(arguments.in_place)
         .allow_in_place(arguments.allow_in_place)
         .resume(arguments.resume)
@@ -383,19 +463,6 @@ pub fn refusal(error: &CopyError) -> Failure {
     Failure::new(error.to_string()).tip(error.way_out())
 }
 
-fn shown(jobs: &[CopyJob]) -> Shown {
-    let (mut done, mut total) = (0, 0);
-    for job in jobs {
-        let progress = job.handle.progress_bytes();
-        done += progress.0;
-        total += progress.1.max(progress.0);
-    }
-    let words = if let [job] = jobs {
-        job.handle.status().name().to_owned()
-    } else {
-        let active = |job: &&CopyJob| !job.handle.status().is_completed();
-        let active = jobs.iter().filter(active).count();
-        format!("{active} of {} jobs active", jobs.len())
-    };
-    Shown::Bytes { done, total, words }
+fn cannot(what: &str, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot {what}: {}", sentence(error)))
 }

@@ -100,7 +100,7 @@ fn tell(
         manager,
         mut main_loop,
         ..
-    } = Session::new(Some(Arc::clone(&sink)));
+    } = Session::new(Some(Arc::clone(&sink)), None);
     let controls = Controls::listen(manager.clone()).map_err(|error| unusable(&error))?;
     let stage = Stage {
         scratch,

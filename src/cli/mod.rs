@@ -31,6 +31,7 @@ mod schema;
 mod serve;
 mod session;
 mod spec;
+mod state;
 mod vectors;
 
 use std::process::ExitCode;

@@ -11,6 +11,8 @@ use std::process::ExitCode;
 use blockjob::driver::Errno;
 use serde::Serialize;
 
+use super::progress;
+
 /// How a subcommand ended that did what it was asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -187,11 +189,8 @@ impl Output {
 
 /// One message on standard error; nobody left to read it is no reason to fail.
 pub fn complain(message: &impl fmt::Display) {
-    let _ = writeln!(
-        io::stderr().lock(),
-        "{}",
-        printable_lines(&message.to_string())
-    );
+    let text = printable_lines(&message.to_string());
+    let _ = progress::beside(|| writeln!(io::stderr().lock(), "{text}"));
 }
 
 /// A name as text of one line. File names may hold any character but NUL: a line break would forge a line of our

@@ -13,6 +13,7 @@ use blockjob::qmp::server::{Ended, Server};
 use blockjob::trace::{TraceSink, TraceWriter};
 use clap::Args;
 
+use super::args::seconds;
 use super::output::{Answer, Failure, Output, Verdict, complain, sentence};
 
 /// The long help.
@@ -65,11 +66,6 @@ pub struct Arguments {
     /// Record everything that is asked and done, for `blockjob check`
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is no number of seconds")?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 fn address(text: &str) -> Result<Address, String> {

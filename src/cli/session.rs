@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use blockjob::copy::{Backup, CopyError, CopyJob, CopyPlan};
 use blockjob::engine::{EngineError, JobOptions, MainLoop, Manager, ManagerConfig};
+use blockjob::qmp::server::attached::Door;
 use blockjob::trace::{RecordingHandle, RecordingManager, TraceEntry, TraceSink};
 
 /// Copies that run at a time; the others of a group wait.
@@ -25,6 +26,8 @@ pub struct Copying {
     pub handle: RecordingHandle,
     /// The job and its account.
     pub copy: CopyJob,
+    /// The source's size in bytes.
+    pub size_bytes: u64,
 }
 
 /// Keeps nothing, for copies without a trace.
@@ -35,12 +38,16 @@ impl TraceSink for Nowhere {
 }
 
 impl Session {
-    /// A session that records into `trace`.
-    pub fn new(trace: Option<Arc<dyn TraceSink>>) -> Session {
+    /// A session that records into `trace`, and tells the clients that come through `door`.
+    pub fn new(trace: Option<Arc<dyn TraceSink>>, door: Option<&Door>) -> Session {
         // A copy keeps a processor busy; more at a time only keep more files open.
         let mut config = ManagerConfig::default().bodies_max(BODIES_MAX);
-        if let Some(sink) = &trace {
-            config = config.trace(Arc::clone(sink));
+        let sink = match door {
+            Some(door) => Some(door.sink(trace.as_ref())),
+            None => trace.clone(),
+        };
+        if let Some(sink) = sink {
+            config = config.trace(sink);
         }
         let (manager, main_loop) = Manager::new(config);
         let sink = trace.clone().unwrap_or_else(|| Arc::new(Nowhere));
@@ -70,6 +77,10 @@ pub fn start(
 ) -> Result<Vec<Copying>, CopyError> {
     let drivers = plan.drivers()?;
     let reports: Vec<_> = drivers.iter().map(Backup::report).collect();
+    let sizes: Vec<_> = reports
+        .iter()
+        .map(|report| report.summary().size_bytes)
+        .collect();
     let record_io = |driver: Backup, options: &JobOptions, group: Option<&str>| match trace {
         Some(sink) => driver.record_io(
             Arc::clone(sink),
@@ -97,12 +108,14 @@ pub fn start(
         Some(job) => vec![job.start()],
         None => transaction.start(),
     };
-    let copying = |(handle, report): (RecordingHandle, _)| Copying {
+    let copying = |((handle, report), size_bytes): ((RecordingHandle, _), _)| Copying {
+        size_bytes,
         copy: CopyJob {
             handle: handle.job().clone(),
             report,
         },
         handle,
     };
-    Ok(handles.into_iter().zip(reports).map(copying).collect())
+    let parts = handles.into_iter().zip(reports).zip(sizes);
+    Ok(parts.map(copying).collect())
 }

@@ -307,6 +307,9 @@ impl Backup {
             return Err(JobError::canceled());
         }
         let permit = context.io();
+        if self.options.durability == Durability::Full {
+            open.source.sync()?;
+        }
         open.source.check_unchanged()?;
         if let Some(map) = &self.bad_map {
             // Before anybody can take the target for the whole source.
@@ -315,12 +318,18 @@ impl Backup {
         if let Some(track) = &track {
             track.before_sync()?;
         }
-        open.target.finish(self.options.durability)?;
+        let times = self.options.times.then(|| open.source.times());
+        open.target.finish(self.options.durability, times)?;
         self.report
             .set_checksum(transfer.digest.as_ref().and_then(Digest::finish));
         drop(permit);
         if self.options.verify {
             self.verify(open, context)?;
+            if times.is_some() {
+                // It was read since.
+                let _permit = context.io();
+                open.target.finish(self.options.durability, times)?;
+            }
         }
         transfer.behind.end();
         Ok(())

@@ -8,7 +8,7 @@
 //! has lost. First every call of a plain run is failed in every way that suits it, one at a time; then many at once, at
 //! random.
 
-use super::{Cache, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Sparse, Technique};
+use super::{Cache, CopyJob, CopyOptions, CopyPlan, Durability, Ending, Pair, Sparse, Technique};
 use crate::engine::CancelMode;
 use crate::engine::{JobOptions, Manager, ManagerConfig};
 use crate::io::faulty::{InForce, Script, install};
@@ -40,8 +40,16 @@ fn faults_of(seen: &Seen, running: bool) -> Vec<(Fault, Must)> {
             again,
             (Half, Succeed),
             (Nothing, if running { Fail } else { Tell }),
+            (Fails(libc::EAGAIN), Fail),
         ],
-        Kind::Write => vec![again, (Half, Succeed), (Nothing, Fail), full],
+        // A file that answers "later" is none that can be copied to.
+        Kind::Write => vec![
+            again,
+            (Half, Succeed),
+            (Nothing, Fail),
+            (Fails(libc::EAGAIN), Fail),
+            full,
+        ],
         Kind::SeekData | Kind::SeekHole => {
             let cannot = (Fails(libc::EINVAL), Succeed);
             let lies = [Stays, StaysFromNow, Back];
@@ -65,7 +73,7 @@ fn faults_of(seen: &Seen, running: bool) -> Vec<(Fault, Must)> {
         Kind::Punch | Kind::Zero | Kind::Allocate => {
             vec![again, full, (FailsFromNow(libc::EOPNOTSUPP), Succeed)]
         }
-        Kind::Sync | Kind::WriteOut => vec![again],
+        Kind::Sync | Kind::SyncSystem | Kind::WriteOut => vec![again],
         // There is a way around what a file system cannot do.
         Kind::RenameNew | Kind::Exchange => vec![(Fails(libc::EINVAL), Succeed), full],
         Kind::Create | Kind::Rename => vec![full],
@@ -130,6 +138,16 @@ fn pattern(bytes: usize, seed: usize) -> Vec<u8> {
 }
 
 fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) -> Outcome {
+    run_in_a_storm(scenario, faults, calls_max, 0)
+}
+
+/// With so many interruptions of each call that a signal may interrupt.
+fn run_in_a_storm(
+    scenario: &Scenario,
+    faults: BTreeMap<usize, Fault>,
+    calls_max: usize,
+    storm: u32,
+) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let (mut pairs, mut sizes, mut olds) = (Vec::new(), Vec::new(), Vec::new());
@@ -173,6 +191,7 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
     }
     let disk = Arc::new(Mutex::new(Disk {
         faults,
+        storm,
         calls_max,
         layouts,
         clones: scenario.clones,
@@ -448,6 +467,22 @@ fn scenarios() -> Vec<Scenario> {
             )
         },
         one(
+            "everything synced",
+            &holey,
+            Some(3000),
+            &options
+                .clone()
+                .durability(Durability::Full)
+                .times(true)
+                .verify(true),
+        ),
+        one(
+            "everything synced, in place",
+            &dense,
+            Some(whole),
+            &in_place.clone().durability(Durability::Full).times(true),
+        ),
+        one(
             "direct, nothing kept in the cache",
             &[Data(5 * CHUNK), Hole(CHUNK), Data(5000)],
             None,
@@ -554,6 +589,8 @@ sweeps! {
     one_fault_anywhere_where_it_is_read_back: "read back",
     one_fault_anywhere_and_ignored: "errors ignored",
     one_fault_anywhere_that_stops: "stopped by errors",
+    one_fault_anywhere_where_everything_is_synced: "everything synced",
+    one_fault_anywhere_where_everything_is_synced_in_place: "everything synced, in place",
     one_fault_anywhere_past_the_cache: "direct, nothing kept in the cache",
 }
 
@@ -643,6 +680,68 @@ fn what_stopped_a_job_once_is_tried_again_when_it_is_resumed() {
         }
         assert!(runs > 3);
     }
+}
+
+#[test]
+fn a_storm_of_interruptions_only_takes_longer() {
+    for scenario in scenarios() {
+        let (_, calls) = plain(&scenario);
+        // One worker: with several one is interrupted for the other.
+        let storm = if scenario.options.workers > 1 { 1 } else { 7 };
+        let outcome = run_in_a_storm(&scenario, BTreeMap::new(), 100 * calls.len(), storm);
+        let must = if scenario.fails {
+            Must::Fail
+        } else {
+            Must::Succeed
+        };
+        judge(&outcome, must).unwrap_or_else(|wrong| panic!("{}: {wrong}", scenario.name));
+        assert!(
+            outcome.disk().calls.len() > calls.len(),
+            "{}",
+            scenario.name
+        );
+    }
+}
+
+/// The kernel may have dropped what it could not write, and say success the next time.
+#[test]
+fn a_sync_that_fails_once_is_neither_tried_again_nor_followed_by_success() {
+    let (mut runs, mut unknown) = (0, 0);
+    for scenario in scenarios() {
+        if scenario.options.workers > 1 || scenario.fails || scenario.tells {
+            continue;
+        }
+        let (_, calls) = plain(&scenario);
+        let syncs = |kind| matches!(kind, Kind::Sync | Kind::SyncSystem);
+        for (number, seen) in calls.iter().enumerate() {
+            // Of a decision that could not be written down it can be seen from the names whether it was carried out.
+            if !syncs(seen.kind) || seen.what.ends_with("blockjob-journal") {
+                continue;
+            }
+            let faults = BTreeMap::from([(number, Fault::Fails(libc::EIO))]);
+            let outcome = run(&scenario, faults, calls_max(calls.len()));
+            let name = scenario.name;
+            judge(&outcome, Must::Fail).unwrap_or_else(|wrong| panic!("{name}, {number}: {wrong}"));
+            let disk = outcome.disk();
+            let same = |again: &&Seen| !seen.folder && syncs(again.kind) && again.what == seen.what;
+            let again = disk.calls[number + 1..].iter().find(same);
+            assert!(again.is_none(), "{name}: {again:?} after {seen:?} failed");
+            for job in outcome.jobs.iter().flatten() {
+                let ending = job.summary().ending;
+                let told = match ending {
+                    // Before the commit: nothing has changed, but for what is written in place.
+                    Ending::Aborted | Ending::Undone(_) | Ending::PartlyWritten => true,
+                    // After it: the copy is there, and nobody knows for how long.
+                    Ending::DurabilityUnknown(_) => seen.folder && !job.succeeded(),
+                    _ => false,
+                };
+                assert!(told, "{name}, {number}: {ending:?}");
+                unknown += usize::from(matches!(ending, Ending::DurabilityUnknown(_)));
+            }
+            runs += 1;
+        }
+    }
+    assert!(runs > 20 && unknown > 10, "{runs} {unknown}");
 }
 
 fn any_fault() -> impl Strategy<Value = Fault> {

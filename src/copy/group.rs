@@ -97,11 +97,7 @@ impl CommitGroup {
                 return;
             }
         }
-        let unsynced = if self.durability == Durability::None {
-            Vec::new()
-        } else {
-            sync_folders(&members, "committed")
-        };
+        let unsynced = sync_folders(&members, "committed", self.durability);
         if let Some(journal) = self.journal.get().filter(|_| members.len() > 1) {
             // Else the old files go, although the new names may not last.
             journal.done(true);
@@ -152,15 +148,13 @@ fn undo(
     for member in &members[failed + 1..] {
         member.report.set_ending(Ending::Undone(error.clone()));
     }
-    if durability != Durability::None {
-        for (folder, error) in sync_folders(&members[..failed], "put back") {
-            for (member, _) in members[..failed]
-                .iter()
-                .zip(&stuck)
-                .filter(|(member, stuck)| !**stuck && folder_of(member) == Some(folder))
-            {
-                member.report.set_ending(Ending::Undone(error.clone()));
-            }
+    for (folder, error) in sync_folders(&members[..failed], "put back", durability) {
+        for (member, _) in members[..failed]
+            .iter()
+            .zip(&stuck)
+            .filter(|(member, stuck)| !**stuck && folder_of(member) == Some(folder))
+        {
+            member.report.set_ending(Ending::Undone(error.clone()));
         }
     }
     if let Some(journal) = journal {
@@ -199,15 +193,26 @@ fn folder_of(member: &Member) -> Option<Identity> {
         .map(|stat| stat.identity)
 }
 
-/// Syncs each folder once; returns those that failed.
-fn sync_folders(members: &[Member], done: &str) -> Vec<(Identity, JobError)> {
+/// Syncs each folder once, and its device where everything is to be durable; returns those that failed.
+fn sync_folders(
+    members: &[Member],
+    done: &str,
+    durability: Durability,
+) -> Vec<(Identity, JobError)> {
     let (mut synced, mut failed) = (Vec::new(), Vec::new());
+    if durability == Durability::None {
+        return failed;
+    }
     for member in members {
         let folder = folder_of(member);
         if folder.is_some_and(|folder| synced.contains(&folder)) {
             continue;
         }
-        let answer = member.replacement.place.folder.sync();
+        let opened = &member.replacement.place.folder;
+        let mut answer = opened.sync();
+        if durability == Durability::Full {
+            answer = answer.and_then(|()| opened.sync_device());
+        }
         let Some(folder) = folder else { continue };
         synced.push(folder);
         if let Err(cause) = answer {

@@ -2,10 +2,10 @@
 
 use super::error::CopyError;
 use crate::io::attribute::{
-    Attribute, attributes, fchmod, fchown, remove_attribute, set_attribute,
+    Attribute, attributes, fchmod, fchown, remove_attribute, set_attribute, set_times,
 };
 use crate::io::process::creation_mask;
-use crate::io::stat::{Stat, stat};
+use crate::io::stat::{Stat, Timestamp, stat};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -29,6 +29,20 @@ struct Replaced {
     user: u32,
     group: u32,
     attributes: Vec<Attribute>,
+}
+
+/// When a file was last read and last written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Times {
+    pub accessed: Timestamp,
+    pub modified: Timestamp,
+}
+
+impl Times {
+    /// Gives a file these times, after the last write to it and the last read of it.
+    pub fn apply(self, file: &File) -> Result<(), NotKept> {
+        step("the times", set_times(file, self.accessed, self.modified))
+    }
 }
 
 /// A step that failed: which, and why.

@@ -38,6 +38,10 @@ pub enum Durability {
     /// The data and metadata of the target before it takes its name, then the name.
     #[default]
     Data,
+    /// As [`Data`](Self::Data); before that the source with its metadata, so that a power cut leaves no target that is
+    /// newer than its source; and at the end everything else of the target's file system, its device's own cache
+    /// included.
+    Full,
 }
 
 impl Durability {
@@ -46,6 +50,7 @@ impl Durability {
         match self {
             Self::None => "none",
             Self::Data => "data",
+            Self::Full => "full",
         }
     }
 }
@@ -76,6 +81,8 @@ pub struct CopyOptions {
     pub verify: bool,
     /// Compute a digest on the way.
     pub checksum: bool,
+    /// Give the target the times the source has: last read, last written. Of files alone: devices have none.
+    pub times: bool,
     /// Write into existing targets instead of replacing them.
     pub in_place: bool,
     /// Allow targets written in place (block devices always are) among several pairs, outside the group's promise.
@@ -102,6 +109,7 @@ impl Default for CopyOptions {
             bad_map: None,
             verify: false,
             checksum: false,
+            times: false,
             in_place: false,
             allow_in_place: false,
             resume: false,
@@ -191,6 +199,13 @@ impl CopyOptions {
     #[must_use]
     pub fn checksum(mut self, checksum: bool) -> Self {
         self.checksum = checksum;
+        self
+    }
+
+    /// Gives the target the source's times.
+    #[must_use]
+    pub fn times(mut self, times: bool) -> Self {
+        self.times = times;
         self
     }
 

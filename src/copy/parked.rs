@@ -86,7 +86,9 @@ impl Known {
                 "source {path} was changed or replaced since it was looked at"
             )));
         }
-        Ok(source)
+        // It may have been read since, by this copy at the latest.
+        let stat = self.stat;
+        Ok(Source { stat, ..source })
     }
 }
 

@@ -16,7 +16,8 @@ use super::technique::{Technique, candidates};
 use crate::driver::Driver;
 use crate::engine::{JobHandle, JobOptions, Manager};
 use crate::io::folder::Folder;
-use crate::io::stat::Identity;
+use crate::io::process::effective_user;
+use crate::io::stat::{FileKind, Identity};
 use crate::trace::TraceSink;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -126,6 +127,30 @@ impl CopyPlan {
             if method == Method::InPlace && pairs.len() > 1 && !options.allow_in_place {
                 return Err(CopyError::InPlaceInGroup {
                     path: pair.target.clone(),
+                });
+            }
+            let device = match &target {
+                Target::InPlace(target) if target.stat.kind == FileKind::BlockDevice => {
+                    Some(&pair.target)
+                }
+                _ if source.stat.kind == FileKind::BlockDevice => Some(&pair.source),
+                _ => None,
+            };
+            if let Some(device) = device.filter(|_| options.times) {
+                return Err(CopyError::Conflict {
+                    what: "--times".to_owned(),
+                    other: format!("the block device {}", device.display()),
+                    why: "its contents have no times",
+                });
+            }
+            if options.times
+                && let Target::InPlace(target) = &target
+                && ![0, target.stat.user].contains(&effective_user())
+            {
+                return Err(CopyError::Metadata {
+                    path: pair.target.clone(),
+                    what: "the source's times".to_owned(),
+                    cause: std::io::Error::from_raw_os_error(libc::EPERM),
                 });
             }
             let planned = PlannedCopy {

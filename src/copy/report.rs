@@ -308,6 +308,16 @@ impl CopyReport {
         self.touched.load(Ordering::Relaxed)
     }
 
+    /// Whether the run has begun; those of a large group wait for their turn.
+    pub fn has_begun(&self) -> bool {
+        self.end().began.is_some()
+    }
+
+    /// Whether the run is over: everything is written, or it was given up.
+    pub fn is_over(&self) -> bool {
+        self.end().took.is_some()
+    }
+
     /// The account as it stands.
     pub fn summary(&self) -> Summary {
         let end = self.end();

@@ -1,11 +1,13 @@
 //! The source of a copy: opened once, and watched for change.
 
 use super::error::{CopyError, Side};
+use super::metadata::Times;
+use super::writing::failed;
 use crate::driver::{Errno, JobError};
 use crate::io::folder::{Access, open_path};
 use crate::io::stat::{FileKind, Stat, stat, stat_path};
 use crate::io::transfer::pread_full;
-use crate::io::{attribute, device};
+use crate::io::{attribute, device, durable};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -113,6 +115,25 @@ impl Source {
             return Err(self.changed("or its metadata was changed"));
         }
         Ok(())
+    }
+
+    /// Brings to the disk what was read, with the source's own metadata.
+    pub fn sync(&self) -> Result<(), JobError> {
+        match durable::fsync(&self.file) {
+            // Nothing that is there is newer than the disk.
+            Err(cause) if cause.raw_os_error() == Some(libc::EROFS) => Ok(()),
+            answer => {
+                answer.map_err(|cause| failed("source", &self.path, "cannot be synced", &cause))
+            }
+        }
+    }
+
+    /// When it was last read before this copy, and last written.
+    pub fn times(&self) -> Times {
+        Times {
+            accessed: self.stat.accessed,
+            modified: self.stat.modified,
+        }
     }
 
     /// The file ended before the size it had.

@@ -7,8 +7,9 @@
 //! An error of one of the two files goes to the body, whoever met it: only the body may ask the engine what the user
 //! wants done about it, stop, and try again. The lanes go on meanwhile, and the body does not end before they have.
 //!
-//! With a speed limit only the body works: a limit needs no second worker, and the body's sleep is the one that
-//! pause, cancel and a new limit can end.
+//! A speed limit is one for all of them: each charges what it moved, and once that is more than the limit allows, all
+//! wait for the body, whose sleep is the one that pause, cancel and a new limit can end. What is in flight then is
+//! charged too, when it is done: a piece for each worker, of a tenth of a second's worth at most.
 
 use super::piece::{Piece, Pieces};
 use super::zero::BLOCK_BYTES;
@@ -108,8 +109,7 @@ impl Pass<'_> {
             task,
             progress: context.progress(),
             stop: AtomicBool::new(false),
-            // From the start: a lane may be faster than the body's first look.
-            limited: AtomicBool::new(context.speed_bytes_per_s() != 0),
+            held: AtomicBool::new(false),
             first_failure: Mutex::new(None),
             changed: Condvar::new(),
             troubled: Mutex::default(),
@@ -163,8 +163,8 @@ struct Work<'pass> {
     progress: &'pass Progress,
     /// Set once there is nothing left to do for the lanes: done, failed or cancelled.
     stop: AtomicBool,
-    /// A speed limit holds: lanes wait.
-    limited: AtomicBool,
+    /// The speed limit is to be waited for: lanes begin nothing until the body has.
+    held: AtomicBool,
     /// With [`changed`](Self::changed), guards changes of the two flags and keeps the first failure.
     first_failure: Mutex<Option<JobError>>,
     changed: Condvar,
@@ -195,26 +195,32 @@ impl Work<'_> {
             {
                 return Flow::Cancelled;
             }
-            let speed = context.speed_bytes_per_s();
-            self.set_limited(speed != 0);
+            // A lane has moved more than the limit allows.
+            if self.held.load(Ordering::Acquire) && self.pay(0, context) == Flow::Cancelled {
+                return Flow::Cancelled;
+            }
             let done = {
                 let _permit = context.io();
-                self.step(&mut buffer, speed)
+                self.step(&mut buffer, context.speed_bytes_per_s())
             };
             let Some(bytes) = done else {
                 // In this order: a lane says what troubles it before it ends.
                 let running = self.lanes.load(Ordering::Acquire) > 0;
                 let troubled = self.is_troubled.load(Ordering::Acquire);
                 if (running || troubled) && !self.stop.load(Ordering::Acquire) {
-                    // A limit that holds would keep the lanes.
-                    self.set_limited(false);
-                    // One of them may still come to grief, and then it needs somebody to see to it.
-                    if !troubled && context.wait() == Flow::Cancelled {
+                    // One of them may still come to grief, or to the limit, and then it needs somebody to see to it.
+                    let held = self.held.load(Ordering::Acquire);
+                    if !troubled && !held && context.wait() == Flow::Cancelled {
                         return Flow::Cancelled;
                     }
                     continue;
                 }
-                return Flow::Continue;
+                // The lanes' last pieces are waited for as well.
+                return if self.stop.load(Ordering::Acquire) {
+                    Flow::Continue
+                } else {
+                    self.pay(0, context)
+                };
             };
             // The limit counts what was really moved.
             if self.pay(bytes, context) == Flow::Cancelled {
@@ -225,6 +231,7 @@ impl Work<'_> {
 
     /// Does what the user wants done about each piece that failed.
     fn see_to_troubles(&self, context: &mut RunContext<'_>, buffer: &mut [u8]) -> Flow {
+        let mut resumed = false;
         loop {
             let next = {
                 let mut troubled = lock(&self.troubled);
@@ -239,18 +246,43 @@ impl Work<'_> {
             if self.stop.load(Ordering::Acquire) {
                 return Flow::Continue;
             }
-            if self.see_to(piece, trouble, context, buffer) == Flow::Cancelled {
+            let trouble = if resumed {
+                // Of the same cause perhaps, which the user has seen to: nobody is to resume twice for it.
+                match self.perform_alone(piece, context, buffer) {
+                    Ok(moved) if self.pay(moved, context) == Flow::Cancelled => {
+                        return Flow::Cancelled;
+                    }
+                    Ok(_) => continue,
+                    Err(again) => again,
+                }
+            } else {
+                trouble
+            };
+            if self.see_to(piece, trouble, context, buffer, &mut resumed) == Flow::Cancelled {
                 return Flow::Cancelled;
             }
         }
     }
 
+    /// Does a piece of another worker's, as the body.
+    fn perform_alone(
+        &self,
+        piece: Piece,
+        context: &RunContext<'_>,
+        buffer: &mut [u8],
+    ) -> Result<u64, Trouble> {
+        let _permit = context.io();
+        self.perform(piece, buffer)
+    }
+
+    /// Sets `resumed` where the user has.
     fn see_to(
         &self,
         piece: Piece,
         mut trouble: Trouble,
         context: &mut RunContext<'_>,
         buffer: &mut [u8],
+        resumed: &mut bool,
     ) -> Flow {
         let mut retries = Retries::default();
         loop {
@@ -276,19 +308,16 @@ impl Work<'_> {
                     return Flow::Continue;
                 }
                 ErrorAction::Ignore if side == IoSide::Read => {
-                    return self.salvage(piece, context, buffer);
+                    return self.salvage(piece, context, buffer, resumed);
                 }
-                ErrorAction::Ignore | ErrorAction::Stop => {}
+                ErrorAction::Ignore => {}
+                ErrorAction::Stop => *resumed = true,
             }
             // Parks here, if the user is to see to it first.
             if context.sleep(delay) == Flow::Cancelled {
                 return Flow::Cancelled;
             }
-            let answer = {
-                let _permit = context.io();
-                self.perform(piece, buffer)
-            };
-            match answer {
+            match self.perform_alone(piece, context, buffer) {
                 Ok(moved) => return self.pay(moved, context),
                 Err(again) => trouble = again,
             }
@@ -296,7 +325,13 @@ impl Work<'_> {
     }
 
     /// Does a piece block by block, with zeros for what cannot be read.
-    fn salvage(&self, piece: Piece, context: &mut RunContext<'_>, buffer: &mut [u8]) -> Flow {
+    fn salvage(
+        &self,
+        piece: Piece,
+        context: &mut RunContext<'_>,
+        buffer: &mut [u8],
+        resumed: &mut bool,
+    ) -> Flow {
         let mut at = piece.at;
         while at < piece.end() {
             if context.pause_point() == Flow::Cancelled {
@@ -324,7 +359,7 @@ impl Work<'_> {
                 }
                 // The target, this time.
                 Err(trouble) => {
-                    if self.see_to(block, trouble, context, buffer) == Flow::Cancelled {
+                    if self.see_to(block, trouble, context, buffer, resumed) == Flow::Cancelled {
                         return Flow::Cancelled;
                     }
                     if self.stop.load(Ordering::Acquire) {
@@ -341,14 +376,24 @@ impl Work<'_> {
     /// charge of nothing says what is left of it, under the limit of that moment.
     fn pay(&self, bytes: u64, context: &mut RunContext<'_>) -> Flow {
         let mut delay = context.charge(bytes);
-        while !delay.is_zero() {
+        loop {
+            if delay.is_zero() {
+                if !self.held.load(Ordering::Acquire) {
+                    return Flow::Continue;
+                }
+                // In this order: a lane that charges after this look finds nobody held, and says so again.
+                self.set_held(false);
+                delay = context.charge(0);
+                if delay.is_zero() {
+                    return Flow::Continue;
+                }
+            }
+            self.set_held(true);
             if context.sleep(delay) == Flow::Cancelled {
                 return Flow::Cancelled;
             }
-            self.set_limited(context.speed_bytes_per_s() != 0);
             delay = context.charge(0);
         }
-        Flow::Continue
     }
 
     /// A lane's part: pieces with a permit each, until there is nothing left, or a failure, or a cancel.
@@ -357,12 +402,14 @@ impl Work<'_> {
         let Ok(mut buffer) = AlignedBuffer::new(self.pass.buffer_bytes) else {
             return;
         };
-        while self.wait_unlimited() {
+        while self.wait_while_held() {
             let Some(permit) = gate.enter() else { return };
-            let done = self.step(&mut buffer, 0);
+            let done = self.step(&mut buffer, gate.speed_bytes_per_s());
             drop(permit);
-            if done.is_none() {
-                return;
+            let Some(moved) = done else { return };
+            if !gate.charge(moved).is_zero() {
+                self.set_held(true);
+                gate.wake_body();
             }
             if self.is_troubled.load(Ordering::Acquire) {
                 // The body may be waiting for the lanes to end.
@@ -371,11 +418,11 @@ impl Work<'_> {
         }
     }
 
-    /// Waits while a speed limit holds. Whether to go on.
-    fn wait_unlimited(&self) -> bool {
-        if self.limited.load(Ordering::Acquire) {
+    /// Waits while the body waits for the speed limit, or is about to. Whether to go on.
+    fn wait_while_held(&self) -> bool {
+        if self.held.load(Ordering::Acquire) {
             let mut guard = lock(&self.first_failure);
-            while self.limited.load(Ordering::Acquire) && !self.stop.load(Ordering::Acquire) {
+            while self.held.load(Ordering::Acquire) && !self.stop.load(Ordering::Acquire) {
                 guard = self
                     .changed
                     .wait(guard)
@@ -385,11 +432,10 @@ impl Work<'_> {
         !self.stop.load(Ordering::Acquire)
     }
 
-    fn set_limited(&self, limited: bool) {
-        // Only the body changes it.
-        if self.limited.load(Ordering::Relaxed) != limited {
+    fn set_held(&self, held: bool) {
+        if self.held.load(Ordering::Relaxed) != held {
             let _guard = lock(&self.first_failure);
-            self.limited.store(limited, Ordering::Release);
+            self.held.store(held, Ordering::Release);
             self.changed.notify_all();
         }
     }

@@ -1,6 +1,7 @@
 //! Where the data goes: the new file beside its target, or the existing file or device.
 
 use super::error::cause_text;
+use super::metadata::Times;
 use super::options::Durability;
 use super::replace::Replacement;
 use super::target::InPlace;
@@ -97,19 +98,36 @@ impl Writing {
         Ok(())
     }
 
-    /// After the last byte: metadata, then everything to the disk.
-    pub fn finish(&self, durability: Durability) -> Result<(), JobError> {
+    /// After the last byte: metadata, with these times where they are not to be those of the copy, then everything to
+    /// the disk.
+    pub fn finish(&self, durability: Durability, times: Option<Times>) -> Result<(), JobError> {
         if let Self::Replace { replacement, file } = self {
             replacement.place.metadata.apply(file).map_err(|not_kept| {
                 let why = format!("{} cannot be kept", not_kept.what);
                 self.failed(&why, &not_kept.cause)
             })?;
         }
+        if let Some(times) = times {
+            times.apply(self.file()).map_err(|not_kept| {
+                let why = format!("{} cannot be set", not_kept.what);
+                self.failed(&why, &not_kept.cause)
+            })?;
+        }
         match (durability, self) {
             (Durability::None, _) => Ok(()),
             // Its metadata is new as well.
-            (Durability::Data, Self::Replace { file, .. }) => durable::fsync(file),
-            (Durability::Data, Self::InPlace(target)) => durable::fdatasync(&target.file),
+            (_, Self::Replace { file, .. }) => durable::fsync(file),
+            (Durability::Data, Self::InPlace(target)) if times.is_none() => {
+                durable::fdatasync(&target.file)
+            }
+            (Durability::Data, Self::InPlace(target)) => durable::fsync(&target.file),
+            // There is no name to come: this is the end. A device writes out its own cache with its data.
+            (Durability::Full, Self::InPlace(target)) => {
+                durable::fsync(&target.file).and_then(|()| match target.stat.kind {
+                    FileKind::BlockDevice => Ok(()),
+                    _ => durable::syncfs(&target.file),
+                })
+            }
         }
         .map_err(|cause| self.failed("cannot be synced", &cause))
     }

@@ -156,11 +156,7 @@ impl<'job, S> RunContext<'job, S> {
     /// Charges `bytes` of work done against the speed limit and returns how long to wait before
     /// the next piece, zero for none (SEMANTICS.md §9.2).
     pub fn charge(&self, bytes: u64) -> Duration {
-        if self.core.speed_bytes_per_s.get() == 0 {
-            return Duration::ZERO;
-        }
-        let now = self.body.monitor.now();
-        self.core.limit.lock().charge(now, bytes)
+        self.core.charge(&self.body.monitor, bytes)
     }
 
     /// Permits I/O until the next pause point.

@@ -18,6 +18,7 @@
 //! kind, of no job, for those who write what it follows ([`mirror`](crate::mirror)).
 
 use std::fmt;
+use std::time::Duration;
 
 use super::monitor::{JobCore, Monitor};
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -175,6 +176,18 @@ impl LaneGate {
     /// Whether the gate is closed at this moment: the job pauses, or its run is over. One load.
     pub fn is_closed(&self) -> bool {
         self.core.gate.word.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// The speed limit in bytes per second, 0 for none.
+    pub fn speed_bytes_per_s(&self) -> u64 {
+        self.core.speed_bytes_per_s.get()
+    }
+
+    /// Charges `bytes` of work done against the job's speed limit, which its body and its lanes share. What it returns is
+    /// how long nobody of them is to begin a piece; only the body can wait for that and be interrupted, so it is told
+    /// ([`wake_body`](Self::wake_body)).
+    pub fn charge(&self, bytes: u64) -> Duration {
+        self.core.charge(&self.monitor, bytes)
     }
 
     /// Enters the body: ends its sleep or wait, or the next one if it is busy. For a lane that has

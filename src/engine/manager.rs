@@ -640,7 +640,7 @@ pub(super) fn create(
     guard.hold_newcomer(key);
     guard.transition(monitor, key, Status::Created);
     match verbs::limit_of(options.speed_bytes_per_s) {
-        Ok(limit) => core.set_speed(limit),
+        Ok(limit) => core.set_speed(monitor.now(), limit),
         Err(refusal) => {
             guard.early_fail(monitor, key);
             Monitor::unlock(guard);

@@ -97,9 +97,18 @@ pub(super) struct JobCore {
 
 impl JobCore {
     /// With the monitor's lock held, or before anybody else knows the job.
-    pub(super) fn set_speed(&self, bytes_per_s: u64) {
+    pub(super) fn set_speed(&self, now: Duration, bytes_per_s: u64) {
         self.speed_bytes_per_s.set(bytes_per_s);
-        self.limit.lock().set_speed(bytes_per_s);
+        self.limit.lock().set_speed(now, bytes_per_s);
+    }
+
+    /// Charges work of this job; how long to wait before the next piece.
+    pub(super) fn charge(&self, monitor: &Monitor, bytes: u64) -> Duration {
+        if self.speed_bytes_per_s.get() == 0 {
+            return Duration::ZERO;
+        }
+        let now = monitor.now();
+        self.limit.lock().charge(now, bytes)
     }
 }
 

@@ -1,7 +1,11 @@
-//! The rate limiter (SEMANTICS.md §9.2, as modern QEMU computes it).
+//! The rate limiter (SEMANTICS.md §9.2), exact.
 //!
-//! Time is cut into slices of 100 ms with a quota each. Work is charged after it is done; a charge
-//! that exceeds the quota stretches the slice in proportion, and the delay is what is left of it.
+//! Work is charged after it is done, and what is charged is owed until time has paid for it. Less than a slice's worth
+//! may be owed without waiting, so that small pieces do not make many small sleeps; with a slice's worth or more the
+//! delay is until nothing is owed. A piece that is larger than a slice is worth, however slow the limit, is owed as a
+//! whole, so nothing is ever rounded and every speed is one of its own, down to a byte per second (QEMU rounds to ten
+//! bytes per second; docs/DECISIONS.md, r). Time in which nothing was owed is kept up to one slice: what a slow piece or a late
+//! wake-up took is made up for, and no more.
 //! Pure: the caller says what time it is, so tests need no clock.
 
 use std::time::Duration;
@@ -23,51 +27,73 @@ pub fn hurries(old_bytes_per_s: u64, new_bytes_per_s: u64) -> bool {
 /// A limit in bytes per second, 0 for none.
 #[derive(Clone, Debug, Default)]
 pub struct RateLimit {
-    quota_bytes: u64,
-    dispatched_bytes: u64,
-    slice_start: Duration,
-    slice_end: Duration,
+    speed_bytes_per_s: u64,
+    /// Bytes that time has not paid for yet, times nanoseconds per second; below zero, what it has paid ahead.
+    owed: i128,
+    /// Until when that is reckoned; nobody has charged anything yet if never.
+    reckoned: Option<Duration>,
+    /// A slice's worth or more was owed, and still is not paid for.
+    waits: bool,
 }
+
+/// A byte in the measure of [`RateLimit::owed`].
+const BYTE: i128 = 1_000_000_000;
 
 impl RateLimit {
     /// A limiter for `speed_bytes_per_s`, 0 for none.
     pub fn new(speed_bytes_per_s: u64) -> RateLimit {
-        let mut limit = RateLimit::default();
-        limit.set_speed(speed_bytes_per_s);
-        limit
+        RateLimit {
+            speed_bytes_per_s,
+            ..RateLimit::default()
+        }
     }
 
-    /// Changes the limit; what was charged in the current slice stays charged.
-    pub fn set_speed(&mut self, speed_bytes_per_s: u64) {
-        self.quota_bytes = match speed_bytes_per_s {
-            0 => 0,
-            speed => (speed / 10).max(1),
+    /// Changes the limit, at the time `now`. What is owed stays owed, and is paid for at the new speed from now on;
+    /// what was paid ahead is not carried over.
+    pub fn set_speed(&mut self, now: Duration, speed_bytes_per_s: u64) {
+        self.reckon(now);
+        self.owed = match (self.speed_bytes_per_s, speed_bytes_per_s) {
+            (0, _) | (_, 0) => 0,
+            _ => self.owed.max(0),
         };
+        self.speed_bytes_per_s = speed_bytes_per_s;
     }
 
     /// Charges `bytes` of work done, at the time `now`, and returns how long to wait before the
     /// next piece; zero for "go on".
     pub fn charge(&mut self, now: Duration, bytes: u64) -> Duration {
-        if self.quota_bytes == 0 {
+        if self.speed_bytes_per_s == 0 {
             return Duration::ZERO;
         }
-        // The first slice begins with the first piece, whatever the clock says then.
-        if self.slice_end < now || self.slice_end.is_zero() {
-            self.slice_start = now;
-            self.slice_end = now.saturating_add(SLICE);
-            self.dispatched_bytes = 0;
-        }
-        self.dispatched_bytes = self.dispatched_bytes.saturating_add(bytes);
-        if self.dispatched_bytes < self.quota_bytes {
+        self.reckon(now);
+        self.owed = self.owed.saturating_add(i128::from(bytes) * BYTE);
+        let slice_worth = self.worth(SLICE);
+        self.waits |= self.owed >= slice_worth;
+        if !self.waits {
             return Duration::ZERO;
         }
-        let slice_ns = SLICE.as_nanos();
-        let stretched_ns =
-            slice_ns * u128::from(self.dispatched_bytes) / u128::from(self.quota_bytes);
-        let stretched = Duration::from_nanos(u64::try_from(stretched_ns).unwrap_or(u64::MAX));
-        self.slice_end = self.slice_start.saturating_add(stretched);
-        // Raising the speed in the middle of a slice can put its end into the past.
-        self.slice_end.saturating_sub(now)
+        // Rounded up: who has waited so long owes nothing.
+        let delay_ns = self
+            .owed
+            .unsigned_abs()
+            .div_ceil(u128::from(self.speed_bytes_per_s));
+        Duration::from_nanos(u64::try_from(delay_ns).unwrap_or(u64::MAX))
+    }
+
+    /// Pays for what time has passed. Clocks of several threads may be read in one order and come here in another.
+    fn reckon(&mut self, now: Duration) {
+        let before = self.reckoned.unwrap_or(now);
+        self.reckoned = Some(now.max(before));
+        let paid = self.worth(now.saturating_sub(before));
+        let ahead_max = self.worth(SLICE);
+        self.owed = self.owed.saturating_sub(paid).max(-ahead_max);
+        self.waits &= self.owed > 0;
+    }
+
+    /// What so much time pays for.
+    fn worth(&self, time: Duration) -> i128 {
+        let time_ns = i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
+        time_ns.saturating_mul(i128::from(self.speed_bytes_per_s))
     }
 }
 
@@ -101,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_slice_begins_after_the_old_one_ended() {
+    fn who_has_waited_may_go_on() {
         let mut limit = RateLimit::new(1000);
         let now = Duration::from_secs(1);
         assert_eq!(limit.charge(now, 100), SLICE);
@@ -118,30 +144,63 @@ mod tests {
     }
 
     #[test]
-    fn raising_the_speed_inside_a_slice_never_gives_a_negative_delay() {
+    fn what_is_owed_is_paid_for_at_the_new_speed() {
         let mut limit = RateLimit::new(10);
         let now = Duration::from_secs(1);
         assert_eq!(limit.charge(now, 100), Duration::from_secs(10));
-        limit.set_speed(10_000);
+        // Half of it is paid for.
         let later = now + Duration::from_secs(5);
-        assert_eq!(limit.charge(later, 900), Duration::ZERO);
+        limit.set_speed(later, 10_000);
+        assert_eq!(limit.charge(later, 0), Duration::from_millis(5));
+        assert_eq!(limit.charge(later, 850), Duration::from_millis(90));
     }
 
     #[test]
     fn extremes_of_time_and_bytes_do_not_overflow() {
-        let mut limit = RateLimit::new(1);
-        assert_eq!(limit.charge(Duration::MAX, u64::MAX), Duration::ZERO);
-        let mut limit = RateLimit::new(1);
         let longest = Duration::from_nanos(u64::MAX);
+        let mut limit = RateLimit::new(1);
+        assert_eq!(limit.charge(Duration::MAX, u64::MAX), longest);
+        let mut limit = RateLimit::new(1);
         let now = Duration::from_secs(1);
         assert_eq!(limit.charge(now, u64::MAX), longest);
         assert_eq!(limit.charge(now, u64::MAX), longest);
+        let mut limit = RateLimit::new(u64::MAX);
+        assert_eq!(
+            limit.charge(Duration::ZERO, u64::MAX),
+            Duration::from_secs(1)
+        );
+        assert_eq!(limit.charge(Duration::MAX, 0), Duration::ZERO);
+        limit.set_speed(Duration::ZERO, 1);
+        assert_eq!(limit.charge(Duration::ZERO, 1), Duration::from_secs(1));
         assert_eq!(RateLimit::new(u64::MAX).charge(now, 1), Duration::ZERO);
     }
 
     #[test]
-    fn the_slowest_speed_still_lets_a_byte_through_a_slice() {
-        let mut limit = RateLimit::new(1);
-        assert_eq!(limit.charge(Duration::from_secs(1), 1), SLICE);
+    fn every_speed_is_one_of_its_own_down_to_a_byte_a_second() {
+        for speed in (1..40).chain([1001, 1009]) {
+            let mut limit = RateLimit::new(speed);
+            let (start, bytes) = (Duration::from_secs(1), 4096);
+            let worth = Duration::from_nanos((bytes * 1_000_000_000_u64).div_ceil(speed));
+            assert_eq!(limit.charge(start, bytes), worth, "{speed}");
+        }
+    }
+
+    #[test]
+    fn what_a_late_wake_up_took_is_made_up_for_and_an_idle_hour_is_not() {
+        let mut limit = RateLimit::new(1000);
+        let mut now = Duration::from_secs(1);
+        for _ in 0..100 {
+            // Each sleep is a tenth too long, each piece takes a third of what it is worth.
+            now += limit.charge(now, 150) + Duration::from_millis(15 + 50);
+        }
+        // 15000 bytes are worth 15 seconds.
+        let took = now.saturating_sub(Duration::from_secs(1));
+        assert!(took.abs_diff(Duration::from_secs(15)) <= SLICE, "{took:?}");
+        now += Duration::from_secs(3600);
+        let granted = std::iter::repeat_with(|| limit.charge(now, 10))
+            .take_while(Duration::is_zero)
+            .count();
+        // A slice that was paid ahead, and one that may be owed.
+        assert_eq!(granted, 19);
     }
 }

@@ -311,7 +311,7 @@ fn set_speed<'a>(
     bytes_per_s: u64,
 ) -> MutexGuard<'a, State> {
     let old_bytes_per_s = core.speed_bytes_per_s.get();
-    core.set_speed(bytes_per_s);
+    core.set_speed(monitor.now(), bytes_per_s);
     (guard, ()) = monitor.outside(guard, || {
         infallible("set_speed", || core.driver.set_speed(bytes_per_s));
     });

@@ -1,6 +1,7 @@
-//! Metadata that travels with a replaced file: mode, owner, extended attributes (ACLs and labels among them).
+//! Metadata that travels with a replaced file: mode, owner, extended attributes (ACLs and labels among them); and times.
 
 use super::kernel::{Call, kernel};
+use super::stat::Timestamp;
 use super::{check, check_long, offset};
 use std::ffi::{CStr, CString};
 use std::io;
@@ -32,6 +33,26 @@ pub fn fchown(fd: impl AsFd, user: u32, group: u32) -> io::Result<()> {
     kernel(fd, Call::Attribute, |_| {
         // SAFETY: no memory is passed; the descriptor is open, its owner is borrowed.
         check(unsafe { libc::fchown(fd, user, group) })
+    })?;
+    Ok(())
+}
+
+/// `futimens(fd, {accessed, modified})`.
+///
+/// Sets when the file was last read and when its contents last changed. The time of the change of its metadata is now,
+/// and cannot be set.
+///
+/// # References
+/// [futimens(3)](https://man7.org/linux/man-pages/man3/futimens.3.html)
+pub fn set_times(fd: impl AsFd, accessed: Timestamp, modified: Timestamp) -> io::Result<()> {
+    let fd = fd.as_fd().as_raw_fd();
+    let times = [accessed, modified].map(|time| libc::timespec {
+        tv_sec: time.seconds,
+        tv_nsec: time.nanoseconds.into(),
+    });
+    kernel(fd, Call::Attribute, |_| {
+        // SAFETY: the kernel reads two `timespec`s of a live array; the descriptor is open, its owner is borrowed.
+        check(unsafe { libc::futimens(fd, times.as_ptr()) })
     })?;
     Ok(())
 }

@@ -315,6 +315,16 @@ impl Folder {
         durable::fsync(&self.fd)
     }
 
+    /// `syncfs(folder)`.
+    ///
+    /// Makes everything of its file system durable, and has the device write out its own cache.
+    ///
+    /// # References
+    /// [syncfs(2)](https://man7.org/linux/man-pages/man2/sync.2.html)
+    pub fn sync_device(&self) -> io::Result<()> {
+        durable::syncfs(&self.fd)
+    }
+
     /// `faccessat(folder, ".", W_OK | X_OK, AT_EACCESS)`.
     ///
     /// Whether names may be made and removed here, as far as permissions and a read-only mount say.

@@ -30,7 +30,9 @@ pub(crate) enum Call<'a> {
     WriteOut { at: i64, bytes: i64, waits: bool },
     /// `fsync`, or `fdatasync`.
     Sync { data_only: bool },
-    /// `fchmod`, `fchown`.
+    /// `syncfs`.
+    SyncSystem,
+    /// `fchmod`, `fchown`, `futimens`.
     Attribute,
     /// `openat` of a new file in a folder.
     Create { name: &'a CStr },

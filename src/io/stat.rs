@@ -81,6 +81,8 @@ pub struct Stat {
     pub size: u64,
     /// Bytes the file system stores for it: blocks of 512.
     pub stored: u64,
+    /// When it was last read, as far as the file system keeps that.
+    pub accessed: Timestamp,
     /// When its contents last changed, as far as the file system says.
     pub modified: Timestamp,
     /// When its contents or metadata last changed; cannot be set by programs.
@@ -172,6 +174,7 @@ pub(super) fn statx(folder: RawFd, path: &CStr, flags: libc::c_int) -> io::Resul
         group: answer.stx_gid,
         size: answer.stx_size,
         stored: answer.stx_blocks.saturating_mul(512),
+        accessed: time(answer.stx_atime),
         modified: time(answer.stx_mtime),
         changed: time(answer.stx_ctime),
         born: (answer.stx_mask & libc::STATX_BTIME != 0).then(|| time(answer.stx_btime)),

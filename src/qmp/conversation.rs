@@ -12,7 +12,7 @@ use super::command::{self, Core};
 use super::error::Error;
 use super::json::reader::Reader;
 use super::json::write;
-use super::schema::{check, table};
+use super::schema::check;
 use super::server::hub::Hub;
 use super::server::outbox::Outbox;
 
@@ -207,7 +207,7 @@ fn carry_out(
             "Expecting capabilities negotiation with 'qmp_capabilities'",
         ));
     }
-    let Some(command) = table::find(name) else {
+    let Some(command) = core.find(name) else {
         return Err(Error::no_command(format!(
             "The command {name} has not been found"
         )));

@@ -2,6 +2,8 @@
 //! against the schemas it prints.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub mod copying;
+
 use std::process::Output;
 
 use serde_json::Value;

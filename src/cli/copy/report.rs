@@ -100,7 +100,78 @@ struct SummaryLine {
     pairs: usize,
     copied_pairs: usize,
     size_bytes: u64,
+    copied_bytes: u64,
+    cloned_bytes: u64,
+    offloaded_bytes: u64,
+    hole_bytes: u64,
+    zero_bytes: u64,
+    unreadable_bytes: u64,
+    resumed_bytes: u64,
+    sync: &'static str,
+    durable: bool,
     seconds: f64,
+}
+
+/// What became of the bytes of one pair, or of all.
+#[derive(Clone, Copy, Default)]
+struct Bytes {
+    size: u64,
+    copied: u64,
+    cloned: u64,
+    offloaded: u64,
+    holes: u64,
+    zeros: u64,
+    unreadable: u64,
+    resumed: u64,
+}
+
+impl Bytes {
+    fn of(summary: &Summary) -> Bytes {
+        Bytes {
+            size: summary.size_bytes,
+            copied: summary.copied_bytes,
+            cloned: summary.cloned_bytes,
+            offloaded: summary.offloaded_bytes,
+            holes: summary.hole_bytes,
+            zeros: summary.zero_bytes,
+            unreadable: summary.unreadable_bytes,
+            resumed: summary.resumed_bytes,
+        }
+    }
+
+    fn and(self, other: Bytes) -> Bytes {
+        Bytes {
+            size: self.size + other.size,
+            copied: self.copied + other.copied,
+            cloned: self.cloned + other.cloned,
+            offloaded: self.offloaded + other.offloaded,
+            holes: self.holes + other.holes,
+            zeros: self.zeros + other.zeros,
+            unreadable: self.unreadable + other.unreadable,
+            resumed: self.resumed + other.resumed,
+        }
+    }
+
+    /// Bytes that came by here.
+    fn moved(self) -> u64 {
+        self.copied.saturating_sub(self.cloned + self.offloaded)
+    }
+
+    /// What did not take the plain way, each with a comma before it.
+    fn aside(self) -> String {
+        let parts = [
+            ("cloned", self.cloned),
+            ("offloaded", self.offloaded),
+            ("zeros dropped", self.zeros),
+            ("holes kept", self.holes),
+            ("unreadable", self.unreadable),
+            ("copied before", self.resumed),
+        ];
+        let mut text = vec![String::new()];
+        let parts = parts.iter().filter(|(_, bytes)| *bytes > 0);
+        text.extend(parts.map(|(what, bytes)| format!("{} {what}", human_size(*bytes))));
+        text.join(", ")
+    }
 }
 
 /// Says what became of each pair, and of all.
@@ -108,7 +179,10 @@ pub fn ending(jobs: &[CopyJob], arguments: &Arguments, output: &mut Output) -> V
     let json = arguments.json;
     let failed = jobs.iter().any(failed_by_itself);
     let copied = jobs.iter().filter(|job| job.succeeded()).count();
-    let size_bytes = jobs.iter().map(|job| job.summary().size_bytes).sum();
+    let bytes = jobs
+        .iter()
+        .map(|job| Bytes::of(&job.summary()))
+        .fold(Bytes::default(), Bytes::and);
     let took = jobs
         .iter()
         .map(|job| job.summary().took)
@@ -119,7 +193,7 @@ pub fn ending(jobs: &[CopyJob], arguments: &Arguments, output: &mut Output) -> V
         if json {
             pair_line(job, &summary, output);
         } else {
-            pair_text(job, &summary, failed, output);
+            pair_text(job, &summary, failed, arguments, output);
             if arguments.verbose {
                 output.line(how(&summary));
             }
@@ -175,13 +249,24 @@ pub fn ending(jobs: &[CopyJob], arguments: &Arguments, output: &mut Output) -> V
             },
             pairs: jobs.len(),
             copied_pairs: copied,
-            size_bytes,
+            size_bytes: bytes.size,
+            copied_bytes: bytes.copied,
+            cloned_bytes: bytes.cloned,
+            offloaded_bytes: bytes.offloaded,
+            hole_bytes: bytes.holes,
+            zero_bytes: bytes.zeros,
+            unreadable_bytes: bytes.unreadable,
+            resumed_bytes: bytes.resumed,
+            sync: arguments.sync.name(),
+            durable: jobs.iter().all(|job| is_durable(&job.summary())),
             seconds: took.as_secs_f64(),
         });
     } else if jobs.len() > 1 {
         let pairs = jobs.len();
         output.line(if all {
-            format!("{pairs} pairs, {}", amount(size_bytes, took))
+            let amount = amount(bytes.size, took);
+            let durable = arguments.sync.promise();
+            format!("{pairs} pairs, {amount}{}; {durable}", bytes.aside())
         } else {
             format!("{copied} of {pairs} pairs copied")
         });
@@ -285,7 +370,13 @@ pub fn recovered(recovered: &Recovered, json: bool, output: &mut Output) {
     }
 }
 
-fn pair_text(job: &CopyJob, summary: &Summary, group_failed: bool, output: &mut Output) {
+fn pair_text(
+    job: &CopyJob,
+    summary: &Summary,
+    group_failed: bool,
+    arguments: &Arguments,
+    output: &mut Output,
+) {
     let pair = format!(
         "{} -> {}",
         printable(&summary.source.to_string_lossy()),
@@ -293,17 +384,11 @@ fn pair_text(job: &CopyJob, summary: &Summary, group_failed: bool, output: &mut 
     );
     let line = if job.succeeded() {
         let word = output.good("copied");
-        let holes = match summary.hole_bytes + summary.zero_bytes {
-            0 => String::new(),
-            bytes => format!(", {} of it holes", human_size(bytes)),
-        };
-        let resumed = match summary.resumed_bytes {
-            0 => String::new(),
-            bytes => format!(", {} of it copied before", human_size(bytes)),
-        };
         format!(
-            "{word}     {pair}: {}{holes}{resumed}",
-            amount(summary.size_bytes, summary.took)
+            "{word}     {pair}: {}{}; {}",
+            amount(summary.size_bytes, summary.took),
+            Bytes::of(summary).aside(),
+            arguments.sync.promise(),
         )
     } else {
         let word = if failed_by_itself(job) {
@@ -318,29 +403,15 @@ fn pair_text(job: &CopyJob, summary: &Summary, group_failed: bool, output: &mut 
     output.line(line);
 }
 
-/// How a pair was copied: what became of its bytes, how they got there, and what is on the disk.
+/// How a pair was copied: how its bytes got there, what became of them, and what the target is now.
 fn how(summary: &Summary) -> String {
-    let parts = [
-        ("moved", moved(summary)),
-        ("cloned", summary.cloned_bytes),
-        ("offloaded", summary.offloaded_bytes),
-        ("zeros dropped", summary.zero_bytes),
-        ("holes kept", summary.hole_bytes),
-        ("unreadable", summary.unreadable_bytes),
-    ];
-    let parts: Vec<_> = parts
-        .iter()
-        .filter(|(_, bytes)| *bytes > 0)
-        .map(|(what, bytes)| format!("{} {what}", human_size(*bytes)))
-        .collect();
-    let parts = if parts.is_empty() {
-        "nothing to move".to_owned()
-    } else {
-        parts.join(", ")
+    let bytes = Bytes::of(summary);
+    let moved = match bytes.moved() {
+        0 if bytes.copied == 0 => "nothing to move".to_owned(),
+        moved => format!("{} moved", human_size(moved)),
     };
-    let disk = match (summary.durability, &summary.ending) {
-        (Durability::None, Ending::Committed) => "the kernel writes it to the disk when it likes",
-        (Durability::Data, Ending::Committed) => "data and name are on the disk",
+    let disk = match summary.ending {
+        Ending::Committed => on_the_disk(summary),
         _ => state_of_target(summary),
     };
     let verified = if summary.verified {
@@ -349,12 +420,21 @@ fn how(summary: &Summary) -> String {
         ""
     };
     let technique = summary.technique.name();
-    format!("           by {technique}: {parts}; {disk}{verified}")
+    let aside = bytes.aside();
+    format!("           by {technique}: {moved}{aside}; {disk}{verified}")
 }
 
-/// Bytes that came by here.
-fn moved(summary: &Summary) -> u64 {
-    summary.copied_bytes - summary.cloned_bytes - summary.offloaded_bytes
+/// What survives a power cut, of a target that was committed.
+fn on_the_disk(summary: &Summary) -> &'static str {
+    match summary.durability {
+        Durability::None => "the kernel writes it to the disk when it likes",
+        Durability::Data => "data and name are on the disk",
+        Durability::Full => "source, data and name are on the disk",
+    }
+}
+
+fn is_durable(summary: &Summary) -> bool {
+    summary.ending == Ending::Committed && summary.durability != Durability::None
 }
 
 /// What is on the disk now.

@@ -185,8 +185,7 @@ impl Stage<'_> {
             JobOptions::new(format!("{story}-{index}")).speed(speed)
         })
         .map_err(|error| format!("{error}; {}", error.way_out()))?;
-        self.controls
-            .hand_to(jobs.iter().map(|job| job.handle.clone()).collect());
+        self.controls.hand_to(jobs.clone());
         Ok(jobs)
     }
 

@@ -61,6 +61,7 @@ pub(super) enum Kind {
     Offload,
     WriteOut,
     Sync,
+    SyncSystem,
     Attribute,
     Create,
     Rename,
@@ -84,6 +85,7 @@ pub(super) fn kind(call: Call<'_>) -> Kind {
         Call::Offload { .. } => Kind::Offload,
         Call::WriteOut { .. } => Kind::WriteOut,
         Call::Sync { .. } => Kind::Sync,
+        Call::SyncSystem => Kind::SyncSystem,
         Call::Attribute => Kind::Attribute,
         Call::Create { .. } => Kind::Create,
         Call::Rename { flags, .. } => match flags {
@@ -94,6 +96,26 @@ pub(super) fn kind(call: Call<'_>) -> Kind {
         Call::Link { .. } => Kind::Link,
         Call::Unlink { .. } => Kind::Unlink,
     }
+}
+
+/// Whether a signal may end it before it is done.
+fn is_interruptible(kind: Kind) -> bool {
+    use Kind::{
+        Allocate, Clone, Offload, Punch, Read, Resize, Sync, SyncSystem, Write, WriteOut, Zero,
+    };
+    matches!(
+        kind,
+        Read | Write
+            | Resize
+            | Punch
+            | Zero
+            | Allocate
+            | Clone
+            | Offload
+            | WriteOut
+            | Sync
+            | SyncSystem
+    )
 }
 
 /// What `lseek` answers for a file that has data at these ranges, and ends with the last of them.
@@ -135,6 +157,9 @@ pub(super) struct Disk {
     pub(super) bad: Vec<Range<i64>>,
     /// The file system shares blocks, as far as anybody can see: a clone arrives whole.
     pub(super) clones: bool,
+    /// How often each call that a signal may interrupt is interrupted before it is served; and how often this one was.
+    pub(super) storm: u32,
+    pub(super) stormed: u32,
     /// No durability is promised, so none is asked for.
     pub(super) careless: bool,
     pub(super) pages: HashMap<Identity, Pages>,
@@ -244,6 +269,11 @@ impl Script for Disk {
             self.endless = true;
             return Ruling::Fail(libc::EIO);
         }
+        if self.stormed < self.storm && is_interruptible(kind(call)) {
+            self.stormed += 1;
+            return Ruling::Fail(libc::EINTR);
+        }
+        self.stormed = 0;
         let lasting = self.from_now.iter().find(|(of, _)| *of == kind(call));
         let ruling = match (lasting, self.faults.get(&number).copied()) {
             (Some((_, fault)), _) => self.ruling(*fault, subject, call),
@@ -271,7 +301,7 @@ impl Script for Disk {
                     return Self::clone_to(&subject.path, at, bytes);
                 }
                 // The books say what it would have done; waiting for the real disk would say no more.
-                Call::Sync { .. } => return Ruling::Say(0),
+                Call::Sync { .. } | Call::SyncSystem => return Ruling::Say(0),
                 Call::Seek { from, hole } => {
                     if let Some(layout) = self.layouts.get(&subject.path) {
                         return sought(layout, from, hole);

@@ -268,7 +268,7 @@ impl Script for Power {
         }
         self.calls += 1;
         match call {
-            Call::Sync { .. } => Ruling::Say(0),
+            Call::Sync { .. } | Call::SyncSystem => Ruling::Say(0),
             Call::Unlink { name: gone } => {
                 let path = subject.path.join(name(gone));
                 match std::fs::symlink_metadata(&path) {
@@ -348,10 +348,12 @@ impl Script for Power {
             Call::Rename { from, to, .. } => {
                 self.change(subject, Change::Rename(name(from), name(to)));
             }
-            // Room is no content, and a hint to write is no promise.
+            // Room is no content, and a hint to write is no promise. What the whole system is synced for besides, nobody
+            // relies on.
             Call::Read { .. }
             | Call::Seek { .. }
             | Call::Attribute
+            | Call::SyncSystem
             | Call::Allocate { .. }
             | Call::WriteOut { .. } => {}
         }

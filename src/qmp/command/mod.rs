@@ -23,8 +23,8 @@ use serde_json::{Map, Value, json};
 
 use super::error::Error;
 use super::node::Nodes;
-use super::node::file::Opener;
-use super::schema::introspect;
+use super::node::file::{Opener, open_in_place};
+use super::schema::{Command, introspect, table};
 use crate::trace::{RecordingManager, TraceSink};
 
 /// Arguments that were checked.
@@ -37,6 +37,28 @@ pub struct Core {
     io_trace: Option<Arc<dyn TraceSink>>,
     nodes: Mutex<Nodes>,
     ending: AtomicBool,
+    offers: Offer,
+}
+
+/// Which commands there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    All,
+    /// Those for jobs that are there already.
+    Jobs,
+}
+
+impl Offer {
+    fn has(self, command: &Command) -> bool {
+        self == Offer::All || !(makes_jobs(command.name) || is_of_nodes(command.name))
+    }
+}
+
+fn is_of_nodes(name: &str) -> bool {
+    matches!(
+        name,
+        "blockdev-add" | "blockdev-del" | "query-named-block-nodes"
+    )
 }
 
 /// A command that was carried out.
@@ -98,7 +120,21 @@ impl Core {
             io_trace,
             nodes: Mutex::new(Nodes::new(opener)),
             ending: AtomicBool::new(false),
+            offers: Offer::All,
         }
+    }
+
+    /// For the jobs of `manager`: without nodes, and without the commands that make nodes or jobs.
+    pub fn for_jobs(manager: RecordingManager) -> Core {
+        Core {
+            offers: Offer::Jobs,
+            ..Core::new(manager, open_in_place, None)
+        }
+    }
+
+    /// The command of this name, if there is one here.
+    pub fn find(&self, name: &str) -> Option<&'static Command> {
+        table::find(name).filter(|command| self.offers.has(command))
     }
 
     /// The engine.
@@ -130,8 +166,12 @@ impl Core {
             "query-jobs" => Ok(Done::question(query::jobs(&self.manager))),
             "query-block-jobs" => Ok(Done::question(query::block_jobs(&self.manager))),
             "query-version" => Ok(Done::with(version())),
-            "query-commands" => Ok(Done::with(introspect::commands())),
-            "query-qmp-schema" => Ok(Done::with(introspect::schema())),
+            "query-commands" => Ok(Done::with(introspect::commands(|command| {
+                self.offers.has(command)
+            }))),
+            "query-qmp-schema" => Ok(Done::with(introspect::schema(|command| {
+                self.offers.has(command)
+            }))),
             "query-named-block-nodes" => Ok(Done::with(self.nodes().query())),
             "blockdev-add" => self
                 .nodes()

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::table::{COMMANDS, EVENTS};
-use super::{Object, Type};
+use super::{Command, Object, Type};
 
-/// What `query-commands` returns.
-pub fn commands() -> Value {
-    COMMANDS
-        .iter()
+/// What `query-commands` returns, where the commands are those that are `offered`.
+pub fn commands(offered: impl Fn(&Command) -> bool) -> Value {
+    let commands = COMMANDS.iter().filter(|command| offered(command));
+    commands
         .map(|command| json!({"name": command.name}))
         .collect()
 }
 
-/// What `query-qmp-schema` returns: the commands, the events, then every type they need, by name.
-pub fn schema() -> Value {
+/// What `query-qmp-schema` returns: the commands that are `offered`, the events, then every type they need, by name.
+pub fn schema(offered: impl Fn(&Command) -> bool) -> Value {
     let mut types = Types::default();
     let mut entries = Vec::new();
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|command| offered(command)) {
         types.object(command.arguments);
         let returns = types.name(command.returns);
         entries.push(json!({

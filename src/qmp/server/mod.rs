@@ -6,6 +6,7 @@
 //! | [`stream`] | a connection |
 //! | [`outbox`] | what is to be sent to a client, bounded |
 //! | [`hub`] | events, to all clients in one order |
+//! | [`attached`] | the same clients for the jobs of a manager that is somebody else's |
 //!
 //! Threads: the engine's main loop is the one that calls [`Server::run`]; each listener has one; each client has
 //! two, one that reads and answers and one that sends what the socket did not take at once. Nothing a client
@@ -15,6 +16,7 @@
 //! cancelled by force, its events are sent, connections are closed. A job that does not let itself be
 //! cancelled, because the kernel holds its I/O, is not waited for longer than [`Server::grace`] says.
 
+pub mod attached;
 pub mod hub;
 pub mod listener;
 pub mod outbox;
@@ -71,6 +73,8 @@ struct Shared {
     core: Arc<Core>,
     hub: Arc<Hub>,
     listeners: Vec<Listener>,
+    /// What `quit` does; without it, it ends the server.
+    quit: Option<Box<dyn Fn() + Send + Sync>>,
     phase: Mutex<Phase>,
     changed: Condvar,
 }
@@ -78,11 +82,21 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Phase {
     ending: bool,
+    /// Clients that are being answered.
+    answering: usize,
     threads: VecDeque<JoinHandle<()>>,
 }
 
 /// Both of two sinks.
 struct Both(Arc<Hub>, Arc<dyn TraceSink>);
+
+/// What a manager records into, so that clients hear of it, and `trace` where there is one.
+fn sink_of(hub: &Arc<Hub>, trace: Option<&Arc<dyn TraceSink>>) -> Arc<dyn TraceSink> {
+    match trace {
+        Some(trace) => Arc::new(Both(Arc::clone(hub), Arc::clone(trace))),
+        None => Arc::clone(hub) as Arc<dyn TraceSink>,
+    }
+}
 
 impl TraceSink for Both {
     fn record(&self, entry: &TraceEntry<'_>) {
@@ -108,10 +122,7 @@ impl Server {
         let listeners = addresses.iter().map(Listener::bind);
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let hub = Arc::new(Hub::default());
-        let sink: Arc<dyn TraceSink> = match &trace {
-            Some(trace) => Arc::new(Both(Arc::clone(&hub), Arc::clone(trace))),
-            None => Arc::clone(&hub) as Arc<dyn TraceSink>,
-        };
+        let sink = sink_of(&hub, trace.as_ref());
         let (manager, main_loop) = Manager::new(ManagerConfig::default().trace(sink));
         // Calls and callbacks concern the trace alone; the hub would make nothing of them.
         let calls = trace
@@ -123,6 +134,7 @@ impl Server {
                 core: Arc::new(core),
                 hub,
                 listeners,
+                quit: None,
                 phase: Mutex::default(),
                 changed: Condvar::new(),
             }),
@@ -158,12 +170,7 @@ impl Server {
     /// # Errors
     /// A thread cannot be made.
     pub fn run(mut self) -> io::Result<Ended> {
-        for place in 0..self.shared.listeners.len() {
-            let shared = Arc::clone(&self.shared);
-            let listener = thread::Builder::new().name("qmp-listener".to_owned());
-            let thread = listener.spawn(move || shared.listen(place))?;
-            self.shared.phase().threads.push_back(thread);
-        }
+        self.shared.listen_all()?;
         let (shared, grace) = (Arc::clone(&self.shared), self.grace);
         let ender = thread::Builder::new()
             .name("qmp-end".to_owned())
@@ -201,7 +208,18 @@ impl Shared {
         self.phase().ending
     }
 
-    /// Lets clients in, on a thread of its own.
+    /// Lets clients in, on threads of their own.
+    fn listen_all(self: &Arc<Shared>) -> io::Result<()> {
+        for place in 0..self.listeners.len() {
+            let shared = Arc::clone(self);
+            let listener = thread::Builder::new().name("qmp-listener".to_owned());
+            let thread = listener.spawn(move || shared.listen(place))?;
+            self.phase().threads.push_back(thread);
+        }
+        Ok(())
+    }
+
+    /// One thread of these.
     fn listen(self: &Arc<Shared>, place: usize) {
         loop {
             let accepted = self.listeners[place].accept();
@@ -267,11 +285,19 @@ impl Shared {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
+            self.phase().answering += 1;
             let goes_on = conversation.feed(&bytes[..length], &answers, || outbox.wait_for_room());
             outbox.send_now();
+            self.phase().answering -= 1;
+            self.changed.notify_all();
             if goes_on == GoesOn::Quit {
-                Control(Arc::clone(self)).end();
-                return;
+                if let Some(quit) = &self.quit {
+                    // The client hears what becomes of the jobs.
+                    quit();
+                } else {
+                    Control(Arc::clone(self)).end();
+                    return;
+                }
             }
         }
         if outbox.overflowed() {
@@ -298,6 +324,21 @@ impl Shared {
         }
         let ended = self.cancel_all(begun + grace);
         self.core.manager().manager().shutdown();
+        self.see_off();
+        ended
+    }
+
+    /// Waits for answers that are being made, but not for ever: the last job may have ended by what is asked.
+    fn let_answer(&self) {
+        let (phase, patience) = (self.phase(), LAST_WORDS);
+        let waited = self
+            .changed
+            .wait_timeout_while(phase, patience, |phase| phase.answering > 0);
+        drop(waited);
+    }
+
+    /// Sends clients what there is to send, closes their connections, and waits for who lets them in.
+    fn see_off(&self) {
         let deadline = Instant::now() + LAST_WORDS;
         let clients = self.hub.all();
         for client in &clients {
@@ -312,7 +353,6 @@ impl Shared {
             // A listener that panicked has said so.
             let _ = thread.join();
         }
-        ended
     }
 
     /// Cancels every job by force, newest first, and waits until all are over, or for the deadline.
