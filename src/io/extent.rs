@@ -208,7 +208,9 @@ fn fallocate(fd: impl AsFd, mode: libc::c_int, at: u64, length: u64) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::faulty::{Ruling, Script, Subject, install};
     use crate::io::transfer::{pread_full, pwrite_all};
+    use std::sync::{Arc, Mutex};
 
     const KIB_64: u64 = 64 << 10;
 
@@ -235,6 +237,42 @@ mod tests {
             .find(|e| e.start <= 8 * KIB_64 && e.end > 8 * KIB_64)
             .unwrap();
         assert_eq!(written.kind, ExtentKind::Data);
+    }
+
+    /// A kernel whose every answer to a seek lies before the place asked about.
+    struct LooksBack;
+
+    impl Script for LooksBack {
+        fn rule(&mut self, _: &Subject, call: Call<'_>) -> Ruling {
+            match call {
+                Call::Seek { from, .. } => Ruling::Say((from - 1).max(0).unsigned_abs()),
+                _ => Ruling::Pass,
+            }
+        }
+        fn answered(&mut self, _: &Subject, _: Call<'_>, _: Result<u64, i32>) {}
+    }
+
+    #[test]
+    fn where_answers_go_back_the_walk_goes_on_and_all_is_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        let file = std::fs::File::create_new(path.join("file")).unwrap();
+        ftruncate(&file, 2 * KIB_64).unwrap();
+        let _in_force = install(&path, Arc::new(Mutex::new(LooksBack)));
+        let whole = |start| Extent {
+            kind: ExtentKind::Data,
+            start,
+            end: 2 * KIB_64,
+        };
+        assert_eq!(
+            extent_at(&file, KIB_64, 2 * KIB_64).unwrap(),
+            Some(whole(KIB_64))
+        );
+        let walk: Vec<_> = extents(&file, 2 * KIB_64)
+            .take(3)
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(walk, [whole(0)]);
     }
 
     #[test]
