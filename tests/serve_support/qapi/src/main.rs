@@ -12,7 +12,12 @@ fn node(name: &str, folder: &str) -> qmp::blockdev_add {
     qmp::blockdev_add(qmp::BlockdevOptions::file {
         base: qmp::BlockdevOptionsBase {
             node_name: Some(name.to_owned()),
-            ..Default::default()
+            auto_read_only: None,
+            cache: None,
+            detect_zeroes: None,
+            discard: None,
+            force_share: None,
+            read_only: None,
         },
         file: qmp::BlockdevOptionsFile {
             filename: format!("{folder}/{name}"),
