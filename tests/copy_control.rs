@@ -363,6 +363,31 @@ fn a_source_that_shrinks_or_changes_meanwhile_is_an_error_that_says_so() {
 }
 
 #[test]
+fn a_folder_that_is_removed_meanwhile_fails_the_copy_and_is_not_made_anew() {
+    let scratch = Scratch::new();
+    let source = scratch.dense("source", PIECE * PIECES as usize);
+    let folder = scratch.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let plan = CopyPlan::check(&[pair(&source, folder.join("target"))], &options()).unwrap();
+    let driver = plan.drivers().unwrap().remove(0);
+    let sink = Arc::new(AtPiece::new().on(10, {
+        let folder = folder.clone();
+        move || std::fs::remove_dir_all(folder).unwrap()
+    }));
+    let job = controlled(
+        driver,
+        &sink,
+        &Arc::default(),
+        JobOptions::new("copy"),
+        |_| (),
+    );
+    let error = job.outcome().unwrap().unwrap_err().to_string();
+    assert!(error.contains("its folder was removed"), "{error}");
+    assert!(sink.is_spent() && !folder.exists());
+    assert_eq!(scratch.names(), ["source"]);
+}
+
+#[test]
 fn an_abort_in_place_says_that_part_is_written() {
     let scratch = Scratch::new();
     scratch.dense("target", PIECE * PIECES as usize);

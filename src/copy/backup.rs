@@ -338,7 +338,7 @@ impl Backup {
     /// Reads the target back.
     fn verify(&self, open: &Open, context: &mut RunContext<'_>) -> Result<(), JobError> {
         let unreadable = self.report.unreadable_ranges();
-        let verify = Verify::new(open, &self.options, &unreadable)?;
+        let verify = Verify::new(open, &self.options, &self.report, &unreadable)?;
         let pass = Pass {
             op: "verify",
             workers: verify.workers(),

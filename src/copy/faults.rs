@@ -25,6 +25,7 @@ use verdict::{Must, Outcome, judge};
 mod crash;
 mod disk;
 mod power;
+mod slow;
 mod verdict;
 
 /// The ways in which a call can go wrong, and what is to become of the copy then.
@@ -52,9 +53,10 @@ fn faults_of(seen: &Seen, running: bool) -> Vec<(Fault, Must)> {
         ],
         Kind::SeekData | Kind::SeekHole => {
             let cannot = (Fails(libc::EINVAL), Succeed);
+            let again = (Fails(libc::EINTR), Succeed);
             let lies = [Stays, StaysFromNow, Back];
             let lies = lies.map(|lie| (lie, Succeed));
-            [[cannot].as_slice(), &lies].concat()
+            [[cannot, again].as_slice(), &lies].concat()
         }
         Kind::Resize => vec![again, full],
         // The way around what is not there, or does not work, is the long one.
@@ -141,7 +143,7 @@ fn run(scenario: &Scenario, faults: BTreeMap<usize, Fault>, calls_max: usize) ->
     run_in_a_storm(scenario, faults, calls_max, 0)
 }
 
-/// With so many interruptions of each call that a signal may interrupt.
+/// With so many interruptions of each call that a signal may interrupt; what is served then is half.
 fn run_in_a_storm(
     scenario: &Scenario,
     faults: BTreeMap<usize, Fault>,
@@ -466,6 +468,16 @@ fn scenarios() -> Vec<Scenario> {
                     .on_target_error(ErrorPolicy::Auto),
             )
         },
+        Scenario {
+            // What cannot be set aside is only not set aside.
+            tells: true,
+            ..one(
+                "room set aside",
+                &[Data(12 * CHUNK + 5), Hole(CHUNK)],
+                Some(3000),
+                &options,
+            )
+        },
         one(
             "everything synced",
             &holey,
@@ -589,6 +601,7 @@ sweeps! {
     one_fault_anywhere_where_it_is_read_back: "read back",
     one_fault_anywhere_and_ignored: "errors ignored",
     one_fault_anywhere_that_stops: "stopped by errors",
+    one_fault_anywhere_where_room_is_set_aside: "room set aside",
     one_fault_anywhere_where_everything_is_synced: "everything synced",
     one_fault_anywhere_where_everything_is_synced_in_place: "everything synced, in place",
     one_fault_anywhere_past_the_cache: "direct, nothing kept in the cache",
@@ -633,6 +646,25 @@ fn what_cannot_be_read_is_zeros_and_listed() {
                 "0x00002000  0x00000200  -"
             ]
         );
+    }
+}
+
+/// The source's data is there, and `lseek` says that there is none: nobody can see that who does not read.
+#[test]
+fn a_file_system_that_hides_data_is_found_out_when_it_is_read_back() {
+    for (workers, large) in [(1, false), (2, false), (2, true)] {
+        let mut scenario = scenario("read back");
+        scenario.options.workers = workers;
+        if large {
+            // Too large to be read for no reason.
+            scenario.options.chunk_bytes = 1 << 20;
+            scenario.shapes[0].source = vec![Part::Data(6 << 20)];
+        }
+        scenario.cannot = &[(Kind::SeekData, Fault::Fails(libc::ENXIO))];
+        let outcome = run(&scenario, BTreeMap::new(), 10_000);
+        judge(&outcome, Must::Fail).unwrap();
+        let failure = outcome.jobs.as_ref().unwrap()[0].failure().unwrap();
+        assert!(failure.contains("where it was read back"), "{failure}");
     }
 }
 
@@ -754,6 +786,7 @@ fn any_fault() -> impl Strategy<Value = Fault> {
         prop::sample::select(vec![
             libc::EIO,
             libc::EINTR,
+            libc::EAGAIN,
             libc::ENOSPC,
             libc::EINVAL,
             libc::EOPNOTSUPP,

@@ -9,6 +9,7 @@
 //! | [`technique`](Technique) | cloning, offloading, reading and writing: what suits two files |
 //! | `verify`, `digest` | reading back what was written; a digest of what was copied |
 //! | `bad_map` | the list of what could not be read |
+//! | `room` | room set aside for what is about to be written, where that helps |
 //! | [`behind`](Cache) | writing begun early, and a page cache that is left as it was |
 //! | `target`, `source` | what a path means, and every reason to refuse it |
 //! | `replace` | the new file beside its target, and the exchange of their names |
@@ -87,6 +88,7 @@ mod piece;
 mod plan;
 mod replace;
 mod report;
+mod room;
 mod source;
 mod target;
 mod technique;

@@ -122,6 +122,11 @@ impl Pieces {
         }))
     }
 
+    /// The extent that the last piece is of, from where it was looked up.
+    pub fn run(&self) -> Option<Extent> {
+        self.extent
+    }
+
     /// The extent that the next piece begins in, from some block's start to another's: a block that is partly data is
     /// data.
     fn extent(&mut self, source: impl AsFd) -> io::Result<Option<Extent>> {

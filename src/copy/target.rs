@@ -213,7 +213,8 @@ fn open_folder(real: &Path, path: &Path) -> Result<(Arc<Folder>, Name), CopyErro
 fn replace(path: &Path, found: &Found) -> Result<Place, CopyError> {
     let own = || path.to_owned();
     let was = &found.stat;
-    if was.links > 1 + own_names(found) {
+    // Its folder is read only where there is something to be found: in a group each member asks.
+    if was.links > 1 && was.links > 1 + own_names(found) {
         return Err(CopyError::HardLinks {
             path: own(),
             links: was.links,

@@ -19,6 +19,7 @@ use super::error::CopyError;
 use super::options::{CopyOptions, Sparse};
 use super::source::Source;
 use super::target::Target;
+use super::zero::BLOCK_BYTES;
 use crate::io::offload::is_remote;
 use crate::io::stat::FileKind;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -148,15 +149,17 @@ pub(super) struct Pace {
 
 /// Largest piece that is asked for at once, in bytes.
 const PACE_BYTES_MAX: u64 = 256 << 20;
+/// Smallest piece, in bytes: whole blocks. Less would be more calls than work.
+const PACE_BYTES_MIN: u64 = 64 << 10;
 /// A piece that took longer is followed by smaller ones, one that took less than half by larger ones.
 const PACE: Duration = Duration::from_millis(2);
 
 impl Pace {
-    /// Begins with pieces of `least` bytes, which are never undercut.
-    pub fn new(least: u64) -> Self {
+    /// Begins with pieces of `first` bytes: whole blocks.
+    pub fn new(first: u64) -> Self {
         Self {
-            bytes: AtomicU64::new(least),
-            least,
+            bytes: AtomicU64::new(first),
+            least: first.min(PACE_BYTES_MIN),
         }
     }
 
@@ -168,9 +171,12 @@ impl Pace {
     pub fn took(&self, bytes: u64, time: Duration) {
         let now = self.bytes();
         let next = if time > PACE {
-            (now / 2).max(self.least)
+            // At once as much smaller as it was too slow: not one pause after the other waits.
+            let fitting = u128::from(now) * PACE.as_nanos() / time.as_nanos();
+            let block = BLOCK_BYTES as u64;
+            (fitting as u64 / block * block).max(self.least)
         } else if time < PACE / 2 && bytes >= now {
-            (now * 2).min(PACE_BYTES_MAX.max(self.least))
+            (now * 2).min(PACE_BYTES_MAX.max(now))
         } else {
             return;
         };
@@ -215,7 +221,13 @@ mod tests {
         for _ in 0..3 {
             pace.took(8192, PACE * 2);
         }
-        assert_eq!(pace.bytes(), 4096);
+        assert_eq!(pace.bytes(), 4096, "the first is the least");
+        // From a piece of two megabytes that took ten times as long as it may.
+        let slow = Pace::new(2 << 20);
+        slow.took(2 << 20, PACE * 10);
+        assert_eq!(slow.bytes(), 51 * 4096);
+        slow.took(slow.bytes(), PACE * 10);
+        assert_eq!(slow.bytes(), PACE_BYTES_MIN);
         for _ in 0..64 {
             pace.took(pace.bytes(), Duration::ZERO);
         }

@@ -6,19 +6,20 @@ use super::digest::Digest;
 use super::options::{CopyOptions, Durability, Sparse};
 use super::piece::{Piece, PieceKind, Pieces};
 use super::report::CopyReport;
+use super::room::Room;
 use super::technique::{Choice, Pace, Technique};
 use super::work::{Queue, Task, Trouble};
 use super::writing::failed;
 use super::zero::{BLOCK_BYTES, runs};
 use crate::driver::JobError;
 use crate::engine::IoSide;
+use crate::io::kernel::Moment;
 use crate::io::offload::{clone_range, copy_range};
 use crate::io::transfer::{pread_full, pwrite_all};
 use crate::model::ErrorPolicy;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::time::{Duration, Instant};
 
 /// A source on its way to its target.
 pub(super) struct Transfer<'run> {
@@ -28,6 +29,7 @@ pub(super) struct Transfer<'run> {
     workers: usize,
     buffer_bytes: usize,
     queue: Queue,
+    room: Room,
     choice: Choice,
     pace: Pace,
     hole_pace: Pace,
@@ -39,16 +41,6 @@ pub(super) struct Transfer<'run> {
 
 /// What is given up at once where a block cannot be read: the smallest that disks know.
 const SECTOR_BYTES: usize = 512;
-
-/// How long a piece took that began then. This crate's own tests count the calls of a copy, which must not depend on
-/// how busy the machine is: there every piece is as quick as can be.
-fn since(began: Instant) -> Duration {
-    if cfg!(test) {
-        Duration::ZERO
-    } else {
-        began.elapsed()
-    }
-}
 
 impl<'run> Transfer<'run> {
     /// The copy of `open`, but for the ranges in `kept`, which the target has already: in order, and apart.
@@ -71,6 +63,10 @@ impl<'run> Transfer<'run> {
                 .chunk_bytes
                 .min((size as usize).next_multiple_of(BLOCK_BYTES)),
             queue: Queue::new(Pieces::new(size, true).keeping(kept.iter().cloned())),
+            room: Room::new(
+                open.target.file(),
+                open.target.is_new() && options.sparse != Sparse::Always,
+            ),
             choice: Choice::new(open.techniques.clone()),
             pace: Pace::new(chunk_bytes),
             hole_pace: Pace::new(chunk_bytes),
@@ -137,18 +133,18 @@ impl<'run> Transfer<'run> {
     fn clone_piece(&self, piece: Piece) -> io::Result<()> {
         let Open { source, target, .. } = self.open;
         self.report.touch();
-        let began = Instant::now();
+        let began = Moment::now();
         clone_range(&source.file, target.file(), piece.at, piece.bytes)?;
-        self.pace.took(piece.bytes, since(began));
+        self.pace.took(piece.bytes, began.elapsed());
         Ok(())
     }
 
     fn offload(&self, piece: Piece) -> io::Result<u64> {
         let Open { source, target, .. } = self.open;
         self.report.touch();
-        let began = Instant::now();
+        let began = Moment::now();
         let done = copy_range(&source.file, target.file(), piece.at, piece.bytes)?;
-        self.pace.took(piece.bytes, since(began));
+        self.pace.took(piece.bytes, began.elapsed());
         Ok(done)
     }
 
@@ -218,7 +214,7 @@ impl<'run> Transfer<'run> {
     }
 
     fn hole(&self, piece: Piece) -> Result<(), Trouble> {
-        let began = Instant::now();
+        let began = Moment::now();
         if self.sparse == Sparse::Never {
             self.report.touch();
             let answer = self.open.target.fill(piece.at, piece.bytes);
@@ -228,7 +224,7 @@ impl<'run> Transfer<'run> {
             self.clear(piece.at, piece.bytes)?;
             self.report.kept_hole(piece.bytes);
         }
-        self.hole_pace.took(piece.bytes, since(began));
+        self.hole_pace.took(piece.bytes, began.elapsed());
         Ok(())
     }
 
@@ -270,7 +266,7 @@ impl Task for Transfer<'_> {
         // Under a limit pieces are as small as it says.
         let limited = bytes_max < self.buffer_bytes as u64;
         let data_max = if self.choice.now().is_blind() && !limited {
-            self.pace.bytes().max(bytes_max)
+            self.pace.bytes()
         } else {
             bytes_max
         };
@@ -282,11 +278,17 @@ impl Task for Transfer<'_> {
         } else {
             self.hole_pace.bytes()
         };
-        let answer = self.queue.next(&source.file, data_max, hole_max);
-        answer.map_err(|cause| {
+        let answer = self.queue.next_of_run(&source.file, data_max, hole_max);
+        let found = answer.map_err(|cause| {
             let what = "cannot be searched for holes";
             failed("source", &source.path, what, &cause)
-        })
+        })?;
+        Ok(found.map(|(piece, run)| {
+            if !self.choice.now().is_blind() {
+                self.room.set_aside(self.open.target.file(), piece, run);
+            }
+            piece
+        }))
     }
 
     fn step(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {

@@ -5,8 +5,10 @@
 
 use super::backup::Open;
 use super::behind::is_unsupported;
-use super::options::CopyOptions;
+use super::options::{CopyOptions, Sparse};
 use super::piece::{Piece, PieceKind, Pieces};
+use super::report::CopyReport;
+use super::source::Source;
 use super::work::{Queue, Task, Trouble};
 use super::writing::failed;
 use super::zero::{BLOCK_BYTES, is_zero};
@@ -41,9 +43,11 @@ impl<'run> Verify<'run> {
     pub fn new(
         open: &'run Open,
         options: &CopyOptions,
+        report: &CopyReport,
         unreadable: &'run [Range<u64>],
     ) -> Result<Self, JobError> {
         let (size, target) = (open.source.size, &open.target);
+        let holes = is_plausible(&open.source, options.sparse, report);
         // What is dirty cannot be forgotten. Where this cannot be done, reading goes through the cache.
         match write_out(target.file(), 0, size) {
             Err(cause) if !is_unsupported(&cause) => {
@@ -62,7 +66,7 @@ impl<'run> Verify<'run> {
             unreadable,
             workers: options.workers.min(size.div_ceil(chunk.max(1)) as usize),
             piece_bytes: chunk,
-            queue: Queue::new(Pieces::new(size, true)),
+            queue: Queue::new(Pieces::new(size, holes)),
         })
     }
 
@@ -173,6 +177,21 @@ impl<'run> Verify<'run> {
         Err(self.differs(piece.at + same as u64))
     }
 }
+
+/// Whether what the source's file system says of holes fits what it stores. One that stores more than it calls data has
+/// set room aside, or hides data; then the holes are read as well. So are those of a file that is soon read.
+fn is_plausible(source: &Source, sparse: Sparse, report: &CopyReport) -> bool {
+    if source.size <= SOON_READ_BYTES || sparse == Sparse::Never {
+        return false;
+    }
+    let data = source.size.saturating_sub(report.summary().hole_bytes);
+    // What it needs for itself: the list of extents, attributes.
+    let own = SOON_READ_BYTES / 4 + data / 64;
+    source.stored_bytes() <= data.saturating_add(own)
+}
+
+/// A file of so many bytes is read sooner than thought about.
+const SOON_READ_BYTES: u64 = 4 << 20;
 
 impl Task for Verify<'_> {
     fn next(&self, bytes_max: u64) -> Result<Option<Piece>, JobError> {

@@ -15,12 +15,16 @@ use super::piece::{Piece, Pieces};
 use super::zero::BLOCK_BYTES;
 use crate::driver::{Flow, JobError, RunContext};
 use crate::engine::{IoSide, LaneGate, Progress, Retries};
-use crate::io::buffer::AlignedBuffer;
+use crate::io::buffer::BufferPool;
+use crate::io::extent::Extent;
 use crate::model::{ErrorAction, ErrorPolicy};
 use crate::trace::{Io, TraceEntry, TraceSink, TraceStep};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// The buffers of all workers of all jobs. Kept are those of a few jobs that end while others begin.
+static BUFFERS: BufferPool = BufferPool::new(8 << 20);
 
 /// What a pass does with its pieces. Called by all workers at once.
 pub(super) trait Task: Sync {
@@ -179,7 +183,7 @@ struct Work<'pass> {
 impl Work<'_> {
     /// The body's part: pieces between pause points, until there is nothing left, or a failure, or a cancel.
     fn body(&self, context: &mut RunContext<'_>) -> Flow {
-        let mut buffer = match AlignedBuffer::new(self.pass.buffer_bytes) {
+        let mut buffer = match BUFFERS.take(self.pass.buffer_bytes) {
             Ok(buffer) => buffer,
             Err(cause) => {
                 self.fail(self.task.no_buffer(self.pass.buffer_bytes, &cause));
@@ -399,7 +403,7 @@ impl Work<'_> {
     /// A lane's part: pieces with a permit each, until there is nothing left, or a failure, or a cancel.
     fn lane(&self, gate: &LaneGate) {
         // A lane there is no memory for is done without.
-        let Ok(mut buffer) = AlignedBuffer::new(self.pass.buffer_bytes) else {
+        let Ok(mut buffer) = BUFFERS.take(self.pass.buffer_bytes) else {
             return;
         };
         while self.wait_while_held() {
@@ -548,6 +552,18 @@ impl Queue {
         hole_max: u64,
     ) -> std::io::Result<Option<Piece>> {
         lock(&self.0).next(source, data_max, hole_max)
+    }
+
+    /// As [`next`](Self::next), with the extent that the piece is of.
+    pub fn next_of_run(
+        &self,
+        source: impl std::os::fd::AsFd,
+        data_max: u64,
+        hole_max: u64,
+    ) -> std::io::Result<Option<(Piece, Option<Extent>)>> {
+        let mut pieces = lock(&self.0);
+        let piece = pieces.next(source, data_max, hole_max)?;
+        Ok(piece.map(|piece| (piece, pieces.run())))
     }
 }
 

@@ -1,15 +1,18 @@
 //! A kernel that answers as a test says, for the files below one folder. Only in this crate's own tests.
 //!
-//! A [`Script`] is asked before each call and told of each answer. What it lets pass is done by the real kernel, on
+//! A [`Script`] is asked before each call, and how long it takes, and told of each answer. Time is virtual: it passes on
+//! the thread that makes the call, and nobody waits. What it lets pass is done by the real kernel, on
 //! real files; so a test sees what is left on the disk, and the script what a power cut would leave.
 
 use super::kernel::Call;
 use super::stat::{Identity, stat};
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +38,23 @@ pub(crate) struct Subject {
 
 /// What the kernel is made to say.
 pub(crate) trait Script: Send {
+    /// How long a call takes.
+    fn delay(&mut self, _subject: &Subject, _call: Call<'_>) -> Duration {
+        Duration::ZERO
+    }
     /// Before a call.
     fn rule(&mut self, subject: &Subject, call: Call<'_>) -> Ruling;
     /// After it.
     fn answered(&mut self, subject: &Subject, call: Call<'_>, answer: Result<u64, i32>);
+}
+
+thread_local! {
+    static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// The time that calls of this thread took.
+pub(crate) fn passed() -> Duration {
+    PASSED.get()
 }
 
 type Shared = Arc<Mutex<dyn Script>>;
@@ -113,6 +129,8 @@ pub(super) fn kernel<T: Answer>(
     let Some((subject, script)) = script_of(fd) else {
         return raw(bytes);
     };
+    let delay = lock(&script).delay(&subject, call);
+    PASSED.set(PASSED.get() + delay);
     let ruling = lock(&script).rule(&subject, call);
     let answer = match ruling {
         Ruling::Pass => raw(bytes),

@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 /// What is asked of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +58,36 @@ impl Call<'_> {
             }
             _ => 0,
         }
+    }
+}
+
+/// A moment from which the time is taken that calls need. In a test it is the time that the test says they need:
+/// how busy the machine is must not change what a copy does there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    #[cfg(not(test))]
+    at: std::time::Instant,
+    #[cfg(test)]
+    at: Duration,
+}
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self {
+            #[cfg(not(test))]
+            at: std::time::Instant::now(),
+            #[cfg(test)]
+            at: super::faulty::passed(),
+        }
+    }
+
+    /// The time since then: in a test, that which calls of this thread took.
+    pub(crate) fn elapsed(self) -> Duration {
+        #[cfg(not(test))]
+        let elapsed = self.at.elapsed();
+        #[cfg(test)]
+        let elapsed = super::faulty::passed().saturating_sub(self.at);
+        elapsed
     }
 }
 

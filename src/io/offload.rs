@@ -87,19 +87,24 @@ pub fn copy_range(source: impl AsFd, target: impl AsFd, at: u64, length: u64) ->
 pub fn is_remote(fd: impl AsFd) -> io::Result<bool> {
     /// CIFS, SMB2 and Ceph, of `<linux/magic.h>`.
     const OTHERS: [libc::c_long; 3] = [0xff53_4d42, 0xfe53_4d42, 0x00c3_6400];
-    let mut answer = MaybeUninit::<libc::statfs64>::zeroed();
-    retry(|| {
-        // SAFETY: `answer` is writable and of the right size; the descriptor is open, its owner is borrowed.
-        check(unsafe { libc::fstatfs64(fd.as_fd().as_raw_fd(), answer.as_mut_ptr()) })
-    })?;
-    // SAFETY: all-zero bytes are a valid `statfs64` (integers only), and the call has filled it.
-    let kind = unsafe { answer.assume_init() }.f_type & 0xffff_ffff;
+    let kind = file_system(fd)?;
     let known = [
         libc::NFS_SUPER_MAGIC,
         libc::FUSE_SUPER_MAGIC,
         libc::SMB_SUPER_MAGIC,
     ];
     Ok(known.contains(&kind) || OTHERS.contains(&kind))
+}
+
+/// The number of the file system that the file lies on.
+pub(super) fn file_system(fd: impl AsFd) -> io::Result<libc::c_long> {
+    let mut answer = MaybeUninit::<libc::statfs64>::zeroed();
+    retry(|| {
+        // SAFETY: `answer` is writable and of the right size; the descriptor is open, its owner is borrowed.
+        check(unsafe { libc::fstatfs64(fd.as_fd().as_raw_fd(), answer.as_mut_ptr()) })
+    })?;
+    // SAFETY: all-zero bytes are a valid `statfs64` (integers only), and the call has filled it.
+    Ok(unsafe { answer.assume_init() }.f_type & 0xffff_ffff)
 }
 
 #[cfg(test)]

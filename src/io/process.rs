@@ -1,8 +1,11 @@
 //! What this process is and may do: user, file-creation mask, file-size limit, an end to those it started.
 
-use super::check;
+use super::{check, retry};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
 
 /// `geteuid()`.
 ///
@@ -108,6 +111,47 @@ pub fn available_memory() -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+/// What a process that ended has used, with those of its children that it waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// On a processor, in its own code and in the kernel's.
+    pub processor_time: Duration,
+    /// Most memory that was in use at a time, by the largest of them, in bytes.
+    pub memory_bytes_max: u64,
+}
+
+/// `wait4(pid, …)`.
+///
+/// Waits for a child to end, and says what it has used.
+///
+/// # References
+/// [wait4(2)](https://man7.org/linux/man-pages/man2/wait4.2.html),
+/// [getrusage(2)](https://man7.org/linux/man-pages/man2/getrusage.2.html)
+// By value: the number is another process's once this one was waited for.
+#[allow(clippy::needless_pass_by_value)]
+pub fn wait_with_usage(child: Child) -> io::Result<(ExitStatus, Usage)> {
+    let pid =
+        libc::pid_t::try_from(child.id()).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
+    let mut status = 0;
+    let mut answer = MaybeUninit::<libc::rusage>::zeroed();
+    retry(|| {
+        // SAFETY: both answers are writable and of the right size; nobody else has waited for the child, which is
+        // owned, so that the number is its own.
+        check(unsafe { libc::wait4(pid, &raw mut status, 0, answer.as_mut_ptr()) })
+    })?;
+    // SAFETY: all-zero bytes are a valid `rusage` (integers only), and the call has filled it.
+    let answer = unsafe { answer.assume_init() };
+    let time = |time: libc::timeval| {
+        let micros = time.tv_sec.saturating_mul(1_000_000) + time.tv_usec;
+        Duration::from_micros(micros.unsigned_abs())
+    };
+    let usage = Usage {
+        processor_time: time(answer.ru_utime) + time(answer.ru_stime),
+        memory_bytes_max: answer.ru_maxrss.unsigned_abs().saturating_mul(1024),
+    };
+    Ok((ExitStatus::from_raw(status), usage))
+}
+
 /// `kill(-group, SIGKILL)`.
 ///
 /// Ends every process of the process group `group`. The caller has started its leader and not waited for it yet, so
@@ -154,6 +198,20 @@ mod tests {
                 Some(libc::EINVAL)
             );
         }
+    }
+
+    #[test]
+    fn what_a_child_has_used_is_told_when_it_has_ended() {
+        let shell = std::process::Command::new("/bin/sh")
+            .args([
+                "-c",
+                "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 3",
+            ])
+            .spawn()
+            .unwrap();
+        let (status, usage) = wait_with_usage(shell).unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert!(!usage.processor_time.is_zero() && usage.memory_bytes_max > 100_000);
     }
 
     #[test]

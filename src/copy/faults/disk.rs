@@ -101,11 +101,14 @@ pub(super) fn kind(call: Call<'_>) -> Kind {
 /// Whether a signal may end it before it is done.
 fn is_interruptible(kind: Kind) -> bool {
     use Kind::{
-        Allocate, Clone, Offload, Punch, Read, Resize, Sync, SyncSystem, Write, WriteOut, Zero,
+        Allocate, Clone, Offload, Punch, Read, Resize, SeekData, SeekHole, Sync, SyncSystem, Write,
+        WriteOut, Zero,
     };
     matches!(
         kind,
         Read | Write
+            | SeekData
+            | SeekHole
             | Resize
             | Punch
             | Zero
@@ -274,6 +277,13 @@ impl Script for Disk {
             return Ruling::Fail(libc::EINTR);
         }
         self.stormed = 0;
+        if let Call::Read { bytes, .. } | Call::Write { bytes, .. } | Call::Offload { bytes, .. } =
+            call
+            && self.storm > 0
+            && bytes > 4096
+        {
+            return Ruling::Short(bytes / 2);
+        }
         let lasting = self.from_now.iter().find(|(of, _)| *of == kind(call));
         let ruling = match (lasting, self.faults.get(&number).copied()) {
             (Some((_, fault)), _) => self.ruling(*fault, subject, call),
