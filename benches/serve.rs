@@ -1,9 +1,10 @@
-//! How fast the server answers, and how soon a job that copies at full speed pauses, beside `qemu-storage-daemon`.
+//! How fast the server answers, and how soon a job that copies at full speed pauses or is cancelled, beside
+//! `qemu-storage-daemon`.
 //!
 //! Method: both are started and spoken to over a Unix socket, in turn. Answers: `query-jobs`, one after the other and 64 at a
 //! time, for so many that it takes a good part of a second. Pauses: while a backup of 512 MiB runs without a limit,
 //! `job-pause` is sent and the time until the event `paused` is read is taken, then the job is resumed; a job that ends is
-//! begun again. Copies: the time from `blockdev-backup` to `concluded`. Medians over the rounds; the daemon is the one on the
+//! begun again. Cancels: the same with `job-cancel` and `concluded`, a new backup for each. Copies: the time from `blockdev-backup` to `concluded`. Medians over the rounds; the daemon is the one on the
 //! search path, and without it ours stands alone.
 
 mod measure;
@@ -15,16 +16,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use measure::{in_turn, median, timed};
+use measure::{Bound, goal, in_turn, is_quick, median, percentile, timed};
 use serde_json::{Value, json};
 
-const ROUNDS: usize = 5;
 const QUERIES: usize = 20_000;
 const AT_A_TIME: usize = 64;
 const IMAGE_BYTES: usize = 512 << 20;
 const PAUSES: usize = 300;
-/// No peer is paused for longer than this, however few samples that gives.
-const PAUSES_MAX: Duration = Duration::from_secs(15);
+const CANCELS: usize = 200;
+/// No peer is paused, or cancelled, for longer than this, however few samples that gives.
+const SAMPLES_MAX: Duration = Duration::from_secs(15);
 
 /// A peer, and the conversation with it.
 struct Peer {
@@ -132,7 +133,7 @@ impl Peer {
         let id = json!({"id": "j"});
         let mut runs = false;
         let all = Instant::now();
-        while times.is_empty() || times.len() < PAUSES && all.elapsed() < PAUSES_MAX {
+        while times.is_empty() || times.len() < PAUSES && all.elapsed() < SAMPLES_MAX {
             if !runs {
                 self.backup();
                 runs = true;
@@ -174,6 +175,38 @@ impl Peer {
         times.sort_unstable();
         times
     }
+
+    /// Cancels so many backups at moments that differ; how long each took, sorted.
+    fn cancels(&mut self) -> Vec<Duration> {
+        let mut times = Vec::with_capacity(CANCELS);
+        let id = json!({"id": "j"});
+        let all = Instant::now();
+        for number in 0.. {
+            if !times.is_empty() && (times.len() == CANCELS || all.elapsed() >= SAMPLES_MAX) {
+                break;
+            }
+            self.backup();
+            std::thread::sleep(Duration::from_micros(5000 + number * 7919 % 20_000));
+            let begun = Instant::now();
+            self.send("job-cancel", &id);
+            // A job that ended meanwhile is no sample.
+            let (mut refused, mut answered, mut took) = (false, false, None);
+            let mut gone = false;
+            while !(answered && gone) {
+                let message = self.read();
+                refused |= message.get("error").is_some();
+                answered |= message.get("event").is_none();
+                match message["data"]["status"].as_str() {
+                    Some("concluded") => took = Some(begun.elapsed()),
+                    Some("null") => gone = true,
+                    _ => {}
+                }
+            }
+            times.extend(took.filter(|_| !refused));
+        }
+        times.sort_unstable();
+        times
+    }
 }
 
 impl Drop for Peer {
@@ -182,6 +215,9 @@ impl Drop for Peer {
         let _ = self.child.wait();
     }
 }
+
+/// What is measured of a peer many times, sorted.
+type Samples = fn(&mut Peer) -> Vec<Duration>;
 
 fn report(what: &str, ours: Duration, theirs: Option<Duration>) {
     match theirs {
@@ -194,6 +230,7 @@ fn report(what: &str, ours: Duration, theirs: Option<Duration>) {
 }
 
 fn main() {
+    let rounds = if is_quick() { 2 } else { 5 };
     let folder = tempfile::tempdir().expect("a scratch folder");
     let folder = folder.path();
     let mut source = File::create(folder.join("source")).expect("a scratch file");
@@ -239,9 +276,9 @@ fn main() {
         let times = match &mut qemu {
             Some(qemu) => {
                 let mut their_side = || timed(|| qemu.queries(at_a_time));
-                in_turn(ROUNDS, &mut [&mut our_side, &mut their_side])
+                in_turn(rounds, &mut [&mut our_side, &mut their_side])
             }
-            None => in_turn(ROUNDS, &mut [&mut our_side]),
+            None => in_turn(rounds, &mut [&mut our_side]),
         };
         let medians: Vec<Duration> = times.iter().map(|times| median(times)).collect();
         report(
@@ -261,8 +298,8 @@ fn main() {
     let times = {
         let mut our_side = || copy(&mut ours);
         match &mut qemu {
-            Some(qemu) => in_turn(ROUNDS, &mut [&mut our_side, &mut || copy(qemu)]),
-            None => in_turn(ROUNDS, &mut [&mut our_side]),
+            Some(qemu) => in_turn(rounds, &mut [&mut our_side, &mut || copy(qemu)]),
+            None => in_turn(rounds, &mut [&mut our_side]),
         }
     };
     report(
@@ -270,19 +307,33 @@ fn main() {
         median(&times[0]),
         times.get(1).map(|times| median(times)),
     );
-    let our_pauses = ours.pauses();
-    let their_pauses = qemu.as_mut().map(Peer::pauses);
-    println!(
-        "  pauses: {} samples, {}",
-        our_pauses.len(),
-        their_pauses.as_ref().map_or(0, Vec::len)
-    );
-    for (what, percent) in [("median", 50), ("p99", 99), ("worst", 100)] {
-        let at = |times: &Vec<Duration>| times[(times.len() * percent / 100).min(times.len() - 1)];
-        report(
-            &format!("pause acknowledged, {what}"),
-            at(&our_pauses),
-            their_pauses.as_ref().map(at),
+    let requests: [(&str, Samples); 2] = [
+        ("pause acknowledged", Peer::pauses),
+        ("cancel concluded", Peer::cancels),
+    ];
+    for (request, samples) in requests {
+        let our_times = samples(&mut ours);
+        let their_times = qemu.as_mut().map(samples);
+        let numbers = format!(
+            "{} samples, {} of qemu-storage-daemon",
+            our_times.len(),
+            their_times.as_ref().map_or(0, Vec::len)
+        );
+        println!("  {request}: {numbers}");
+        for (what, percent) in [("median", 50), ("p99", 99), ("worst", 100)] {
+            report(
+                &format!("{request}, {what}"),
+                percentile(&our_times, percent),
+                their_times.as_ref().map(|times| percentile(times, percent)),
+            );
+        }
+        let p99 = |times: &Vec<Duration>| percentile(times, 99).as_secs_f64();
+        goal(
+            &format!("{request} over a socket: p99"),
+            their_times.as_ref().map_or(f64::NAN, p99) / p99(&our_times),
+            Bound::AtLeast(10.0),
+            " times sooner",
+            &numbers,
         );
     }
 }
