@@ -9,7 +9,7 @@
 mod cli_support;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use cli_support::copying::{copy, scratch};
@@ -113,7 +113,7 @@ impl Terminal {
             .current_dir(folder)
             .env("TERM", "xterm")
             .env("SHELL", "/bin/sh")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
         let Ok(mut child) = child else {
@@ -126,6 +126,13 @@ impl Terminal {
             from,
             sent: String::new(),
         })
+    }
+
+    /// Types a key.
+    fn key(&mut self, key: u8) {
+        let keyboard = self.child.stdin.as_mut().unwrap();
+        keyboard.write_all(&[key]).unwrap();
+        keyboard.flush().unwrap();
     }
 
     /// Reads until this was sent.
@@ -232,6 +239,29 @@ fn a_person_sees_a_bar_with_rate_and_time_left_and_it_goes() {
     // The number, and the result.
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[1].contains("a -> b: 195 KiB in "), "{lines:?}");
+}
+
+#[test]
+fn a_key_that_the_terminal_shows_leaves_nothing_of_the_bar() {
+    let folder = scratch(&[("a", &vec![7; 10_000_000]), ("b", b"old")]);
+    let Some(mut terminal) = Terminal::copy(&folder, "--speed 64K a b") else {
+        return;
+    };
+    terminal.until(" left");
+    // Ctrl-C.
+    terminal.key(3);
+    let (lines, sent, code) = terminal.end();
+    assert_eq!(code, 1, "{sent:?}");
+    assert!(sent.contains("^C"), "{sent:?}");
+    assert_eq!(
+        lines[1..],
+        [
+            "cancelling; once more to cancel by force",
+            "cancelled; every target is what it was",
+            "cancelled  a -> b: the target is what it was",
+        ],
+        "{sent:?}"
+    );
 }
 
 #[test]

@@ -1,25 +1,32 @@
 //! The progress bar: on standard error, only on a terminal, only for what takes over a second. Above it lines may stand,
 //! for the parts of what is under way.
 //!
-//! While it is there, whatever else is written to the terminal goes through [`beside`]: it stands above the bar, and the
-//! bar is drawn anew below.
+//! After each picture the cursor is at its beginning: what the terminal itself writes there, such as `^C`, is drawn over
+//! by the next one, and whoever wants to write there clears the picture first ([`beside`]).
 
-use std::io::{self, IsTerminal};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use blockjob::io::terminal;
+
+use super::state::human_time;
 
 /// Work shorter than this needs no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the bar moves.
 const FRAME: Duration = Duration::from_millis(100);
+/// Columns and rows of a terminal that does not say.
+const SIZE: (usize, usize) = (80, 24);
+/// Columns of a bar.
+const BAR: u64 = 20;
 
 /// What is shown.
 pub enum Shown {
-    /// A bar with everything in words beside it, and lines above it.
+    /// A bar, and lines above it.
     Parts {
         /// A line for each part of what is under way.
         lines: Vec<String>,
@@ -40,56 +47,51 @@ pub struct Bar {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is on the screen now.
-static SCREEN: Mutex<Option<MultiProgress>> = Mutex::new(None);
+/// Whether a picture is on the terminal.
+static DRAWN: Mutex<bool> = Mutex::new(false);
 
-fn set_screen(screen: Option<MultiProgress>) {
-    *SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = screen;
+fn drawn() -> MutexGuard<'static, bool> {
+    DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does something with the terminal while no bar is on it.
+/// Does something with the terminal while no picture is on it; the next one comes below.
 pub fn beside<T>(act: impl FnOnce() -> T) -> T {
-    let screen = SCREEN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    match screen {
-        Some(screen) => screen.suspend(act),
-        None => act(),
+    let mut drawn = drawn();
+    clear(&mut drawn);
+    act()
+}
+
+fn clear(drawn: &mut bool) {
+    if std::mem::take(drawn) {
+        // A terminal that is gone shows nothing.
+        let _ = io::stderr().write_all(b"\r\x1b[J");
     }
 }
 
 impl Bar {
     /// A bar that asks `look` what to show; without a terminal it shows nothing.
     pub fn watch(mut look: impl FnMut() -> Shown + Send + 'static) -> Bar {
-        if !io::stderr().is_terminal() {
+        let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+        if dumb || !io::stderr().is_terminal() {
             return Bar {
                 end: None,
                 thread: None,
             };
         }
         let (end, ended) = channel();
+        let began = Instant::now();
         let thread = thread::Builder::new()
             .name("progress".to_owned())
             .spawn(move || {
-                if ended.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
-                    return;
+                let mut wait = PATIENCE;
+                while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                    wait = FRAME;
+                    let lines = lines(look(), began.elapsed());
+                    let mut drawn = drawn();
+                    *drawn = true;
+                    let _ = io::stderr().write_all(picture(&lines, size()).as_bytes());
                 }
-                let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-                let mut picture = Picture {
-                    lines: Vec::new(),
-                    bar: screen.add(ProgressBar::no_length()),
-                    screen: screen.clone(),
-                };
-                set_screen(Some(screen));
-                loop {
-                    picture.show(look());
-                    if ended.recv_timeout(FRAME) != Err(RecvTimeoutError::Timeout) {
-                        break;
-                    }
-                }
-                set_screen(None);
-                picture.end();
+                clear(&mut drawn());
             })
             .ok();
         Bar {
@@ -109,65 +111,77 @@ impl Drop for Bar {
     }
 }
 
-/// The bar, and the lines above it.
-struct Picture {
-    screen: MultiProgress,
-    lines: Vec<ProgressBar>,
-    bar: ProgressBar,
+fn size() -> (usize, usize) {
+    let (columns, rows) = terminal::size(io::stderr()).unwrap_or_default();
+    let or = |given: u16, else_: usize| if given == 0 { else_ } else { given.into() };
+    (or(columns, SIZE.0), or(rows, SIZE.1))
 }
 
-impl Picture {
-    fn show(&mut self, shown: Shown) {
-        match shown {
-            Shown::Parts {
-                lines,
+fn lines(shown: Shown, elapsed: Duration) -> Vec<String> {
+    match shown {
+        Shown::Parts {
+            mut lines,
+            done,
+            total,
+            words,
+        } => {
+            // Nothing to do is done.
+            let share = |of: u64| (u128::from(done) * u128::from(of)).checked_div(total.into());
+            let (full, percent) = (share(BAR).unwrap_or(20), share(100).unwrap_or(100));
+            let bar: String = (0..u128::from(BAR))
+                .map(|place| if place < full { '█' } else { '░' })
+                .collect();
+            lines.push(format!("{bar} {percent:>3} %  {words}"));
+            lines
+        }
+        Shown::Words(words) => vec![format!("{}  {words}", human_time(elapsed.as_secs_f64()))],
+    }
+}
+
+/// What draws these lines over the last ones, of which there may have been more. As many as fit, the last ones; each as
+/// far as it fits with a column to spare.
+fn picture(lines: &[String], (columns, rows): (usize, usize)) -> String {
+    let fit = &lines[lines.len().saturating_sub(rows.saturating_sub(1).max(1))..];
+    let mut picture = String::from("\r");
+    for line in fit {
+        picture.extend(line.chars().take(columns.saturating_sub(1)));
+        picture.push_str("\x1b[K\n");
+    }
+    // Writing to a string does not fail.
+    let _ = write!(picture, "\x1b[J\x1b[{}A", fit.len());
+    picture
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_fits_the_terminal_and_ends_where_it_began() {
+        let lines: Vec<_> = ["one", "two", "three", "fourteen"]
+            .map(str::to_owned)
+            .into();
+        assert_eq!(
+            picture(&lines, (6, 4)),
+            "\rtwo\x1b[K\nthree\x1b[K\nfourt\x1b[K\n\x1b[J\x1b[3A"
+        );
+        assert_eq!(picture(&lines[..1], (1, 1)), "\r\x1b[K\n\x1b[J\x1b[1A");
+    }
+
+    #[test]
+    fn a_bar_is_as_full_as_it_is_done() {
+        let bar = |done, total| {
+            let shown = Shown::Parts {
+                lines: Vec::new(),
                 done,
                 total,
-                words,
-            } => {
-                self.put_lines(lines);
-                // The style first: every setter may draw.
-                style(&self.bar, "{bar:20} {percent:>3} %  {wide_msg}");
-                self.bar.set_length(total);
-                self.bar.set_position(done);
-                self.bar.set_message(words);
-            }
-            Shown::Words(words) => {
-                style(&self.bar, "{elapsed}  {msg}");
-                self.bar.set_message(words);
-            }
-        }
-        self.bar.tick();
-    }
-
-    fn put_lines(&mut self, lines: Vec<String>) {
-        while self.lines.len() > lines.len() {
-            if let Some(line) = self.lines.pop() {
-                line.finish_and_clear();
-                self.screen.remove(&line);
-            }
-        }
-        while self.lines.len() < lines.len() {
-            let line = self
-                .screen
-                .insert_before(&self.bar, ProgressBar::no_length());
-            // Cut at the end of the terminal's line.
-            style(&line, "{wide_msg}");
-            self.lines.push(line);
-        }
-        for (line, text) in self.lines.iter().zip(lines) {
-            line.set_message(text);
-        }
-    }
-
-    fn end(mut self) {
-        self.put_lines(Vec::new());
-        self.bar.finish_and_clear();
-    }
-}
-
-fn style(bar: &ProgressBar, template: &str) {
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+                words: "w".to_owned(),
+            };
+            lines(shown, Duration::ZERO).remove(0)
+        };
+        assert_eq!(bar(0, 10), "░░░░░░░░░░░░░░░░░░░░   0 %  w");
+        assert_eq!(bar(5, 10), "██████████░░░░░░░░░░  50 %  w");
+        assert_eq!(bar(u64::MAX, u64::MAX), "████████████████████ 100 %  w");
+        assert_eq!(bar(0, 0), "████████████████████ 100 %  w");
     }
 }

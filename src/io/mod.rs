@@ -37,6 +37,7 @@ pub mod process;
 pub mod signals;
 pub mod socket;
 pub mod stat;
+pub mod terminal;
 pub mod transfer;
 
 /// The error a call that returned −1 left behind, or the value it returned.

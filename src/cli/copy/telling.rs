@@ -22,18 +22,15 @@ pub fn bar(jobs: Arc<[Copying]>) -> Bar {
     Bar::watch(move || {
         let state = State::of(&jobs);
         let rate = meter.rate(Instant::now(), state.done);
-        let amount = format!(
-            "{} of {}, {}",
-            human_size(state.done),
-            human_size(state.total),
-            pace(rate, state.total.saturating_sub(state.done))
-        );
+        let amount = format!("{} of {}", human_size(state.done), human_size(state.total));
+        let pace = pace(rate, state.total.saturating_sub(state.done));
         let (words, lines) = if state.pairs() == 1 {
+            // What stands still has no pace.
             let trouble = state.under_way.first().and_then(One::trouble);
-            let words = trouble.map_or(amount.clone(), |trouble| format!("{trouble}, {amount}"));
+            let words = format!("{amount}, {}", trouble.unwrap_or(&pace));
             (words, Vec::new())
         } else {
-            (amount, lines(&state))
+            (format!("{amount}, {pace}"), lines(&state))
         };
         Shown::Parts {
             lines,
