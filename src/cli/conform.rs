@@ -216,7 +216,7 @@ impl Interrupts {
                     Signal::Stop => {
                         let _ = blockjob::io::signals::stop_process();
                     }
-                    Signal::User1 | Signal::Continue => {}
+                    Signal::User1 | Signal::User2 | Signal::Continue => {}
                 }
             }
         });

@@ -6,13 +6,14 @@
 //! | `SIGTSTP` (Ctrl-Z), then `SIGCONT` (`fg`) | pause, stop this process; resume |
 //! | `SIGCONT` while an error has stopped a job | try again |
 //! | `SIGUSR1` | print the state |
+//! | `SIGUSR2` | complete the mirrors, once all of them are ready |
 //!
 //! A cancel ends what waits for its user too: a job that is paused, and one that waits to be dismissed.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -37,7 +38,11 @@ pub struct Controls {
 pub struct Asked {
     cancels: AtomicU32,
     jobs: Mutex<Vec<Copying>>,
+    complete: OnceLock<Complete>,
 }
+
+/// Called when somebody asks for the end of a mirror.
+type Complete = Box<dyn Fn() + Send + Sync>;
 
 impl Controls {
     /// Begins to listen. Until [`hand_to`](Self::hand_to) a cancel is remembered.
@@ -47,6 +52,7 @@ impl Controls {
         let asked = Arc::new(Asked {
             cancels: AtomicU32::new(0),
             jobs: Mutex::new(Vec::new()),
+            complete: OnceLock::new(),
         });
         let listener = thread::Builder::new().name("signals".to_owned()).spawn({
             let asked = Arc::clone(&asked);
@@ -57,6 +63,11 @@ impl Controls {
             waker,
             listener: Some(listener),
         })
+    }
+
+    /// What is done when a mirror is to be completed. The first one stays.
+    pub fn complete_by(&self, complete: impl Fn() + Send + Sync + 'static) {
+        let _ = self.asked.complete.set(Box::new(complete));
     }
 
     /// From now on `jobs` are meant, also by what was asked before.
@@ -148,6 +159,10 @@ fn listen(signals: &Signals, manager: &RecordingManager, asked: &Asked) {
                     }
                 }
             }
+            Signal::User2 => match asked.complete.get() {
+                Some(complete) => complete(),
+                None => complain(&"there is nothing to complete: that is for --mirror"),
+            },
             Signal::User1 => {
                 let jobs = asked.jobs().clone();
                 complain(&State::of(&jobs).lines().join("\n"));

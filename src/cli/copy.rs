@@ -1,5 +1,6 @@
 //! `blockjob copy`: pairs of files or block devices, as jobs of one transaction.
 
+mod mirror;
 mod pairs;
 pub mod report;
 mod telling;
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blockjob::copy::{
-    CHUNK_BYTES, Cache, CopyError, CopyJob, CopyOptions, CopyPlan, Durability, Pair, Recovery,
-    Sparse, Technique, WORKERS, WORKERS_MAX, recover,
+    CHUNK_BYTES, Cache, CopyError, CopyJob, CopyOptions, Durability, Pair, Recovery, Sparse,
+    Technique, WORKERS, WORKERS_MAX, recover,
 };
 use blockjob::engine::JobOptions;
 use blockjob::io::process::raise_open_files;
@@ -26,7 +27,8 @@ use clap::{ArgGroup, Args, ValueEnum};
 use super::args::{seconds, size, size_above_zero};
 use super::controls::{Controls, Stopped};
 use super::output::{Answer, Failure, Output, Verdict, complain, sentence};
-use super::session::{Copying, Session};
+use super::session::Copying;
+use mirror::Plan;
 
 const USAGE: &str = "\
 blockjob copy [OPTIONS] SOURCE TARGET
@@ -55,6 +57,12 @@ An error is reported, and the copy fails; with --on-target-error enospc it pause
 
 With --sync full, which is slower, the source and its metadata are on the disk before its copy is, and in the end so is \
 everything else on the target's file system, past the cache of the device.
+
+With --mirror a copy follows its source: what others write meanwhile is found by the file's times, and copied \
+again, until source and target are the same; from then on it is ready. Enter, a line `complete` on a standard input \
+that is no terminal, or SIGUSR2 completes it, also if asked for earlier: once more what changed is copied, and the \
+target takes its name. Of several pairs each becomes ready, and all are completed together. Ctrl-C gives it up, and \
+the target stays what it was. Whoever writes the source has to stop before it is completed.
 
 Ctrl-C cancels, twice by force. Ctrl-Z pauses the jobs and stops the process, fg resumes them. SIGUSR1 \
 prints the state. With --qmp any QMP client can do all that and more while the copy runs: query-jobs, job-pause, \
@@ -135,6 +143,10 @@ pub struct Arguments {
     /// Give the target the times of the source: when it was last read, and last written
     #[arg(long, alias = "preserve-times")]
     times: bool,
+    /// Stay ready, and copy again what changes, until it is completed: by Enter, a line `complete` on standard input,
+    /// or SIGUSR2
+    #[arg(long)]
+    mirror: bool,
     /// Write into existing targets, which keep their size, instead of replacing them
     #[arg(long)]
     in_place: bool,
@@ -318,7 +330,7 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     // Each pair keeps several files open. Where the limit stays as it is, a large group meets it and says so.
     let _ = raise_open_files();
     let options = options(arguments);
-    let plan = match CopyPlan::check(&pairs, &options) {
+    let plan = match Plan::check(&pairs, &options, arguments.mirror) {
         Err(CopyError::Interrupted { journal, .. }) if arguments.resume && !arguments.dry_run => {
             // The killed copy had come to its commit.
             let recovered = recover(&journal).map_err(|error| refusal(&error))?;
@@ -326,13 +338,13 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
             if recovered.recovery == Recovery::Finished {
                 return Ok(Verdict::Good);
             }
-            CopyPlan::check(&pairs, &options)
+            Plan::check(&pairs, &options, arguments.mirror)
         }
         answer => answer,
     }
     .map_err(|error| refusal(&error))?;
     if arguments.dry_run {
-        report::plan(plan.copies(), arguments, output);
+        report::plan(plan.copies().into_iter(), arguments, output);
         return Ok(Verdict::Good);
     }
     // A file that outgrows the limit is an error of that copy, not the end of the process.
@@ -352,12 +364,15 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         ),
         None => None,
     };
-    let mut session = Session::new(sink, door.as_ref());
+    let mut session = plan.session(sink, door.as_ref());
     // Before there is a temporary file to leave behind.
     let controls = Controls::listen(session.manager.clone())
         .map_err(|error| cannot("listen to signals", &error))?;
-    let jobs = session
-        .start(plan, |index| {
+    let end = arguments
+        .mirror
+        .then(|| mirror::listen(arguments, &controls));
+    let jobs = plan
+        .start(&session, |index| {
             // Nothing is as fast as what would not fit.
             let speed = i64::try_from(arguments.speed).unwrap_or(i64::MAX);
             JobOptions::new(format!("copy{index}"))
@@ -390,6 +405,9 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
     } else {
         None
     };
+    if let Some(end) = end {
+        mirror::until_ready(&mut session, &jobs, &end, arguments, output);
+    }
     if arguments.manual_dismiss {
         session.main_loop.run_until(|| {
             let mut statuses = jobs.iter().map(|job| job.handle.status());

@@ -110,7 +110,7 @@ pub fn run(arguments: &Arguments, _: &mut Output) -> Answer {
                             complain(&format!("cannot stop: {error}"));
                         }
                     }
-                    Signal::Continue => {}
+                    Signal::Continue | Signal::User2 => {}
                     Signal::User1 => {
                         for job in manager.jobs() {
                             let (done, total) = job.job().progress_bytes();

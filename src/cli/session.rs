@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blockjob::copy::{Backup, CopyError, CopyJob, CopyPlan};
+use blockjob::copy::{CopyDriver, CopyError, CopyJob, CopyPlan};
 use blockjob::engine::{EngineError, JobOptions, MainLoop, Manager, ManagerConfig};
 use blockjob::qmp::server::attached::Door;
 use blockjob::trace::{RecordingHandle, RecordingManager, TraceEntry, TraceSink};
@@ -41,7 +41,16 @@ impl Session {
     /// A session that records into `trace`, and tells the clients that come through `door`.
     pub fn new(trace: Option<Arc<dyn TraceSink>>, door: Option<&Door>) -> Session {
         // A copy keeps a processor busy; more at a time only keep more files open.
-        let mut config = ManagerConfig::default().bodies_max(BODIES_MAX);
+        Session::with_bodies(BODIES_MAX, trace, door)
+    }
+
+    /// A session in which so many jobs have a thread at a time.
+    pub fn with_bodies(
+        bodies_max: usize,
+        trace: Option<Arc<dyn TraceSink>>,
+        door: Option<&Door>,
+    ) -> Session {
+        let mut config = ManagerConfig::default().bodies_max(bodies_max);
         let sink = match door {
             Some(door) => Some(door.sink(trace.as_ref())),
             None => trace.clone(),
@@ -58,13 +67,13 @@ impl Session {
         }
     }
 
-    /// Starts what `plan` says; see [`start`].
-    pub fn start(
+    /// Starts a job for each driver; see [`start`].
+    pub fn start<D: CopyDriver>(
         &self,
-        plan: CopyPlan,
+        drivers: Vec<D>,
         options: impl FnMut(usize) -> JobOptions,
     ) -> Result<Vec<Copying>, CopyError> {
-        start(&self.manager, self.trace.as_ref(), plan, options)
+        start_each(&self.manager, self.trace.as_ref(), drivers, options)
     }
 }
 
@@ -73,18 +82,26 @@ pub fn start(
     manager: &RecordingManager,
     trace: Option<&Arc<dyn TraceSink>>,
     plan: CopyPlan,
+    options: impl FnMut(usize) -> JobOptions,
+) -> Result<Vec<Copying>, CopyError> {
+    start_each(manager, trace, plan.drivers()?, options)
+}
+
+fn start_each<D: CopyDriver>(
+    manager: &RecordingManager,
+    trace: Option<&Arc<dyn TraceSink>>,
+    drivers: Vec<D>,
     mut options: impl FnMut(usize) -> JobOptions,
 ) -> Result<Vec<Copying>, CopyError> {
-    let drivers = plan.drivers()?;
-    let reports: Vec<_> = drivers.iter().map(Backup::report).collect();
+    let reports: Vec<_> = drivers.iter().map(D::report).collect();
     let sizes: Vec<_> = reports
         .iter()
         .map(|report| report.summary().size_bytes)
         .collect();
-    let record_io = |driver: Backup, options: &JobOptions, group: Option<&str>| match trace {
+    let record_io = |driver: D, options: &JobOptions, group: Option<&str>| match trace {
         Some(sink) => driver.record_io(
             Arc::clone(sink),
-            options.id().unwrap_or_default(),
+            options.id().unwrap_or_default().to_owned(),
             group.map(str::to_owned),
         ),
         None => driver,

@@ -35,12 +35,12 @@ use std::sync::{Arc, Mutex};
 /// what it was; `commit` exchanges the names of the whole group; `abort` removes the new file; `clean` closes the
 /// descriptors. Dropping a driver that never ran removes the new file too.
 pub struct Backup {
-    options: CopyOptions,
-    report: Arc<CopyReport>,
-    group: Arc<CommitGroup>,
+    pub(super) options: CopyOptions,
+    pub(super) report: Arc<CopyReport>,
+    pub(super) group: Arc<CommitGroup>,
     /// There until `clean`.
     ends: Mutex<Option<Ends>>,
-    io_trace: Option<IoTrace>,
+    pub(super) io_trace: Option<IoTrace>,
     /// What the target has of the source before the run, in bytes: in order, and apart.
     kept: Vec<Range<u64>>,
     /// For a new file. It goes with `clean`, and the journal with the last of its kind.
@@ -68,7 +68,7 @@ impl Ends {
         }
     }
 
-    fn replacement(&self) -> Option<&Arc<Replacement>> {
+    pub fn replacement(&self) -> Option<&Arc<Replacement>> {
         match self {
             Self::Open(open) => match &open.target {
                 Writing::Replace { replacement, .. } => Some(replacement),
@@ -218,7 +218,7 @@ impl Backup {
         Arc::clone(&self.report)
     }
 
-    fn ends(&self) -> Option<Ends> {
+    pub(super) fn ends(&self) -> Option<Ends> {
         lock(&self.ends).clone()
     }
 }

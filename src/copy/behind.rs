@@ -107,7 +107,7 @@ impl<'run> Behind<'run> {
 
     /// After the last byte, before a sync that nothing can interrupt: waits for what is being written, a window
     /// between pause points.
-    pub fn settle(&self, context: &mut RunContext<'_>) -> Result<(), JobError> {
+    pub fn settle<S>(&self, context: &mut RunContext<'_, S>) -> Result<(), JobError> {
         let size = self.open.source.size;
         // Of little the sync makes as little.
         if !self.early || size <= self.window_bytes {

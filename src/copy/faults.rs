@@ -8,11 +8,14 @@
 //! has lost. First every call of a plain run is failed in every way that suits it, one at a time; then many at once, at
 //! random.
 
-use super::{Cache, CopyJob, CopyOptions, CopyPlan, Durability, Ending, Pair, Sparse, Technique};
+use super::{
+    Cache, CopyError, CopyJob, CopyOptions, CopyPlan, Durability, Ending, MirrorPlan, Pair,
+    SourceWriters, Sparse, Technique,
+};
 use crate::engine::CancelMode;
 use crate::engine::{JobOptions, Manager, ManagerConfig};
 use crate::io::faulty::{InForce, Script, install};
-use crate::model::ErrorPolicy;
+use crate::model::{ErrorPolicy, Status};
 use disk::{Disk, Fault, Kind, Seen};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -130,6 +133,8 @@ struct Scenario {
     tells: bool,
     /// Holes begin and end at any byte, as they may where blocks are small.
     fine: bool,
+    /// A mirror: what is written to these bytes once it is ready, before it is completed.
+    mirror: Option<Range<usize>>,
 }
 
 /// Bytes from 1 to 251; neighbouring pieces differ.
@@ -230,22 +235,46 @@ fn start(
     disk: &Mutex<Disk>,
     planned: &mut usize,
 ) -> Result<Vec<CopyJob>, String> {
-    let mut plan = CopyPlan::check(pairs, options).map_err(|error| error.to_string())?;
-    if !scenario.techniques.is_empty() {
-        plan = plan.trying(scenario.techniques);
-    }
-    *planned = disk.lock().unwrap().calls.len();
     // One member after the other, so that calls keep their numbers.
     let (manager, mut main_loop) = Manager::new(
         ManagerConfig::default()
             .bodies_max(1)
             .virtual_time(scenario.tells),
     );
-    let jobs = plan
-        .start(&manager, |index| JobOptions::new(format!("copy{index}")))
-        .map_err(|error| error.to_string())?;
+    let named = |index| JobOptions::new(format!("copy{index}"));
+    let refused = |error: CopyError| error.to_string();
+    let mut writers = Vec::new();
+    let jobs: Vec<_> = if scenario.mirror.is_some() {
+        let who = SourceWriters::Announced;
+        let plan = MirrorPlan::check(pairs, options, who).map_err(refused)?;
+        *planned = disk.lock().unwrap().calls.len();
+        let jobs = plan.start(&manager, named).map_err(refused)?;
+        writers = jobs.iter().map(|job| job.writers.clone()).collect();
+        jobs.into_iter().map(|job| job.copy).collect()
+    } else {
+        let mut plan = CopyPlan::check(pairs, options).map_err(refused)?;
+        if !scenario.techniques.is_empty() {
+            plan = plan.trying(scenario.techniques);
+        }
+        *planned = disk.lock().unwrap().calls.len();
+        plan.start(&manager, named).map_err(refused)?
+    };
     let stopped = || jobs.iter().any(|job| job.handle.info().user_paused);
     let concluded = || jobs.iter().all(|job| job.handle.outcome().is_some());
+    let ready = || jobs.iter().all(|job| job.handle.status() == Status::Ready);
+    if let Some(range) = &scenario.mirror
+        && main_loop.run_until(|| ready() || concluded())
+        && ready()
+    {
+        for ((pair, writers), job) in pairs.iter().zip(&writers).zip(&jobs) {
+            let file = File::options().write(true).open(&pair.source).unwrap();
+            let bytes = pattern(range.len(), 5);
+            let range = range.start as u64..range.end as u64;
+            let write = || file.write_all_at(&bytes, range.start).unwrap();
+            writers.write(range.clone(), write).unwrap();
+            job.handle.complete().unwrap();
+        }
+    }
     for _ in 0..RESUMES_MAX {
         main_loop.run_until(|| concluded() || stopped());
         if concluded() {
@@ -307,6 +336,7 @@ fn scenarios() -> Vec<Scenario> {
         bad: Vec::new(),
         tells: false,
         fine: false,
+        mirror: None,
     };
     let group = |name, cannot| Scenario {
         name,
@@ -323,6 +353,7 @@ fn scenarios() -> Vec<Scenario> {
         bad: Vec::new(),
         tells: false,
         fine: false,
+        mirror: None,
     };
     let in_place = options.clone().in_place(true);
     let whole: usize = 10 * CHUNK + 407;
@@ -503,6 +534,15 @@ fn scenarios() -> Vec<Scenario> {
                 .technique(Some(Technique::Direct))
                 .cache(Cache::Drop),
         ),
+        Scenario {
+            // From within data over a whole hole.
+            mirror: Some(CHUNK..3 * CHUNK),
+            ..one("a mirror", &holey, Some(3000), &options)
+        },
+        Scenario {
+            mirror: Some(300..700),
+            ..one("a mirror in place", &holey, Some(whole), &in_place)
+        },
     ]
 }
 
@@ -605,6 +645,8 @@ sweeps! {
     one_fault_anywhere_where_everything_is_synced: "everything synced",
     one_fault_anywhere_where_everything_is_synced_in_place: "everything synced, in place",
     one_fault_anywhere_past_the_cache: "direct, nothing kept in the cache",
+    one_fault_anywhere_in_a_mirror: "a mirror",
+    one_fault_anywhere_in_a_mirror_in_place: "a mirror in place",
 }
 
 fn scenario(name: &str) -> Scenario {

@@ -14,7 +14,7 @@ use super::replace::Replacement;
 use super::report::{CopyReport, Ending};
 use crate::driver::JobError;
 use crate::io::stat::Identity;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The replacements that are published together.
@@ -25,6 +25,8 @@ pub(super) struct CommitGroup {
     members: Mutex<Vec<Member>>,
     /// Members that are ready to be committed.
     prepared: AtomicUsize,
+    /// Somebody left.
+    left: AtomicBool,
     journal: OnceLock<Arc<Journal>>,
 }
 
@@ -40,6 +42,7 @@ impl CommitGroup {
             durability,
             members: Mutex::new(Vec::new()),
             prepared: AtomicUsize::new(0),
+            left: AtomicBool::new(false),
             journal: OnceLock::new(),
         }
     }
@@ -57,6 +60,18 @@ impl CommitGroup {
 
     pub fn join(&self, member: Member) {
         self.members().push(member);
+    }
+
+    /// A member ends well and takes no name. Before any member is prepared.
+    pub fn leave(&self, replacement: &Arc<Replacement>) {
+        self.members()
+            .retain(|member| !Arc::ptr_eq(&member.replacement, replacement));
+        self.left.store(true, Ordering::Release);
+    }
+
+    /// Whether some members have left and others have not: then nobody's name may be taken.
+    pub fn is_torn(&self) -> bool {
+        self.left.load(Ordering::Acquire) && !self.members().is_empty()
     }
 
     /// A member is ready. With the last of several the group decides. Main loop.

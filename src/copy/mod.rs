@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`plan`](CopyPlan) | a list of pairs, checked, then started as one transaction |
 //! | [`backup`](Backup) | the driver: what it does at each of its callbacks |
+//! | [`mirror`](Mirror) | the driver that follows a source while it is written |
 //! | `work` | several workers, pause points between pieces, the speed limit |
 //! | `transfer`, `writing` | what is done with a piece; where its data goes |
 //! | [`technique`](Technique) | cloning, offloading, reading and writing: what suits two files |
@@ -81,6 +82,7 @@ mod holding;
 mod journal;
 mod leftover;
 mod metadata;
+mod mirror;
 mod names;
 mod options;
 mod parked;
@@ -102,9 +104,10 @@ pub use backup::Backup;
 pub use behind::Cache;
 pub use error::{CopyError, Side};
 pub use journal::{Recovered, Recovery, recover};
+pub use mirror::{Mirror, MirrorJob, MirrorPlan, SourceWriters};
 pub use options::{
     CHUNK_BYTES, CHUNK_BYTES_MAX, CopyOptions, Durability, Sparse, WORKERS, WORKERS_MAX,
 };
-pub use plan::{CopyJob, CopyPlan, Pair, PlannedCopy};
+pub use plan::{CopyDriver, CopyJob, CopyPlan, Pair, PlannedCopy};
 pub use report::{CopyReport, Ending, Method, Summary};
 pub use technique::Technique;

@@ -60,6 +60,15 @@ impl Pieces {
         }
     }
 
+    /// Of `range` alone, which begins at a multiple of a block, and ends at one or with the source; holes are told from
+    /// data.
+    pub fn of(range: Range<u64>) -> Self {
+        Self {
+            next: range.start,
+            ..Self::new(range.end, true)
+        }
+    }
+
     /// With ranges that the target has already: in order, and apart. They are handed out as
     /// [`Kept`](PieceKind::Kept), as far as they are whole blocks.
     pub fn keeping(mut self, ranges: impl IntoIterator<Item = Range<u64>>) -> Self {

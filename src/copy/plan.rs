@@ -51,7 +51,7 @@ pub struct CopyPlan {
     pub(super) spot: Option<Spot>,
     /// That of a copy which died, locked.
     pub(super) taken: Option<Taken>,
-    io_trace: Option<Arc<dyn TraceSink>>,
+    pub(super) io_trace: Option<Arc<dyn TraceSink>>,
 }
 
 pub(super) struct Checked {
@@ -248,42 +248,11 @@ impl CopyPlan {
     pub fn start_with<D: Driver>(
         self,
         manager: &Manager,
-        mut options: impl FnMut(usize) -> JobOptions,
-        mut wrap: impl FnMut(usize, Backup) -> D,
+        options: impl FnMut(usize) -> JobOptions,
+        wrap: impl FnMut(usize, Backup) -> D,
     ) -> Result<Vec<CopyJob>, CopyError> {
         let io_trace = self.io_trace.clone();
-        let drivers = self.drivers()?;
-        let alone = drivers.len() == 1;
-        let mut transaction = manager.transaction();
-        let mut reports = Vec::with_capacity(drivers.len());
-        let mut created = None;
-        for (index, mut driver) in drivers.into_iter().enumerate() {
-            let options = driver.hold(options(index))?;
-            let id = options.id().unwrap_or_default().to_owned();
-            reports.push(driver.report());
-            if let Some(sink) = &io_trace {
-                let group = (!alone).then(|| transaction.name().to_owned());
-                driver = driver.record_io(Arc::clone(sink), id.clone(), group);
-            }
-            let driver = wrap(index, driver);
-            let answer = if alone {
-                manager
-                    .create(options, driver)
-                    .map(|job| created = Some(job))
-            } else {
-                transaction.create(options, driver).map(drop)
-            };
-            answer.map_err(|error| CopyError::refused(id, &error))?;
-        }
-        let handles = match created {
-            Some(job) => vec![job.start()],
-            None => transaction.start(),
-        };
-        Ok(handles
-            .into_iter()
-            .zip(reports)
-            .map(|(handle, report)| CopyJob { handle, report })
-            .collect())
+        start(self.drivers()?, io_trace.as_ref(), manager, options, wrap)
     }
 
     /// Makes the temporary files and the drivers, one per pair, which commit together: for callers who create the
@@ -322,6 +291,77 @@ impl CopyPlan {
         }
         Ok(drivers)
     }
+}
+
+/// A driver of a copy, for who creates its job: [`Backup`] or [`Mirror`](super::Mirror).
+pub trait CopyDriver: Driver + Sized {
+    /// As [`Backup::record_io`].
+    #[must_use]
+    fn record_io(self, sink: Arc<dyn TraceSink>, job: String, group: Option<String>) -> Self;
+
+    /// As [`Backup::hold`].
+    ///
+    /// # Errors
+    /// The target's folder cannot be looked at.
+    fn hold(&self, options: JobOptions) -> Result<JobOptions, CopyError>;
+
+    /// The running account, which outlives the driver.
+    fn report(&self) -> Arc<CopyReport>;
+}
+
+impl CopyDriver for Backup {
+    fn record_io(self, sink: Arc<dyn TraceSink>, job: String, group: Option<String>) -> Self {
+        Self::record_io(self, sink, job, group)
+    }
+
+    fn hold(&self, options: JobOptions) -> Result<JobOptions, CopyError> {
+        Self::hold(self, options)
+    }
+
+    fn report(&self) -> Arc<CopyReport> {
+        Self::report(self)
+    }
+}
+
+/// Starts a job for each driver: a single one by itself, several as one transaction.
+pub(super) fn start<C: CopyDriver, D: Driver>(
+    drivers: Vec<C>,
+    io_trace: Option<&Arc<dyn TraceSink>>,
+    manager: &Manager,
+    mut options: impl FnMut(usize) -> JobOptions,
+    mut wrap: impl FnMut(usize, C) -> D,
+) -> Result<Vec<CopyJob>, CopyError> {
+    let alone = drivers.len() == 1;
+    let mut transaction = manager.transaction();
+    let mut reports = Vec::with_capacity(drivers.len());
+    let mut created = None;
+    for (index, mut driver) in drivers.into_iter().enumerate() {
+        let options = driver.hold(options(index))?;
+        let id = options.id().unwrap_or_default().to_owned();
+        reports.push(driver.report());
+        if let Some(sink) = io_trace {
+            let group = (!alone).then(|| transaction.name().to_owned());
+            driver = driver.record_io(Arc::clone(sink), id.clone(), group);
+        }
+        let driver = wrap(index, driver);
+        let answer = if alone {
+            manager
+                .create(options, driver)
+                .map(|job| created = Some(job))
+        } else {
+            transaction.create(options, driver).map(drop)
+        };
+        answer.map_err(|error| CopyError::refused(id, &error))?;
+    }
+    let handles = match created {
+        Some(job) => vec![job.start()],
+        None => transaction.start(),
+    };
+    Ok(handles
+        .into_iter()
+        .zip(reports)
+        .map(|(handle, report)| CopyJob { handle, report })
+        .collect())
 }
 
 /// What keeps the number of descriptors small: one for each folder, and in a large group none for sources and old

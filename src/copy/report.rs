@@ -50,6 +50,8 @@ pub enum Ending {
     Aborted,
     /// The copy was given up in the middle of writing in place: part of the target is new, the rest is old.
     PartlyWritten,
+    /// A mirror that was ready has ended well without switching over: the target is what it was.
+    Unpivoted,
 }
 
 impl Ending {
@@ -68,6 +70,7 @@ impl Ending {
             Self::Stuck(_) => "stuck",
             Self::Aborted => "aborted",
             Self::PartlyWritten => "partly-written",
+            Self::Unpivoted => "unpivoted",
         }
     }
 
@@ -77,7 +80,11 @@ impl Ending {
             Self::DurabilityUnknown(error) | Self::Undone(error) | Self::Stuck(error) => {
                 Some(error)
             }
-            Self::Unfinished | Self::Committed | Self::Aborted | Self::PartlyWritten => None,
+            Self::Unfinished
+            | Self::Committed
+            | Self::Aborted
+            | Self::PartlyWritten
+            | Self::Unpivoted => None,
         }
     }
 }
@@ -99,6 +106,8 @@ pub struct CopyReport {
     durability: Durability,
     removed_leftovers: Vec<PathBuf>,
     resumed_bytes: AtomicU64,
+    passes: AtomicU64,
+    recopied_bytes: AtomicU64,
     started_over: Option<String>,
     end: Mutex<End>,
 }
@@ -158,6 +167,10 @@ pub struct Summary {
     pub removed_leftovers: Vec<PathBuf>,
     /// Bytes that a copy which died had done, and this one did not do again.
     pub resumed_bytes: u64,
+    /// How often a mirror went over the source, or over what changed of it; zero of a plain copy.
+    pub passes: u64,
+    /// Bytes that a mirror copied again, because they had changed.
+    pub recopied_bytes: u64,
     /// Why a copy that was to continue another begins anew.
     pub started_over: Option<String>,
     /// A journal that is left: it could not be removed, or some names are not as they should be and
@@ -188,6 +201,8 @@ impl CopyReport {
             durability: options.durability,
             removed_leftovers: Vec::new(),
             resumed_bytes: AtomicU64::new(0),
+            passes: AtomicU64::new(0),
+            recopied_bytes: AtomicU64::new(0),
             started_over: None,
             end: Mutex::new(End {
                 began: None,
@@ -244,6 +259,16 @@ impl CopyReport {
 
     pub(super) fn resumed(&self, bytes: u64) {
         self.resumed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A pass over the source, or over what changed of it, begins.
+    pub(super) fn pass(&self) {
+        self.passes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes that were copied before were copied again.
+    pub(super) fn recopied(&self, bytes: u64) {
+        self.recopied_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// A range could not be read.
@@ -360,6 +385,8 @@ impl CopyReport {
             left_behind: end.left_behind.clone(),
             removed_leftovers: self.removed_leftovers.clone(),
             resumed_bytes: self.resumed_bytes.load(Ordering::Relaxed),
+            passes: self.passes.load(Ordering::Relaxed),
+            recopied_bytes: self.recopied_bytes.load(Ordering::Relaxed),
             started_over: self.started_over.clone(),
             journal: end.journal.clone(),
         }

@@ -148,7 +148,7 @@ impl Source {
         )
     }
 
-    fn changed(&self, how: &str) -> JobError {
+    pub fn changed(&self, how: &str) -> JobError {
         JobError::with_message(
             Errno::IO,
             format!("source {} {how} while it was copied", self.path.display()),

@@ -33,6 +33,8 @@ pub(super) struct Transfer<'run> {
     choice: Choice,
     pace: Pace,
     hole_pace: Pace,
+    /// The target's file was written before this: what it has not been given may be something else than zeros.
+    again: bool,
     on_source_error: ErrorPolicy,
     on_target_error: ErrorPolicy,
     pub digest: Option<Digest>,
@@ -70,6 +72,7 @@ impl<'run> Transfer<'run> {
             choice: Choice::new(open.techniques.clone()),
             pace: Pace::new(chunk_bytes),
             hole_pace: Pace::new(chunk_bytes),
+            again: false,
             on_source_error: options.on_source_error,
             on_target_error: options.on_target_error,
             digest: options.checksum.then(|| Digest::new(size)),
@@ -83,6 +86,22 @@ impl<'run> Transfer<'run> {
         }
     }
 
+    /// Into a target that was given the source before, which has changed since.
+    pub fn again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
+    /// Whether every byte of the target reads as zero that was not written.
+    fn is_blank(&self) -> bool {
+        self.open.target.is_new() && !self.again
+    }
+
+    /// What is tried now.
+    pub fn technique(&self) -> Technique {
+        self.choice.now()
+    }
+
     /// Workers that find something to do.
     pub fn workers(&self) -> usize {
         self.workers
@@ -93,7 +112,7 @@ impl<'run> Transfer<'run> {
         self.buffer_bytes
     }
 
-    fn data(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
+    pub fn data(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
         loop {
             let tried = self.choice.now();
             let cause = match tried {
@@ -161,7 +180,7 @@ impl<'run> Transfer<'run> {
         Ok(moved)
     }
 
-    fn read(&self, buffer: &mut [u8], at: u64) -> Result<(), Trouble> {
+    pub fn read(&self, buffer: &mut [u8], at: u64) -> Result<(), Trouble> {
         let source = &self.open.source;
         let direct = self.open.direct.as_ref().map(|direct| &direct.source);
         let got = either(direct, at, buffer.len(), |file| {
@@ -179,7 +198,7 @@ impl<'run> Transfer<'run> {
     }
 
     /// Puts what was read into the target, zeros as the options say. The bytes written.
-    fn store(&self, data: &[u8], at: u64) -> Result<u64, Trouble> {
+    pub fn store(&self, data: &[u8], at: u64) -> Result<u64, Trouble> {
         if self.sparse != Sparse::Always {
             self.write(data, at)?;
             return Ok(data.len() as u64);
@@ -213,16 +232,23 @@ impl<'run> Transfer<'run> {
         Ok(())
     }
 
-    fn hole(&self, piece: Piece) -> Result<(), Trouble> {
+    pub fn hole(&self, piece: Piece) -> Result<(), Trouble> {
         let began = Moment::now();
         if self.sparse == Sparse::Never {
             self.report.touch();
-            let answer = self.open.target.fill(piece.at, piece.bytes);
+            let answer = if self.is_blank() {
+                self.open.target.fill(piece.at, piece.bytes)
+            } else {
+                self.open.target.zero(piece.at, piece.bytes)
+            };
             answer.map_err(|error| Trouble::on(IoSide::Write, error))?;
             self.report.copied(piece.bytes);
         } else {
             self.clear(piece.at, piece.bytes)?;
-            self.report.kept_hole(piece.bytes);
+            // A hole is kept once, however often it is looked at.
+            if !self.again {
+                self.report.kept_hole(piece.bytes);
+            }
         }
         self.hole_pace.took(piece.bytes, began.elapsed());
         Ok(())
@@ -251,7 +277,7 @@ impl<'run> Transfer<'run> {
 
     /// Makes a range of the target read as zeros: nothing to do in a new file.
     fn clear(&self, at: u64, bytes: u64) -> Result<(), Trouble> {
-        if self.open.target.is_new() {
+        if self.is_blank() {
             return Ok(());
         }
         self.report.touch();
@@ -273,7 +299,7 @@ impl Task for Transfer<'_> {
         // A hole costs nothing in a new file; elsewhere it takes work, and so does the digest of its zeros.
         let hole_max = if self.digest.is_some() {
             data_max
-        } else if self.open.target.is_new() && self.sparse != Sparse::Never {
+        } else if self.is_blank() && self.sparse != Sparse::Never {
             u64::MAX
         } else {
             self.hole_pace.bytes()

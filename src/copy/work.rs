@@ -107,7 +107,7 @@ pub(super) struct Pass<'run> {
 
 impl Pass<'_> {
     /// Works until there is nothing left, or a failure, or a cancel.
-    pub fn run(&self, task: &dyn Task, context: &mut RunContext<'_>) -> Result<(), JobError> {
+    pub fn run<S>(&self, task: &dyn Task, context: &mut RunContext<'_, S>) -> Result<(), JobError> {
         let work = Work {
             pass: self,
             task,
@@ -182,7 +182,7 @@ struct Work<'pass> {
 
 impl Work<'_> {
     /// The body's part: pieces between pause points, until there is nothing left, or a failure, or a cancel.
-    fn body(&self, context: &mut RunContext<'_>) -> Flow {
+    fn body<S>(&self, context: &mut RunContext<'_, S>) -> Flow {
         let mut buffer = match BUFFERS.take(self.pass.buffer_bytes) {
             Ok(buffer) => buffer,
             Err(cause) => {
@@ -234,7 +234,7 @@ impl Work<'_> {
     }
 
     /// Does what the user wants done about each piece that failed.
-    fn see_to_troubles(&self, context: &mut RunContext<'_>, buffer: &mut [u8]) -> Flow {
+    fn see_to_troubles<S>(&self, context: &mut RunContext<'_, S>, buffer: &mut [u8]) -> Flow {
         let mut resumed = false;
         loop {
             let next = {
@@ -269,10 +269,10 @@ impl Work<'_> {
     }
 
     /// Does a piece of another worker's, as the body.
-    fn perform_alone(
+    fn perform_alone<S>(
         &self,
         piece: Piece,
-        context: &RunContext<'_>,
+        context: &RunContext<'_, S>,
         buffer: &mut [u8],
     ) -> Result<u64, Trouble> {
         let _permit = context.io();
@@ -280,11 +280,11 @@ impl Work<'_> {
     }
 
     /// Sets `resumed` where the user has.
-    fn see_to(
+    fn see_to<S>(
         &self,
         piece: Piece,
         mut trouble: Trouble,
-        context: &mut RunContext<'_>,
+        context: &mut RunContext<'_, S>,
         buffer: &mut [u8],
         resumed: &mut bool,
     ) -> Flow {
@@ -329,10 +329,10 @@ impl Work<'_> {
     }
 
     /// Does a piece block by block, with zeros for what cannot be read.
-    fn salvage(
+    fn salvage<S>(
         &self,
         piece: Piece,
-        context: &mut RunContext<'_>,
+        context: &mut RunContext<'_, S>,
         buffer: &mut [u8],
         resumed: &mut bool,
     ) -> Flow {
@@ -378,7 +378,7 @@ impl Work<'_> {
 
     /// Waits as long as the limit says for so many bytes. A sleep that something cut short is looked at again: a
     /// charge of nothing says what is left of it, under the limit of that moment.
-    fn pay(&self, bytes: u64, context: &mut RunContext<'_>) -> Flow {
+    fn pay<S>(&self, bytes: u64, context: &mut RunContext<'_, S>) -> Flow {
         let mut delay = context.charge(bytes);
         loop {
             if delay.is_zero() {

@@ -74,7 +74,8 @@ impl Writing {
         self.zero(at, bytes)
     }
 
-    fn zero(&self, at: u64, bytes: u64) -> Result<(), JobError> {
+    /// Makes a range zeros that are stored, whatever was there.
+    pub fn zero(&self, at: u64, bytes: u64) -> Result<(), JobError> {
         let refuse =
             |cause: io::Error| self.failed(&format!("cannot be zeroed at byte {at}"), &cause);
         let file = self.file();

@@ -1,4 +1,4 @@
-//! Signals as a stream of values: `SIGINT`, `SIGTERM`, `SIGHUP`, `SIGUSR1`, `SIGTSTP` and `SIGCONT`.
+//! Signals as a stream of values: `SIGINT`, `SIGTERM`, `SIGHUP`, `SIGUSR1`, `SIGUSR2`, `SIGTSTP` and `SIGCONT`.
 //!
 //! A handler may do next to nothing, so ours writes one byte, the signal's number, into a pipe; whoever holds
 //! [`Signals`] reads it on a thread of its own and acts there. While it lives these signals do nothing else:
@@ -42,6 +42,8 @@ pub enum Signal {
     Hangup,
     /// `SIGUSR1`.
     User1,
+    /// `SIGUSR2`.
+    User2,
     /// `SIGTSTP`: Ctrl-Z.
     Stop,
     /// `SIGCONT`: `fg`, `bg`.
@@ -50,11 +52,12 @@ pub enum Signal {
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Interrupt,
         Self::Terminate,
         Self::Hangup,
         Self::User1,
+        Self::User2,
         Self::Stop,
         Self::Continue,
     ];
@@ -66,6 +69,7 @@ impl Signal {
             Self::Terminate => libc::SIGTERM,
             Self::Hangup => libc::SIGHUP,
             Self::User1 => libc::SIGUSR1,
+            Self::User2 => libc::SIGUSR2,
             Self::Stop => libc::SIGTSTP,
             Self::Continue => libc::SIGCONT,
         }
@@ -266,6 +270,27 @@ pub fn stop_process() -> io::Result<()> {
     // SAFETY: no memory is passed; a signal to ourselves.
     check(unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) })?;
     Ok(())
+}
+
+/// `pthread_sigmask(SIG_BLOCK, {SIGTTIN}, NULL)`.
+///
+/// Makes reading the terminal an error (`EIO`) of the calling thread while the process is in the background, instead of
+/// stopping the process. For this thread and for good.
+///
+/// # References
+/// [pthread_sigmask(3)](https://man7.org/linux/man-pages/man3/pthread_sigmask.3.html),
+/// [credentials(7)](https://man7.org/linux/man-pages/man7/credentials.7.html), "Sessions and process groups"
+pub fn never_stop_for_input() -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: `set` is writable, and `sigemptyset` fills it.
+    check(unsafe { libc::sigemptyset(set.as_mut_ptr()) })?;
+    // SAFETY: the call above has filled it, and the signal's number is valid.
+    check(unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGTTIN) })?;
+    // SAFETY: `set` is complete, and the former mask is not asked for.
+    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
 }
 
 #[cfg(test)]

@@ -21,9 +21,9 @@
 //!    switch-over is done.
 //! 5. What is written beyond the end is marked as a region of its own.
 //!
-//! The server's `mirror` keeps what is left to copy here; nobody writes to its source, so it follows nobody, and the
-//! command has no `--mirror` yet. What is here is explored under loom by the harnesses `dirty-bitmap` and `switch-over` of
-//! `proofs/`.
+//! [`copy::Mirror`](crate::copy::Mirror) follows writers with this. The server's `mirror` keeps what is left to copy here;
+//! nobody writes to its source, so it follows nobody. What is here is explored under loom by the harnesses `dirty-bitmap`
+//! and `switch-over` of `proofs/`.
 //!
 //! ```
 //! use blockjob::mirror::{NotSwitched, follow};

@@ -132,7 +132,7 @@ fn listen(signals: &Signals, tell: &SyncSender<News>) {
             Signal::Stop => {
                 let _ = stop_process();
             }
-            Signal::Continue | Signal::User1 => {}
+            Signal::Continue | Signal::User1 | Signal::User2 => {}
         }
     }
 }

@@ -88,6 +88,8 @@ struct PairLine<'a> {
     left_behind: Option<String>,
     removed_leftovers: Vec<String>,
     resumed_bytes: u64,
+    passes: u64,
+    recopied_bytes: u64,
     started_over: Option<&'a str>,
     journal: Option<String>,
 }
@@ -123,6 +125,7 @@ struct Bytes {
     zeros: u64,
     unreadable: u64,
     resumed: u64,
+    recopied: u64,
 }
 
 impl Bytes {
@@ -136,6 +139,7 @@ impl Bytes {
             zeros: summary.zero_bytes,
             unreadable: summary.unreadable_bytes,
             resumed: summary.resumed_bytes,
+            recopied: summary.recopied_bytes,
         }
     }
 
@@ -149,6 +153,7 @@ impl Bytes {
             zeros: self.zeros + other.zeros,
             unreadable: self.unreadable + other.unreadable,
             resumed: self.resumed + other.resumed,
+            recopied: self.recopied + other.recopied,
         }
     }
 
@@ -166,6 +171,7 @@ impl Bytes {
             ("holes kept", self.holes),
             ("unreadable", self.unreadable),
             ("copied before", self.resumed),
+            ("copied again", self.recopied),
         ];
         let mut text = vec![String::new()];
         let parts = parts.iter().filter(|(_, bytes)| *bytes > 0);
@@ -278,7 +284,7 @@ pub fn ending(jobs: &[CopyJob], arguments: &Arguments, output: &mut Output) -> V
 fn failed_by_itself(job: &CopyJob) -> bool {
     match job.handle.outcome() {
         Some(Err(error)) => error.errno != Errno::CANCELED,
-        Some(Ok(())) => !job.succeeded(),
+        Some(Ok(())) => !job.succeeded() && job.summary().ending != Ending::Unpivoted,
         None => false,
     }
 }
@@ -314,6 +320,8 @@ fn pair_line(job: &CopyJob, summary: &Summary, output: &mut Output) {
             .map(|path| path.to_string_lossy().into_owned())
             .collect(),
         resumed_bytes: summary.resumed_bytes,
+        passes: summary.passes,
+        recopied_bytes: summary.recopied_bytes,
         started_over: summary.started_over.as_deref(),
         journal: summary
             .journal

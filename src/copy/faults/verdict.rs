@@ -150,7 +150,7 @@ pub(super) fn judge(outcome: &Outcome, must: Must) -> Result<(), String> {
                 }
                 continue;
             }
-            Ending::Undone(_) | Ending::Aborted | Ending::Unfinished => {
+            Ending::Undone(_) | Ending::Aborted | Ending::Unfinished | Ending::Unpivoted => {
                 if now != *old {
                     return Err(format!("target {index} is not what it was, and {ending:?}"));
                 }
