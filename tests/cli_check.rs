@@ -156,7 +156,7 @@ fn a_folder_is_read_by_its_extensions_and_the_rest_is_counted() {
     let ran = check(&folder, ".");
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.starts_with("accept ./a.jsonl "), "{ran:?}");
-    ran.says(&["1 other files were not read", "*.jsonl"]);
+    ran.says(&["1 other entries were not read", "*.jsonl"]);
     fs::remove_file(folder.path().join("a.jsonl")).unwrap();
     check(&folder, ".").refused(&["the folder . holds no trace"]);
 }

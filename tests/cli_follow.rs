@@ -155,3 +155,65 @@ fn many_traces_are_told_of_in_order() {
     again.reverse();
     assert_eq!(again, names);
 }
+
+/// Waits until the process has read the file to its end, which the system tells of each open file.
+fn has_read(child: &Child, path: &Path) {
+    let length = fs::metadata(path).unwrap().len();
+    let descriptors = PathBuf::from(format!("/proc/{}/fd", child.id()));
+    let at_the_end = || {
+        let entry = fs::read_dir(&descriptors)
+            .ok()?
+            .flatten()
+            .find(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == path))?;
+        let info = format!(
+            "/proc/{}/fdinfo/{}",
+            child.id(),
+            entry.file_name().to_str()?
+        );
+        let position = fs::read_to_string(info).ok()?;
+        let position = position
+            .lines()
+            .find_map(|line| line.strip_prefix("pos:"))?;
+        (position.trim() == length.to_string()).then_some(())
+    };
+    while at_the_end().is_none() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_file_that_is_truncated_or_renamed_ends_it_and_it_says_so() {
+    let text = fs::read(corpus("live-10.0/backup-default.jsonl")).unwrap();
+    for (become_of, words) in [
+        ("truncated", "the file was truncated"),
+        ("renamed", "the file was renamed or replaced"),
+        ("replaced", "the file was renamed or replaced"),
+        ("removed", "the file was renamed or replaced"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("log.jsonl");
+        fs::write(&path, &text).unwrap();
+        let child = follow(&path, Stdio::null());
+        has_read(&child, &path);
+        match become_of {
+            "truncated" => File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_len(0)
+                .unwrap(),
+            "renamed" => fs::rename(&path, folder.path().join("log.jsonl.1")).unwrap(),
+            "removed" => fs::remove_file(&path).unwrap(),
+            _ => {
+                let other = folder.path().join("new");
+                fs::write(&other, &text).unwrap();
+                fs::rename(&other, &path).unwrap();
+            }
+        }
+        let (said, code) = over(child);
+        assert_eq!(code, Some(0), "{become_of}: {said}");
+        assert!(said.starts_with("accept "), "{become_of}: {said}");
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(words), "{become_of}: {said}");
+    }
+}

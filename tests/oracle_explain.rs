@@ -197,3 +197,54 @@ fn a_long_history_is_folded_and_says_so() {
     assert!(explanation.left_out > 900, "{verdict}");
     assert!(verdict.to_string().contains("lines of these jobs left out"));
 }
+
+/// The id is asked for again before the job that has it is gone, as a client does that does not wait for answers.
+#[test]
+fn the_command_that_makes_a_job_is_told_though_it_was_written_before_the_one_before_was_gone() {
+    let mut text = String::new();
+    let mut says = |dir: &str, message: serde_json::Value| {
+        let line = serde_json::json!({"dir": dir, "msg": message});
+        writeln!(text, "{line}").unwrap();
+    };
+    let create = |id: u32| {
+        serde_json::json!({"execute": "blockdev-backup", "id": id, "arguments": {"job-id": "j0", "device": "d",
+            "target": "t", "sync": "full", "auto-dismiss": false}})
+    };
+    let status = |status: &str| serde_json::json!({"event": "JOB_STATUS_CHANGE", "data": {"id": "j0", "status": status}});
+    let well = |id: u32| serde_json::json!({"return": {}, "id": id});
+    says(
+        "<",
+        serde_json::json!({"QMP": {"version": {"qemu": {"major": 10, "minor": 0}}}}),
+    );
+    says(">", create(1));
+    says("<", status("created"));
+    says("<", status("running"));
+    says("<", well(1));
+    says("<", status("waiting"));
+    says("<", status("pending"));
+    says(
+        "<",
+        serde_json::json!({"event": "BLOCK_JOB_COMPLETED", "data": {"device": "j0", "type": "backup", "len": 1, "offset": 1,
+            "speed": 0}}),
+    );
+    says("<", status("concluded"));
+    says(
+        ">",
+        serde_json::json!({"execute": "job-dismiss", "id": 2, "arguments": {"id": "j0"}}),
+    );
+    says(">", create(3));
+    says("<", status("null"));
+    says("<", well(2));
+    says("<", status("created"));
+    says("<", status("running"));
+    says("<", well(3));
+    says("<", status("running"));
+    let verdict = oracle::check_reader("made", text.as_bytes(), &Options::default());
+    let history = &explanation(&verdict).history;
+    let told: Vec<(u64, &str)> = history
+        .iter()
+        .map(|row| (row.line, row.what.as_str()))
+        .collect();
+    assert_eq!(told[0], (11, "> blockdev-backup"), "{verdict}");
+    assert!(told.iter().all(|(line, _)| *line >= 11), "{verdict}");
+}

@@ -301,6 +301,130 @@ fn who_else_may_act_is_a_choice() {
     };
     let verdict = check_as(cancelled.as_bytes(), &shared);
     assert!(matches!(verdict.outcome, Outcome::Accept), "{verdict}");
+    // Nothing shows another client, so it stays a fault; but who knows better is told.
+    let verdict = check(&cancelled);
+    let hint = "`--observer shared` accepts it";
+    assert!(
+        verdict.notes.iter().any(|note| note.contains(hint)),
+        "{verdict}"
+    );
+    // Of what no client can bring about nothing of the kind is said.
+    let impossible =
+        conversation(&[GREETING, NO_JOBS, &started(), &status("j0", "created")].concat());
+    let verdict = refused(&impossible, "id-in-use");
+    assert!(verdict.notes.is_empty(), "{verdict}");
+}
+
+#[test]
+fn a_text_may_begin_with_a_mark_and_end_in_zeroes() {
+    let talk = conversation(&[GREETING, NO_JOBS, &started()].concat());
+    let events = accepted(&talk).events;
+    let marked = format!("\u{feff}{talk}");
+    assert_eq!(accepted(&marked).events, events);
+    let bare = "\u{feff}{\"return\":{}}\n";
+    assert_eq!(accepted(bare).events, 1);
+    // What a file system leaves that lost what was being written.
+    for lost in ["\0\0\0\0", "{\"dir\":\"<\",\"ms\0\0\0\0"] {
+        let verdict = accepted(&format!("{talk}{lost}"));
+        assert_eq!(verdict.events, events);
+        let told = "the last 4 bytes are zeroes";
+        assert!(
+            verdict.notes.iter().any(|note| note.contains(told)),
+            "{verdict}"
+        );
+    }
+    // Behind them it goes on: a line is lost, and that is told by its cause.
+    let verdict = check(&format!("{talk}\0\0\0{talk}"));
+    assert!(error(&verdict).contains("zero bytes"), "{verdict}");
+    // Two bytes a character, in either order, with the encoding's mark or without.
+    for (mark, little) in [(true, true), (true, false), (false, true), (false, false)] {
+        let units = mark
+            .then_some(0xfeff)
+            .into_iter()
+            .chain(talk.encode_utf16());
+        let bytes: Vec<u8> = units
+            .flat_map(|unit| {
+                if little {
+                    unit.to_le_bytes()
+                } else {
+                    unit.to_be_bytes()
+                }
+            })
+            .collect();
+        let verdict = check_as(&bytes, &Options::default());
+        assert!(error(&verdict).contains("UTF-16"), "{verdict}");
+    }
+}
+
+#[test]
+fn a_recording_may_begin_between_a_command_and_its_answer() {
+    let asked = "> {\"execute\":\"query-jobs\",\"id\":7}\n";
+    let answers =
+        "< {\"return\":{},\"id\":5}\n< {\"return\":{},\"id\":6}\n< {\"return\":[],\"id\":7}\n";
+    accepted(&conversation(&[asked, answers].concat()));
+    // What makes a job may be among what was asked.
+    let job = [status("j0", "created"), status("j0", "running")].concat();
+    let sole = Options {
+        observer: Observer::Sole,
+        ..Options::default()
+    };
+    let text = conversation(&[asked, &job, answers].concat());
+    let verdict = check_as(text.as_bytes(), &sole);
+    assert!(matches!(verdict.outcome, Outcome::Accept), "{verdict}");
+    // Without ids, what cannot be an answer to what was asked here.
+    let asked = asked.replace(",\"id\":7", "");
+    accepted(&conversation(&[&asked, OK, "< {\"return\":[]}\n"].concat()));
+    // With a greeting it begins with the connection, and once a command is answered nothing older is left.
+    let asked = "> {\"execute\":\"query-jobs\",\"id\":7}\n";
+    let begun = [
+        GREETING,
+        "> {\"execute\":\"qmp_capabilities\"}\n",
+        OK,
+        asked,
+        answers,
+    ];
+    refused(&conversation(&begun.concat()), "reply-id");
+    accepted(&conversation(&[GREETING, asked, answers].concat()));
+    let late = [asked, "< {\"return\":[],\"id\":7}\n", asked, answers].concat();
+    refused(&conversation(&late), "reply-id");
+}
+
+#[test]
+fn a_list_may_show_the_job_that_went_or_the_one_that_has_its_id_since() {
+    let entry = |status: &str| {
+        format!(
+            "{{\"id\":\"x\",\"type\":\"stream\",\"status\":\"{status}\",\"current-progress\":2,\"total-progress\":8}}"
+        )
+    };
+    let query = "> {\"execute\":\"query-jobs\"}\n";
+    let first = [status("x", "created"), status("x", "running")].concat();
+    let over = [
+        status("x", "waiting"),
+        status("x", "pending"),
+        status("x", "concluded"),
+        status("x", "null"),
+    ]
+    .concat();
+    let talk = |listed: &str| {
+        let answer = format!("< {{\"return\":[{}]}}\n", entry(listed));
+        conversation(&[GREETING, NO_JOBS, &first, query, &over, &first, &answer].concat())
+    };
+    let shared = Options {
+        observer: Observer::Shared,
+        ..Options::default()
+    };
+    let over_is_seen = |listed: &str| check_as(talk(listed).as_bytes(), &shared);
+    for listed in ["running", "waiting", "pending", "concluded", "created"] {
+        let verdict = over_is_seen(listed);
+        assert!(
+            matches!(verdict.outcome, Outcome::Accept),
+            "{listed}: {verdict}"
+        );
+    }
+    // Neither was ever so.
+    for listed in ["ready", "aborting", "standby"] {
+        assert!(over_is_seen(listed).fault().is_some(), "{listed}");
+    }
 }
 
 #[test]

@@ -22,7 +22,9 @@ const GOES_ON: Options = Options {
     profile: None,
     format: None,
     observer: oracle::Observer::Auto,
+    extent: oracle::Extent::Auto,
     keep_going: true,
+    live: false,
 };
 
 fn corpus() -> std::path::PathBuf {

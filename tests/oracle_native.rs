@@ -609,3 +609,47 @@ fn an_altered_trace_is_refused_for_what_was_altered() {
     }
     insta::assert_snapshot!(found);
 }
+
+/// The id is asked for while a job has it that goes before the answer: who asked was only slow.
+#[test]
+fn an_id_may_become_free_while_somebody_asks_for_it() {
+    let trace = record(|bench| {
+        for _ in 0..2 {
+            let job = bench.start(JobOptions::new("j0"), 2);
+            job.wait_concluded().unwrap().unwrap();
+            // It goes by itself; the id is free then.
+            while bench.manager.job("j0").is_ok() {
+                thread::yield_now();
+            }
+        }
+    });
+    accepted(&trace);
+    let mut lines: Vec<String> = trace.lines().map(str::to_owned).collect();
+    let of_create = |lines: &[String], kind: &str| -> Vec<usize> {
+        let fits = |line: &String| {
+            line.contains(&format!("\"kind\":\"{kind}\"")) && line.contains("\"verb\":\"create\"")
+        };
+        (0..lines.len())
+            .filter(|&place| fits(&lines[place]))
+            .collect()
+    };
+    let (called, returned) = (of_create(&lines, "call")[1], of_create(&lines, "return")[1]);
+    let mine = serde_json::from_str::<serde_json::Value>(&lines[called]).unwrap()["thread"].clone();
+    for place in [called, returned] {
+        lines[place] = lines[place].replace(&format!("\"thread\":{mine}"), "\"thread\":\"other\"");
+    }
+    let gone = lines
+        .iter()
+        .position(|line| line.contains("\"status\":\"null\""))
+        .unwrap();
+    assert!(gone < called);
+    let call = lines.remove(called);
+    lines.insert(gone, call);
+    accepted(&renumber(&lines));
+    // While the first has it, it is refused or waits; it cannot succeed before.
+    let returned = of_create(&lines, "return")[1];
+    let answer = lines.remove(returned);
+    lines.insert(gone + 1, answer);
+    let verdict = check(&renumber(&lines));
+    assert_eq!(rule(&verdict), "verb-accepted-for-nobody");
+}

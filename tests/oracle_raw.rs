@@ -441,6 +441,10 @@ fn several_monitors_in_one_file_are_judged_each() {
         }
     }
     // But for what is a fault only where nobody else is there: a job of the id that was asked for may be another's.
+    println!(
+        "{refused} of {} are refused where others may act",
+        mutants.len()
+    );
     assert!(refused * 3 > mutants.len() * 2, "{refused} were refused");
 }
 

@@ -203,3 +203,33 @@ fn coverage_reads_well() {
         assert!(found["titled"].as_u64().unwrap() > 50, "{found}");
     }
 }
+
+#[test]
+fn a_search_reads_well_that_held_and_one_that_did_not() {
+    for (profile, jobs, code) in [
+        ("reference", "1", 0),
+        ("reference", "any", 0),
+        ("qemu-10.0", "1", 1),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("page.html");
+        let name = file.to_str().unwrap();
+        let ran = run([
+            "explore",
+            "--jobs",
+            jobs,
+            "--profile",
+            profile,
+            "--html",
+            name,
+        ]);
+        assert_eq!(ran.code, code, "{ran:?}");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.len() < 1 << 20, "{}", text.len());
+        // Each violated property leads to the way that breaks it.
+        let broken = text.matches("href=\"#broken-").count();
+        assert_eq!(text.matches("id=\"broken-").count(), broken);
+        assert_eq!(broken > 0, code == 1);
+        good(&file);
+    }
+}

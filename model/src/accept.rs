@@ -294,6 +294,13 @@ impl Acceptor {
         part
     }
 
+    /// It is found out that the job has one of `specs`; `false`: it cannot, and nothing changes.
+    pub fn narrow(&mut self, job: JobKey, specs: &[JobSpec]) -> bool {
+        let narrow = |member| Symbol::Narrow(member, Specs::of(specs));
+        self.place(job)
+            .is_none_or(|(group, member)| self.change(group, &narrow(member)))
+    }
+
     /// The command that creates the job also starts it: `created` and `running` may come.
     pub fn start(&mut self, job: JobKey) {
         if let Some((group, member)) = self.place(job) {

@@ -33,7 +33,7 @@ use crate::property::{Check, Edge, History, Place, Property};
 use crate::request::{self, Effect, judge};
 use crate::state::{Group, Job, JobSpec, World};
 use crate::status::Status;
-use crate::step::{Changed, Next, Output, View, steps};
+use crate::step::{Changed, Kinds, Next, Output, View, steps};
 use crate::vocabulary::{Callback, Event, Request};
 
 pub use local::Local;
@@ -234,6 +234,7 @@ const VIEW: View = View {
     resumes: false,
     frees: false,
     sleeps: false,
+    unseen: Kinds::NONE,
 };
 
 /// Everything that may happen next in `world` to `acting`, or to no member in particular, requests

@@ -6,13 +6,14 @@
 //! ([`Step::TakeEffect`] …), each step one critical section of the monitor or one edge of a
 //! callback (SEMANTICS.md §4.9). What is asked of a job is decided in [`crate::request`].
 //!
-//! One file a party: `step/body.rs`, `step/main_loop.rs`, `step/call.rs`.
+//! One file a party: `step/body.rs`, `step/main_loop.rs`, `step/call.rs`; `step/kind.rs` has the kinds of events.
 //!
 //! A [`View`] says what the observer can see. Where callbacks cannot be seen, the steps inside
 //! them are folded into the visible ones, which keeps beliefs about a QMP stream small.
 
 mod body;
 mod call;
+mod kind;
 mod main_loop;
 
 use core::fmt;
@@ -24,6 +25,7 @@ use crate::status::Status;
 use crate::vocabulary::{Callback, ErrorAction, Event, Request};
 
 pub(crate) use body::skips_run;
+pub use kind::{Kind, Kinds};
 pub(crate) use main_loop::{begin_abort, force};
 
 /// What an observer sees beside status changes, events, calls and returns.
@@ -47,6 +49,8 @@ pub struct View {
     pub frees: bool,
     /// Sleeps and waits are told apart from the pause points that they end in.
     pub sleeps: bool,
+    /// Status changes and events that happen unseen: whoever wrote them down left these kinds out.
+    pub unseen: Kinds,
 }
 
 impl View {
@@ -63,6 +67,7 @@ impl View {
         resumes: true,
         frees: true,
         sleeps: false,
+        unseen: Kinds::NONE,
     };
 
     /// Everything, under weak memory.
@@ -88,6 +93,7 @@ impl View {
         resumes: false,
         frees: false,
         sleeps: false,
+        unseen: Kinds::NONE,
     };
 }
 
@@ -593,6 +599,7 @@ impl<'a, W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)
     /// and before QEMU 3.0 of no job.
     fn shown(&self, output: Option<Output>) -> Option<Output> {
         output.filter(|&output| match output {
+            output if self.view.unseen.hide(output) => false,
             Output::Status(member, _) => {
                 self.view.callbacks
                     || (self.view.shows_status(self.profile)

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use blockjob::model::Profile;
 use blockjob::oracle::explain::text::{Part, Style};
-use blockjob::oracle::{self, Format, Observer, Options, Watch};
+use blockjob::oracle::{self, Extent, Format, Observer, Options, Watch};
 use clap::{Args, ValueEnum};
 
 use super::args;
@@ -36,7 +36,8 @@ what would have been allowed in its place. What several sources recorded of one 
 statuses that each shows of a job, and how its verbs were answered, must be the same; nothing is refused for what one of them lacks.";
 
 const EXIT_CODES: &str = "\
-Of a folder the files *.jsonl, *.ndjson, *.trace and *.log are read, compressed (.gz, .zst) or not; the others are counted.
+Of a folder the files *.jsonl, *.ndjson, *.trace and *.log are read, compressed (.gz, .zst) or not; the others, and the folders \
+in it, are counted: name those too that are to be read.
 
 Exit codes: 0 every trace was accepted; 1 one was rejected; 2 none was rejected, but something could \
 not be judged.";
@@ -60,6 +61,10 @@ pub struct Arguments {
     /// Wait for more at the end of the one TRACE, judge it as it comes, and conclude on Ctrl-C or at the first fault
     #[arg(long)]
     follow: bool,
+    /// Anything may be missing from the recording, and events may stand later than they came: judge what stands there, and
+    /// nothing that does not. Else what is left out is found out where it can be
+    #[arg(long)]
+    filtered: bool,
     /// One JSON object a trace instead of text
     #[arg(long)]
     json: bool,
@@ -139,6 +144,12 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
             FormatName::Libvirt => Some(Format::Libvirt),
         },
         keep_going: arguments.keep_going,
+        live: arguments.follow,
+        extent: if arguments.filtered {
+            Extent::Filtered
+        } else {
+            Extent::Auto
+        },
         observer: match arguments.observer {
             ObserverName::Auto => Observer::Auto,
             ObserverName::Sole => Observer::Sole,
@@ -206,6 +217,21 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         (watching, verdict, begun.elapsed())
     };
     in_order::each(traces.len(), work, |(watching, verdict, took)| {
+        let others: &[PathBuf] = if outputs.watches() {
+            &arguments.with
+        } else {
+            &[]
+        };
+        for other in others {
+            // What it shows beside the trace is shown too, as it was judged beside it.
+            let options = Options {
+                profile: verdict.profile.and_then(Profile::by_name),
+                ..options
+            };
+            let mut watching = watch.another(&options);
+            let verdict = oracle::check_watched(other, &options, Watch::new(watching.watchers()));
+            outputs.show(watching, &verdict);
+        }
         if let Some(target) = &arguments.shrink {
             shrunk = shrink(&traces[0], &options, &verdict, target);
         }
@@ -323,7 +349,7 @@ fn conclude(tally: &Tally, unreadable: &[String]) -> Answer {
     if *others > 0 {
         let known = oracle::EXTENSIONS.map(|extension| format!("*.{extension}"));
         complain(&format!(
-            "note: {others} other files were not read; of a folder only {} are, compressed or not",
+            "note: {others} other entries were not read; of a folder only files {} are, compressed or not, and no folder in it",
             known.join(", ")
         ));
     }
@@ -358,7 +384,14 @@ fn judge(path: &Path, follow: bool, options: &Options, watching: &mut Watching) 
     };
     if follow {
         return match Following::open(path) {
-            Ok(following) => check(&mut BufReader::new(following)),
+            Ok(following) => {
+                let mut reader = BufReader::new(following);
+                let mut verdict = check(&mut reader);
+                verdict
+                    .notes
+                    .extend(reader.get_ref().lost().map(str::to_owned));
+                verdict
+            }
             Err(error) => oracle::unreadable(&name, error),
         };
     }

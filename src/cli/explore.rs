@@ -1,5 +1,7 @@
 //! `blockjob explore`: a search of the specification for everything that must hold.
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -7,11 +9,12 @@ use blockjob::model::explore::{
     self, Options, PairReport, Progress, PropertyReport, Report, ScenarioReport,
 };
 use blockjob::model::{Profile, crowd};
+use blockjob::report::search;
 use clap::Args;
 use serde::Serialize;
 
 use super::args;
-use super::output::{Answer, Failure, Output, Verdict};
+use super::output::{Answer, Failure, Output, Verdict, complain, sentence};
 use super::progress::{Bar, Shown};
 
 /// The long help.
@@ -45,6 +48,9 @@ pub struct Arguments {
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
+    /// Write a page too: what held, counterexamples, the ways and cells that were met, how far it looked
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// How many jobs a transaction has.
@@ -78,13 +84,13 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         let ids = arguments.property.iter().map(|id| id.trim());
         options = options.only(ids).map_err(bad)?;
     }
-    let report = search(&options);
+    let report = search_all(&options);
     if arguments.json {
         output.json(&Line::new(&report));
     } else {
         text(&report, output);
     }
-    Ok(Verdict::good_if(report.held()))
+    write(arguments, || search::html(&report), report.held())
 }
 
 /// Explores for any number of jobs, and says what held.
@@ -108,11 +114,34 @@ fn run_any(arguments: &Arguments, output: &mut Output) -> Answer {
     } else {
         text_of_any(&report, output);
     }
-    Ok(Verdict::good_if(report.held()))
+    write(arguments, || search::html_of_any(&report), report.held())
+}
+
+/// Writes the page that was asked for; the verdict.
+fn write(arguments: &Arguments, page: impl FnOnce() -> String, held: bool) -> Answer {
+    let verdict = Verdict::good_if(held);
+    let Some(path) = &arguments.html else {
+        return Ok(verdict);
+    };
+    let failure = match fs::write(path, page()) {
+        Ok(()) => return Ok(verdict),
+        Err(error) => Failure::new(format!(
+            "cannot write {}: {}",
+            path.display(),
+            sentence(&error)
+        ))
+        .tip("what was found stands above; name a file in a folder that exists and may be written to"),
+    };
+    // A property that is violated outranks a page that could not be written.
+    if held {
+        return Err(failure);
+    }
+    complain(&failure);
+    Ok(verdict)
 }
 
 /// Runs the search on this thread, with a line on how far it is where somebody watches.
-pub fn search(options: &Options) -> Report {
+pub fn search_all(options: &Options) -> Report {
     let (mut report, seconds) = watched(|progress| explore::run(options, progress));
     report.seconds = seconds;
     report

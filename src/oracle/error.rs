@@ -45,6 +45,11 @@ pub enum TraceError {
         /// The byte in the line, from 1.
         column: u64,
     },
+    /// Text of two bytes a character.
+    #[error(
+        "line 1: UTF-16 text, and not UTF-8 as a trace is; convert it first: iconv -f UTF-16 -t UTF-8 FILE"
+    )]
+    Utf16,
     /// A line that is no JSON.
     #[error("line {line}: not JSON: {why}; correct or remove the line")]
     Malformed {
@@ -113,6 +118,7 @@ impl TraceError {
             | TraceError::Malformed { line, .. }
             | TraceError::Shape { line, .. }
             | TraceError::UnknownFormat { line, .. } => Some(*line),
+            TraceError::Utf16 => Some(1),
             _ => None,
         }
     }

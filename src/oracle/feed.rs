@@ -36,7 +36,13 @@ impl Feed {
     pub fn new(name: &str, options: &Options) -> io::Result<Feed> {
         let (lines, fed) = channel();
         let (hungry, asks) = channel();
-        let (name, options) = (name.to_owned(), *options);
+        let (name, options) = (
+            name.to_owned(),
+            Options {
+                live: true,
+                ..*options
+            },
+        );
         let judge = thread::Builder::new()
             .name("oracle".to_owned())
             .spawn(move || {

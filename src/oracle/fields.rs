@@ -49,6 +49,8 @@ pub struct Known {
     pub failed: Option<u64>,
     /// The recording was filtered: a word in capitals, or null, may stand for any value.
     pub filtered: bool,
+    /// Another job of this id may have been made since, unseen.
+    pub may_be_another: bool,
 }
 
 impl Known {
@@ -69,6 +71,7 @@ impl Known {
             progress_then: None,
             failed: None,
             filtered: false,
+            may_be_another: false,
         }
     }
 

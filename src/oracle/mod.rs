@@ -36,7 +36,7 @@ pub mod watch;
 pub mod with;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use blockjob_model::Profile;
@@ -44,13 +44,13 @@ use blockjob_model::Profile;
 pub use error::TraceError;
 pub use explain::Explanation;
 pub use explain::shrink::{ShrinkError, Shrunk};
-pub use judge::Observer;
+pub use judge::{Extent, Observer};
 pub use reader::detect::Format;
 pub use verdict::{Fault, Outcome, Verdict, With};
 pub use watch::Watch;
 
 use reader::packed;
-use run::{Run, add_history};
+use run::{Run, check_file, check_once};
 
 /// How much is read at a time, bytes.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -68,51 +68,43 @@ pub struct Options {
     pub format: Option<Format>,
     /// Whether the client of a conversation is the only one.
     pub observer: Observer,
+    /// How much of the conversation the recording has.
+    pub extent: Extent,
     /// Behind a fault it goes on, from the nearest state that is legal, in search of further ones.
     pub keep_going: bool,
+    /// What can be read only once is still being written, and who waits is told of a fault at once. Else it is read to
+    /// its end first, for what explains the fault may come later.
+    pub live: bool,
 }
 
 /// Judges the trace in the file `path`.
 pub fn check(path: &Path, options: &Options) -> Verdict {
-    check_file(path, options, Run::default())
+    check_path(path, options, None)
 }
 
 /// Judges the trace in the file `path`, and tells `watch` of its steps.
 pub fn check_watched(path: &Path, options: &Options, watch: Watch<'_>) -> Verdict {
-    check_file(path, options, Run::watched(watch))
+    check_path(path, options, Some(watch))
 }
 
-fn check_file(path: &Path, options: &Options, run: Run<'_>) -> Verdict {
+fn check_path(path: &Path, options: &Options, watch: Option<Watch<'_>>) -> Verdict {
     let name = path.display().to_string();
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
     match opened {
-        Ok((metadata, file)) if !metadata.is_dir() => {
-            let is_file = metadata.is_file();
-            let again = || BufReader::with_capacity(BUFFER_BYTES, &file);
-            // A pipe by a name gives what it gave only once.
-            if !is_file {
-                return run.check_once(&name, again(), options);
-            }
-            let mut verdict = run.check(&name, again(), options);
-            if verdict.fault().is_some()
-                && (&file).rewind().is_ok()
-                && let Some(accepted) = Run::check_shared(&name, again(), options)
-            {
-                return accepted;
-            }
-            if verdict.fault().is_some() && (&file).rewind().is_ok() {
-                add_history(&mut verdict, again(), options);
-            }
-            verdict
+        Ok((metadata, _)) if metadata.is_dir() => Run::default().error(&name, TraceError::Folder),
+        Ok((metadata, file)) if metadata.is_file() => check_file(&name, file, options, watch),
+        // A pipe by a name gives what it gave only once.
+        Ok((_, file)) => {
+            let reader = BufReader::with_capacity(BUFFER_BYTES, file);
+            check_once(&name, reader, options, watch)
         }
-        Ok(_) => run.error(&name, TraceError::Folder),
-        Err(source) => run.error(&name, TraceError::Open { source }),
+        Err(source) => Run::default().error(&name, TraceError::Open { source }),
     }
 }
 
 /// Judges the trace that `reader` yields; `name` is what the verdict calls it.
 pub fn check_reader(name: &str, reader: impl BufRead, options: &Options) -> Verdict {
-    Run::default().check_once(name, reader, options)
+    check_once(name, reader, options, None)
 }
 
 /// Judges the trace that `reader` yields, and tells `watch` of its steps.
@@ -122,7 +114,7 @@ pub fn check_reader_watched(
     options: &Options,
     watch: Watch<'_>,
 ) -> Verdict {
-    Run::watched(watch).check_once(name, reader, options)
+    check_once(name, reader, options, Some(watch))
 }
 
 /// Shrinks the trace in the file `path`, which was rejected for `fault`, to the part that shows it.

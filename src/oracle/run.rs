@@ -5,21 +5,27 @@
 //! | `conversation` | QMP: recorded, bare, or in libvirt's log |
 //! | `log` | QEMU's trace log |
 //! | `native` | the engine's own trace |
+//!
+//! What is rejected is looked at a second time (`second`): other clients, or what the recording leaves out, may explain
+//! it.
 
 mod conversation;
 mod log;
 mod native;
+mod second;
 
 use std::io::BufRead;
 
-use super::explain::{self, Historian, Keeping};
-use super::judge::trial::Sentence;
+use super::explain::Historian;
+use super::judge::trial::{Gaps, Sentence};
 use super::reader::lines::{Line, Lines};
 use super::reader::raw::{Objects, Passed};
 use super::reader::{detect, packed};
 use super::verdict::{Fault, Outcome, Verdict};
 use super::watch::Watch;
-use super::{Format, Observer, Options, TraceError};
+use super::{Format, Options, TraceError};
+
+pub(super) use second::{check_file, check_once};
 
 /// How many further faults are looked for in one trace.
 const FURTHER_MAX: usize = 100;
@@ -40,7 +46,46 @@ pub(super) struct Run<'w> {
     widened: u64,
     /// The first line that shows another client at work.
     others_at: Option<u64>,
+    /// What it leaves out.
+    gaps: Gaps,
     notes: Vec<String>,
+}
+
+/// What came of reading a trace once.
+struct Look {
+    verdict: Verdict,
+    others_at: Option<u64>,
+    gaps: Gaps,
+}
+
+/// Reads a trace, and tells `watch` of its steps.
+fn look(
+    name: &str,
+    reader: impl BufRead,
+    options: &Options,
+    watch: &mut Option<Watch<'_>>,
+) -> Look {
+    let mut run = Run {
+        watch: watch.take(),
+        ..Run::default()
+    };
+    let judged = run.judge(reader, options);
+    *watch = run.watch.take();
+    let (others_at, gaps) = (run.others_at, run.gaps);
+    let verdict = match judged {
+        Ok(()) => run.verdict(name),
+        Err(error) => run.error(name, error),
+    };
+    Look {
+        verdict,
+        others_at,
+        gaps,
+    }
+}
+
+/// Judges a trace, with no second look and no explanation.
+pub(super) fn judge_once(reader: impl BufRead, options: &Options) -> Verdict {
+    look("", reader, options, &mut None).verdict
 }
 
 impl<'w> Run<'w> {
@@ -51,65 +96,19 @@ impl<'w> Run<'w> {
         }
     }
 
-    pub(super) fn check(mut self, name: &str, reader: impl BufRead, options: &Options) -> Verdict {
-        match self.judge(reader, options) {
-            Ok(()) => self.verdict(name),
-            Err(error) => self.error(name, error),
-        }
-    }
-
-    /// What was rejected, on the assumption that nobody else asks things of this client's jobs, is read once more
-    /// without it: `Some` if then nothing is wrong, and the recording shows somebody else.
-    pub(super) fn check_shared(
-        name: &str,
-        reader: impl BufRead,
-        options: &Options,
-    ) -> Option<Verdict> {
-        if options.observer != Observer::Auto {
-            return None;
-        }
-        let mut run = Run::default();
-        let shared = Options {
-            observer: Observer::Shared,
-            ..*options
-        };
-        run.judge(reader, &shared).ok()?;
-        let line = run.others_at.filter(|_| run.fault.is_none())?;
-        run.notes.push(format!(
-            "line {line} shows another client: judged as by `--observer shared`"
-        ));
-        Some(run.verdict(name))
-    }
-
-    /// The same for what can be read only once: it is kept, up to a bound, for the explanation.
-    pub(super) fn check_once(self, name: &str, reader: impl BufRead, options: &Options) -> Verdict {
-        let mut keeping = Keeping::new(reader);
-        let mut verdict = self.check(name, &mut keeping, options);
-        if verdict.fault().is_none() {
-            return verdict;
-        }
-        if let Some(kept) = keeping.kept()
-            && let Some(verdict) = Run::check_shared(name, kept, options)
-        {
-            return verdict;
-        }
-        if let Some(kept) = keeping.kept() {
-            add_history(&mut verdict, kept, options);
-            return verdict;
-        }
-        verdict.notes.push(format!(
-            "what led there is not shown: more than {} MiB were read before, and of what can be read only \
-             once no more is kept; check it as a file",
-            explain::KEPT_MAX_BYTES >> 20
-        ));
-        verdict
-    }
-
     fn judge(&mut self, reader: impl BufRead, options: &Options) -> Result<(), TraceError> {
         let unpacked =
             packed::unpack(reader).map_err(|source| TraceError::Read { line: 1, source })?;
         let ended = unpacked.ended();
-        let judged = self.judge_lines(Lines::new(unpacked.reader), options);
+        let lines = Lines::new(unpacked.reader);
+        let zeroes = lines.zeroes();
+        let judged = self.judge_lines(lines, options);
+        if zeroes.count() > 0 {
+            self.notes.push(format!(
+                "the last {} bytes are zeroes: what was being written there was lost",
+                zeroes.count()
+            ));
+        }
         if ended.is_cut() {
             self.notes.push(
                 "the compressed stream ends too early: the recording, or the file, was cut there"
@@ -160,6 +159,7 @@ impl<'w> Run<'w> {
         self.profile = Some(sentence.profile.name);
         self.widened = sentence.widened;
         self.others_at = sentence.others_at;
+        self.gaps = sentence.gaps;
         result?;
         self.fits = sentence.fits;
         if let Some((major, minor)) = sentence.newer {

@@ -222,6 +222,10 @@ impl Story {
 }
 
 impl Watcher for Story {
+    fn again(&mut self) {
+        *self = Story::default();
+    }
+
     fn before(&mut self, read: &Read<'_>, _judge: &dyn Belief) {
         let Read::Log(entry) = read else { return };
         if self.called.jobs.len() >= FOLLOWED_MAX || self.called.entered.len() >= FOLLOWED_MAX {

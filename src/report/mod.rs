@@ -6,6 +6,7 @@
 //! | [`sarif`] | SARIF 2.1.0, which code scanning reads |
 //! | [`coverage`] | coverage as a page |
 //! | [`story`] | traces as a page: lanes, the way through the statuses |
+//! | [`search`] | a search of the specification as a page |
 //! | [`page`] | what every page shares: one file, no script, nothing fetched |
 //!
 //! Everything is handed over as text. What comes from a trace is escaped here and nowhere else.
@@ -14,4 +15,5 @@ pub mod coverage;
 pub mod junit;
 pub mod page;
 pub mod sarif;
+pub mod search;
 pub mod story;

@@ -109,6 +109,8 @@ pub(super) enum Symbol {
     See(Output),
     /// A member is added; which of several specs it has may be unknown.
     Join(Specs),
+    /// Which specs this member may have is known better.
+    Narrow(u16, Specs),
     /// What creates this member also starts it.
     Start(u16),
     /// What creates this member also starts it, and succeeded.
@@ -277,6 +279,12 @@ impl Pool {
                 world.jobs.push(Job::new(spec));
                 world
             })),
+            &Symbol::Narrow(member, specs) => {
+                let spec = world.jobs[usize::from(member)].spec;
+                if specs.each().any(|known| known == spec) {
+                    after.push(world.clone());
+                }
+            }
             &Symbol::Start(member) => after.push(World {
                 jobs: changed(&world.jobs, member, |job| {
                     if matches!(job.status, Status::Undefined | Status::Created) {

@@ -160,6 +160,30 @@ impl Acceptor {
         Ok(())
     }
 
+    /// Whether the thread's query may have listed these jobs. Nothing is taken note of.
+    pub fn may_look(&mut self, thread: u16, sights: &[(JobKey, SightPattern)]) -> bool {
+        let Some(call) = self.calls.get(&thread) else {
+            return false;
+        };
+        let slot = call.slot;
+        for group in call.groups.clone() {
+            let Some(track) = self.groups.get(&group.0) else {
+                continue;
+            };
+            let listed = |member: &JobKey| {
+                let sight = sights.iter().find(|(job, _)| job == member);
+                sight.map(|&(_, pattern)| pattern)
+            };
+            let listing = track.members.iter().map(listed).collect();
+            let symbol = Symbol::Looked { slot, listing };
+            // A belief that has to be widened forbids nothing.
+            if matches!(self.pool.advance(track.belief, &symbol), Ok(None)) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// The thread's query returned, and listed these jobs.
     ///
     /// # Errors

@@ -60,6 +60,8 @@ impl Acceptor {
                 let seen = relocate(output);
                 one(output.member()).is_none_or(|key| self.change(key, &Symbol::See(seen)))
             }
+            &Symbol::Narrow(member, specs) => one(usize::from(member))
+                .is_none_or(|key| self.change(key, &Symbol::Narrow(0, specs))),
             &Symbol::Start(member) => {
                 one(usize::from(member)).is_none_or(|key| self.change(key, &Symbol::Start(0)))
             }

@@ -12,7 +12,7 @@ use crate::profile::Profile;
 use crate::request::{self, Effect, judge};
 use crate::state::{Call, CallState, Job, Owes, World};
 use crate::status::Status;
-use crate::step::{Changed, Next, Output, Step, View, steps_of_body, steps_of_nobody};
+use crate::step::{Changed, Kinds, Next, Output, Step, View, steps_of_body, steps_of_nobody};
 use crate::vocabulary::{Callback, Reply, Request};
 
 /// How far the search lets drivers and callers go. Printed with every result.
@@ -157,6 +157,7 @@ const fn view(bounds: Bounds) -> View {
         resumes: true,
         frees: true,
         sleeps: bounds.sleeps,
+        unseen: Kinds::NONE,
     }
 }
 

@@ -139,17 +139,27 @@ impl Outputs {
 
     /// It was judged.
     pub fn add(&mut self, watching: Watching, verdict: &oracle::Verdict, took: Duration) {
-        if let (Some((_, coverage)), Some(shown)) = (&mut self.coverage, watching.shown) {
-            coverage.add(shown, verdict);
-        }
-        if let (Some((_, page)), Some(story)) = (&mut self.html, watching.story) {
-            page.add(verdict, story.told());
-        }
+        self.show(watching, verdict);
         if let Some((_, suite)) = &mut self.junit {
             suite.add(verdict, took);
         }
         if let Some((_, run)) = &mut self.sarif {
             run.add(verdict);
+        }
+    }
+
+    /// Whether anything is collected of what a trace shows.
+    pub const fn watches(&self) -> bool {
+        self.coverage.is_some() || self.html.is_some()
+    }
+
+    /// What a recording shows.
+    pub fn show(&mut self, watching: Watching, verdict: &oracle::Verdict) {
+        if let (Some((_, coverage)), Some(shown)) = (&mut self.coverage, watching.shown) {
+            coverage.add(shown, verdict);
+        }
+        if let (Some((_, page)), Some(story)) = (&mut self.html, watching.story) {
+            page.add(verdict, story.told());
         }
     }
 

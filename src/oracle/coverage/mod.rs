@@ -96,6 +96,7 @@ pub struct Shown {
     beside: Beside,
     /// A step was not taken: what follows does not count, if anything does.
     over: bool,
+    observer: Observer,
 }
 
 impl Shown {
@@ -105,6 +106,7 @@ impl Shown {
             items: BTreeMap::new(),
             beside: Beside::new(observer),
             over: false,
+            observer,
         }
     }
 
@@ -118,6 +120,10 @@ impl Shown {
 }
 
 impl Watcher for Shown {
+    fn again(&mut self) {
+        *self = Shown::new(self.observer);
+    }
+
     fn step(&mut self, step: &Step<'_>, _judge: &dyn Belief) {
         self.over |= !step.taken;
         if self.over {

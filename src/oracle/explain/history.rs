@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use blockjob_model::Status;
 
 use super::{Explanation, JOBS_MAX, Row};
-use crate::oracle::judge::command::Ask;
+use crate::oracle::judge::command::{Ask, makes_jobs};
 use crate::oracle::reader::qmp::{Direction, Entry, Message};
 use crate::oracle::verdict::Fault;
 use crate::oracle::watch::{Belief, Read, Step, Watcher, What};
@@ -45,11 +45,17 @@ impl Kept {
         }
     }
 
-    /// Another job of the same id: what came before the end of the one before is not its history.
+    /// Another job of the same id: what came before the end of the one before is not its history, but for the
+    /// command that makes it, which may have been written before that.
     fn begin(&mut self) {
         let gone = |(_, row): &(u64, Row)| row.what == STATUS_NULL;
         if let Some(end) = self.rows.iter().rposition(gone) {
-            self.rows.drain(..=end);
+            let over: Vec<(u64, Row)> = self.rows.drain(..=end).collect();
+            let open = |row: &Row| asks_for_a_job(&row.what) && !is_answered(row.line, &over);
+            let asked = over.iter().rfind(|(_, row)| open(row));
+            if let Some(asked) = asked {
+                self.rows.push_front(asked.clone());
+            }
             self.left_out = 0;
         }
         self.listed.clear();
@@ -58,6 +64,19 @@ impl Kept {
 
 /// How the last row of a job reads.
 const STATUS_NULL: &str = "status null";
+
+/// Whether a row tells of a command that makes jobs.
+fn asks_for_a_job(what: &str) -> bool {
+    what.strip_prefix("> ")
+        .is_some_and(|name| name.starts_with("transaction") || makes_jobs(name))
+}
+
+/// Whether one of these rows tells of the answer to the command of that line.
+fn is_answered(asked: u64, rows: &[(u64, Row)]) -> bool {
+    let of = format!(" of line {asked}: ");
+    rows.iter()
+        .any(|(_, row)| row.what.starts_with("< ") && row.what.contains(&of))
+}
 
 /// Keeps the history of the jobs that given faults concern, and tells it at each of them.
 #[derive(Debug)]

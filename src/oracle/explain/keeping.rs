@@ -27,6 +27,11 @@ impl<R: BufRead> Keeping<R> {
         self.kept.as_deref()
     }
 
+    /// What was read, and the reader of the rest.
+    pub fn into_parts(self) -> (Option<Vec<u8>>, R) {
+        (self.kept, self.reader)
+    }
+
     fn keep(kept: &mut Option<Vec<u8>>, read: &[u8]) {
         if let Some(all) = kept {
             if all.len() + read.len() > KEPT_MAX_BYTES {

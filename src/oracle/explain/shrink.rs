@@ -13,7 +13,7 @@ use super::super::reader::detect;
 use super::super::reader::lines::Lines;
 use super::super::reader::packed;
 use super::super::reader::raw::{Object, Objects, Passed};
-use super::super::run::Run;
+use super::super::run::judge_once;
 use super::super::{Fault, Format, Options, TraceError};
 
 /// The longest trace that is shrunk, in bytes, unpacked.
@@ -200,7 +200,7 @@ impl Search<'_> {
             keep_going: false,
             ..*self.options
         };
-        let verdict = Run::default().check("", text.as_slice(), &options);
+        let verdict = judge_once(text.as_slice(), &options);
         Some(
             verdict
                 .fault()

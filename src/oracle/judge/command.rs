@@ -6,7 +6,7 @@ mod creation;
 
 use blockjob_model::{Request, Verb};
 
-pub use creation::{Creation, OnError, Planned, Policy, unknown_specs};
+pub use creation::{Creation, OnError, Planned, Policy, makes_jobs, unknown_specs};
 
 use crate::oracle::reader::json::{AllMembers, Piece};
 use crate::oracle::reader::qmp::Message;

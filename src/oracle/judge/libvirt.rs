@@ -10,9 +10,9 @@ use std::collections::HashMap;
 
 use blockjob_model::Profile;
 
-use super::Observer;
 use super::monitors::Monitors;
 use super::trial::Sentence;
+use super::{Extent, Observer};
 use crate::oracle::reader::libvirt::{Entry, Said};
 use crate::oracle::reader::qmp::{Direction, Message, Record};
 use crate::oracle::reader::scan;
@@ -61,6 +61,15 @@ impl Judge {
             greetings: Vec::new(),
             gaps: 0,
             first_gap: 0,
+        }
+    }
+
+    /// The log has so much of what was said.
+    #[must_use]
+    pub fn extent(self, extent: Extent) -> Judge {
+        Judge {
+            monitors: self.monitors.extent(extent),
+            ..self
         }
     }
 

@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod trial;
 
 use blockjob_model::accept::Rejection;
+use blockjob_model::step::Kinds;
 
 use super::verdict::Fault;
 
@@ -55,6 +56,20 @@ impl Observer {
             .into_iter()
             .find(|observer| observer.name() == name)
     }
+}
+
+/// How much of a conversation a recording of it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it between its first line and its last one, unless it shows otherwise.
+    #[default]
+    Auto,
+    /// Anything may be missing, and what was read may have been written down later.
+    Filtered,
+    /// All but these kinds of events.
+    Without(Kinds),
+    /// Not known yet: nothing is judged, the kinds of events are noted.
+    Survey,
 }
 
 /// What the acceptor rejected, as a fault in a line.

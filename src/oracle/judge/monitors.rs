@@ -6,8 +6,8 @@
 use blockjob_model::profile::REFERENCE;
 use blockjob_model::{Profile, Status};
 
-use super::Observer;
-use super::trial::{Sentence, Trial};
+use super::trial::{Gaps, Sentence, Trial};
+use super::{Extent, Observer};
 use crate::oracle::reader::qmp::Record;
 use crate::oracle::watch::Belief;
 
@@ -36,6 +36,7 @@ pub struct Monitors {
     over: Option<Sentence>,
     over_count: usize,
     keep_going: bool,
+    extent: Extent,
 }
 
 /// That of the monitor whose turn it was.
@@ -58,7 +59,7 @@ impl Belief for Monitors {
     }
 
     fn is_filtered(&self) -> bool {
-        self.filtered
+        self.filtered || self.extent != Extent::Auto
     }
 }
 
@@ -76,7 +77,14 @@ impl Monitors {
             over: None,
             over_count: 0,
             keep_going: false,
+            extent: Extent::Auto,
         }
+    }
+
+    /// The recording has so much of what they said.
+    #[must_use]
+    pub fn extent(self, extent: Extent) -> Monitors {
+        Monitors { extent, ..self }
     }
 
     /// Behind a fault they go on.
@@ -125,6 +133,7 @@ impl Monitors {
             return place;
         }
         let mut trial = Trial::new(self.profile, self.observer);
+        trial.extent(self.extent);
         if self.filtered {
             trial.filter();
         }
@@ -224,6 +233,16 @@ fn join(all: &mut Sentence, other: &Sentence) {
     all.newer = all.newer.or(other.newer);
     all.stopped_at = all.stopped_at.or(other.stopped_at);
     all.others_at = all.others_at.or(other.others_at);
+    all.gaps = Gaps {
+        came: all.gaps.came.and(other.gaps.came),
+        missing: all.gaps.missing + other.gaps.missing,
+        places: all.gaps.places + other.gaps.places,
+        lacks: all.gaps.lacks.and(other.gaps.lacks),
+        greeted: all.gaps.greeted || other.gaps.greeted,
+        asked: all.gaps.asked + other.gaps.asked,
+        answered: all.gaps.answered + other.gaps.answered,
+        told: all.gaps.told + other.gaps.told,
+    };
     if all.fault.is_none() && other.fault.is_some() {
         all.fault.clone_from(&other.fault);
         all.profile = other.profile;

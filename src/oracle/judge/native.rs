@@ -14,6 +14,7 @@ mod sight;
 use std::collections::{HashMap, HashSet};
 
 use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen};
+use blockjob_model::state::JobSpec;
 use blockjob_model::step::View;
 use blockjob_model::{Profile, Status};
 
@@ -59,6 +60,15 @@ struct Call {
     nobody: bool,
     /// It created the job and gave it up again: the call can only fail.
     gives_up: bool,
+    /// It is to create a job whose id another one has: it may be free before the call returns.
+    waits: Option<Plan>,
+}
+
+/// A job that a call is to create.
+struct Plan {
+    specs: Vec<JobSpec>,
+    group: Option<String>,
+    kind: Option<String>,
 }
 
 /// A `pause_all` or a drained section.

@@ -13,9 +13,11 @@
 //! | `query` | what a query may list |
 //! | `recover` | how it goes on behind a fault |
 //! | `creation` | what a command that makes jobs may be answered |
+//! | `filtered` | recordings that leave things out |
 
 mod creation;
 mod event;
+mod filtered;
 mod query;
 mod recover;
 mod reply;
@@ -26,7 +28,7 @@ use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen};
 use blockjob_model::identity::is_well_formed;
 use blockjob_model::rule::Rule;
 use blockjob_model::state::Group;
-use blockjob_model::step::View;
+use blockjob_model::step::{Kinds, View};
 use blockjob_model::{Profile, Request, Status, rule};
 
 use super::command::{Ask, Creation};
@@ -133,6 +135,17 @@ pub struct Session {
     /// There was a fault.
     faulty: bool,
     repaired: recover::Repaired,
+    /// The recording has no events of these kinds.
+    unseen: Kinds,
+    /// Nothing is judged: what there is is noted.
+    surveys: bool,
+    tally: filtered::Tally,
+    /// Some job of a filtered recording was told of before its creation was.
+    met: bool,
+    /// A recorded command was answered: what was asked before the recording is answered too.
+    aligned: bool,
+    /// The handshake of the connection is recorded.
+    negotiated: bool,
 }
 
 type Judged = Result<(), Fault>;
@@ -166,6 +179,12 @@ impl Session {
             lenient: false,
             faulty: false,
             repaired: recover::Repaired::default(),
+            unseen: Kinds::NONE,
+            surveys: false,
+            tally: filtered::Tally::default(),
+            met: false,
+            aligned: false,
+            negotiated: false,
         }
     }
 
@@ -213,31 +232,9 @@ impl Session {
         self.others_at
     }
 
-    /// The recording was filtered, as tests do with what they print: anything may be missing from it,
-    /// and events stand where they were printed, which may be long after replies that came later.
-    ///
-    /// Then jobs are not followed step by step. What is judged is what stands in the recording: the
-    /// order of each job's statuses, fields, texts, and refusals by the table.
-    pub fn filter(&mut self) {
-        if self.filtered {
-            return;
-        }
-        self.filtered = true;
-        self.forget();
-        for known in self.jobs.values_mut() {
-            *known = Known {
-                kind: known.kind.take(),
-                block: known.block,
-                policy: known.policy,
-                last: known.last,
-                ..Known::filtered()
-            };
-        }
-    }
-
     /// Nothing is known any more of what the acceptor was told.
     fn forget(&mut self) {
-        self.acceptor = Acceptor::new(self.acceptor.profile(), View::QMP);
+        self.acceptor = Acceptor::new(self.acceptor.profile(), self.view());
         self.leaving.clear();
         self.inventory = false;
         for pending in &mut self.queue {
@@ -259,6 +256,10 @@ impl Session {
     /// # Errors
     /// It contradicts the specification. What comes next is held against the nearest legal state.
     pub fn take(&mut self, record: &Record<'_>) -> Judged {
+        if self.surveys {
+            self.note(record);
+            return Ok(());
+        }
         let judged = self.judge(record);
         if judged.is_ok() && !self.faulty {
             return judged;
@@ -298,6 +299,10 @@ impl Session {
             arguments: message.arguments.is_present(),
             progress: Progress::default(),
         };
+        self.negotiated |= matches!(pending.ask, Ask::Capabilities);
+        if self.filtered {
+            self.may_make_others(&pending.ask);
+        }
         if pending.oob {
             // Those that may overtake do nothing to jobs.
             self.oob.push(pending);
@@ -311,7 +316,8 @@ impl Session {
 
     /// The oldest unanswered command has its turn now.
     fn begin(&mut self) {
-        let silent = !self.profile().status_events;
+        let silent = self.is_created_unseen();
+        let knows_all = self.knows_all();
         let Some(head) = self.queue.front_mut() else {
             return;
         };
@@ -329,7 +335,7 @@ impl Session {
                 let known = self.jobs.get_mut(id);
                 head.progress.target = match &known {
                     Some(Known { key: Some(key), .. }) => Target::Job(*key),
-                    None if self.inventory => Target::Nobody,
+                    None if knows_all => Target::Nobody,
                     Some(_) | None => Target::Unknown,
                 };
                 if !verb.argument_faults.is_empty() {
@@ -361,11 +367,12 @@ impl Session {
         };
         if let Ask::Create(creation) = &head.ask {
             for (place, plan) in creation.jobs.iter().enumerate() {
-                let Some(id) = plan.id.as_deref().filter(|id| {
-                    plan.explicit && is_well_formed(id) && !self.jobs.contains_key(*id)
-                }) else {
+                let Some(id) = plan.id.as_deref() else {
                     continue;
                 };
+                if !plan.explicit || !is_well_formed(id) || self.jobs.contains_key(id) {
+                    continue;
+                }
                 let known = self.plan_job(&mut head.progress, creation, place, id);
                 self.jobs.insert(id.to_owned(), known);
             }

@@ -4,10 +4,11 @@
 //! tried; those that a message contradicts drop out. Profiles that behave alike are tried once.
 
 use blockjob_model::profile::{REFERENCE, Release};
+use blockjob_model::step::Kinds;
 use blockjob_model::{Profile, Status};
 
-use super::Observer;
 use super::qmp::Session;
+use super::{Extent, Observer};
 use crate::oracle::reader::qmp::{Peer, Record, read_greeting};
 use crate::oracle::verdict::Fault;
 use crate::oracle::watch::Belief;
@@ -41,6 +42,8 @@ pub struct Trial {
     goes_on: Option<usize>,
     /// What was found since.
     further: Vec<Fault>,
+    /// The recording leaves something out.
+    partial: bool,
 }
 
 /// How many further faults are looked for.
@@ -72,6 +75,29 @@ pub struct Sentence {
     pub stopped_at: Option<u64>,
     /// The first line that shows another client at work.
     pub others_at: Option<u64>,
+    /// What the recording leaves out.
+    pub gaps: Gaps,
+}
+
+/// What a recording leaves out, and what it does not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gaps {
+    /// The kinds of events that came.
+    pub came: Kinds,
+    /// How many events are missing, of kinds that never came.
+    pub missing: u64,
+    /// In how many places.
+    pub places: u64,
+    /// Those kinds.
+    pub lacks: Kinds,
+    /// The recording has the greeting with which a connection begins.
+    pub greeted: bool,
+    /// How many commands came.
+    pub asked: u64,
+    /// How many answers.
+    pub answered: u64,
+    /// How many events of jobs.
+    pub told: u64,
 }
 
 impl Belief for Trial {
@@ -81,6 +107,10 @@ impl Belief for Trial {
 
     fn statuses(&self, job: &str) -> Vec<Status> {
         self.leader().session.statuses(job)
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.partial
     }
 }
 
@@ -110,6 +140,20 @@ impl Trial {
             keep_going: false,
             goes_on: None,
             further: Vec::new(),
+            partial: false,
+        }
+    }
+
+    /// The recording has so much of the conversation.
+    pub fn extent(&mut self, extent: Extent) {
+        self.partial |= extent != Extent::Auto;
+        for candidate in &mut self.candidates {
+            match extent {
+                Extent::Auto => {}
+                Extent::Filtered => candidate.session.filter(),
+                Extent::Without(unseen) => candidate.session.leave_out(unseen),
+                Extent::Survey => candidate.session.survey(),
+            }
         }
     }
 
@@ -276,6 +320,7 @@ impl Trial {
             widened: best.session.widened(),
             stopped_at: best.session.stopped_at(),
             others_at: best.session.others_at(),
+            gaps: best.session.gaps(),
         }
     }
 }

@@ -345,7 +345,14 @@ pub fn read_line<'a, T: Deserialize<'a>>(
         Err(error) if !whole && error.is_eof() => Ok(None),
         Err(error) => Err(TraceError::Malformed {
             line,
-            why: describe(&error),
+            why: if text.contains('\0') {
+                format!(
+                    "{} (there are zero bytes in it, as a file system leaves them that lost what was being written)",
+                    describe(&error)
+                )
+            } else {
+                describe(&error)
+            },
         }),
     }
 }

@@ -1,7 +1,9 @@
 //! A trace as numbered lines, one at a time, in memory that does not grow with the trace.
 
+use std::cell::Cell;
 use std::io::{self, BufRead};
 use std::ops::Range;
+use std::rc::Rc;
 
 use memchr::memchr;
 
@@ -38,11 +40,32 @@ pub struct Lines<R> {
     /// How many lines were no text, and the first of them.
     broken: (u64, u64),
     number: u64,
+    zeroes: Zeroes,
+}
+
+/// How many zero bytes stand at a trace's end, where a file system leaves them that lost what was being written.
+#[derive(Clone, Debug, Default)]
+pub struct Zeroes(Rc<Cell<u64>>);
+
+impl Zeroes {
+    /// So many, once the trace was read to its end.
+    pub fn count(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// What may stand before the first character of a text in UTF-8 (a byte order mark).
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Whether a text begins as one in UTF-16 does whose first character is one of ASCII, with that encoding's mark or without.
+fn is_utf_16(text: &[u8]) -> bool {
+    let mark = usize::from(matches!(text, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]));
+    matches!(text.get(2 * mark..2 * mark + 2), Some(&[0, ascii] | &[ascii, 0]) if ascii != 0 && ascii < 0x80)
 }
 
 impl<R: BufRead> Lines<R> {
     /// Lines of `reader`.
-    pub const fn new(reader: R) -> Lines<R> {
+    pub fn new(reader: R) -> Lines<R> {
         Lines {
             reader,
             buffer: Vec::new(),
@@ -52,7 +75,13 @@ impl<R: BufRead> Lines<R> {
             mended: String::new(),
             broken: (0, 0),
             number: 0,
+            zeroes: Zeroes::default(),
         }
+    }
+
+    /// The zero bytes at the end.
+    pub fn zeroes(&self) -> Zeroes {
+        self.zeroes.clone()
     }
 
     /// The next line that is not blank; `None` at the end.
@@ -123,7 +152,7 @@ impl<R: BufRead> Lines<R> {
     fn fill(&mut self) -> Result<Option<(Range<usize>, bool)>, TraceError> {
         loop {
             let ended = memchr(b'\n', &self.buffer[self.seen..self.end]);
-            let (place, whole) = if let Some(at) = ended {
+            let (mut place, whole) = if let Some(at) = ended {
                 (self.start..self.seen + at, true)
             } else {
                 self.seen = self.end;
@@ -138,6 +167,18 @@ impl<R: BufRead> Lines<R> {
             self.start = place.end + usize::from(whole);
             self.seen = self.start;
             self.number += 1;
+            if self.number == 1 && self.buffer[place.clone()].starts_with(MARK) {
+                place.start += MARK.len();
+            }
+            if self.number == 1 && is_utf_16(&self.buffer[place.clone()]) {
+                return Err(TraceError::Utf16);
+            }
+            if !whole {
+                let line = &self.buffer[place.clone()];
+                let zeroes = line.iter().rev().take_while(|byte| **byte == 0).count();
+                self.zeroes.0.set(zeroes as u64);
+                place.end -= zeroes;
+            }
             if (self.start - place.start) as u64 > LINE_MAX_BYTES {
                 return Err(self.too_long());
             }
@@ -208,6 +249,47 @@ mod tests {
             [(1, "a".to_owned(), true), (4, "b".to_owned(), false)]
         );
         assert_eq!(read(b""), []);
+    }
+
+    #[test]
+    fn a_mark_before_the_first_character_is_none_of_the_text() {
+        assert_eq!(
+            read(b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n"),
+            [(1, "a".to_owned(), true), (2, "\u{feff}b".to_owned(), true)]
+        );
+    }
+
+    #[test]
+    fn two_bytes_a_character_are_named_for_what_they_are() {
+        for text in [&b"\xff\xfe{\0"[..], b"\xfe\xff\0{", b"{\0\"\0", b"\0{\0\""] {
+            let next = Lines::new(text).next_line().map(|line| line.is_some());
+            assert!(matches!(next, Err(TraceError::Utf16)), "{next:?}");
+        }
+        assert_eq!(read(b"{\"\0"), [(1, "{\"".to_owned(), false)]);
+        // Not enough of it to tell.
+        let next = Lines::new(&b"\xff\xfe\n"[..])
+            .next_line()
+            .map(|line| line.is_some());
+        assert!(matches!(next, Err(TraceError::NotText { .. })), "{next:?}");
+    }
+
+    #[test]
+    fn zeroes_at_the_end_are_what_was_not_written() {
+        for (text, left) in [
+            (&b"a\n\0\0\0"[..], vec![(1, "a".to_owned(), true)]),
+            (
+                b"a\nb\0\0\0",
+                vec![(1, "a".to_owned(), true), (2, "b".to_owned(), false)],
+            ),
+        ] {
+            let mut lines = Lines::new(text);
+            let zeroes = lines.zeroes();
+            let mut read = Vec::new();
+            while let Some(line) = lines.next_line().unwrap() {
+                read.push((line.number, line.text.to_owned(), line.whole));
+            }
+            assert_eq!((read, zeroes.count()), (left, 3));
+        }
     }
 
     #[test]

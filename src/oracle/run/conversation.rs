@@ -21,6 +21,7 @@ impl Run<'_> {
         options: &Options,
     ) -> Result<(), TraceError> {
         let mut trial = Trial::new(options.profile, options.observer);
+        trial.extent(options.extent);
         if options.keep_going {
             trial.keep_going();
         }
@@ -61,8 +62,9 @@ impl Run<'_> {
         mut objects: Objects<R>,
         options: &Options,
     ) -> Result<(), TraceError> {
-        let mut monitors =
-            Monitors::new(options.profile, options.observer, false).keep_going(options.keep_going);
+        let mut monitors = Monitors::new(options.profile, options.observer, false)
+            .keep_going(options.keep_going)
+            .extent(options.extent);
         let mut only_events = false;
         let result = (|| {
             while let Some(Object {
@@ -143,7 +145,8 @@ impl Run<'_> {
         lines: &mut Lines<R>,
         options: &Options,
     ) -> Result<(), TraceError> {
-        let mut judge = libvirt::Judge::new(options.profile, options.observer, options.keep_going);
+        let mut judge = libvirt::Judge::new(options.profile, options.observer, options.keep_going)
+            .extent(options.extent);
         let mut reader = Reader::default();
         let mut read = first.number;
         let watch = &mut self.watch;

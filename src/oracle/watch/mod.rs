@@ -33,6 +33,9 @@ pub trait Watcher {
 
     /// What the judge is about to get, as it was read.
     fn before(&mut self, _read: &Read<'_>, _judge: &dyn Belief) {}
+
+    /// The trace is read again from its beginning, as one of another kind: what was told before is void.
+    fn again(&mut self) {}
 }
 
 /// What was read, by format.
@@ -202,6 +205,17 @@ impl<'w> Watch<'w> {
             native: native::Native::default(),
             log: log::Log::default(),
             clock: clock::Clock::default(),
+        }
+    }
+
+    /// The trace is read again from its beginning.
+    pub(super) fn again(&mut self) {
+        self.conversations = conversation::Conversations::default();
+        self.native = native::Native::default();
+        self.log = log::Log::default();
+        self.clock = clock::Clock::default();
+        for watcher in &mut self.watchers {
+            watcher.again();
         }
     }
 

@@ -241,6 +241,10 @@ impl Lives {
 }
 
 impl Watcher for Lives {
+    fn again(&mut self) {
+        *self = Lives::default();
+    }
+
     fn before(&mut self, read: &Read<'_>, judge: &dyn Belief) {
         self.filtered |= judge.is_filtered();
         match read {

@@ -129,6 +129,13 @@ impl Watcher for Beside<'_, '_> {
         }
     }
 
+    fn again(&mut self) {
+        self.lives.again();
+        for watcher in &mut self.watchers {
+            watcher.again();
+        }
+    }
+
     fn before(&mut self, read: &Read<'_>, judge: &dyn Belief) {
         self.lives.before(read, judge);
         for watcher in &mut self.watchers {

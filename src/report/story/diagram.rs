@@ -8,7 +8,7 @@ use blockjob_model::Status;
 use crate::report::page::{begin_scroll, escape};
 
 /// The style of the diagram.
-pub(super) const STYLE: &str = "\
+pub(in crate::report) const STYLE: &str = "\
 .diagram { display: block; width: 100%; min-width: 40rem; max-width: 64rem; height: auto; }
 .diagram path { fill: none; stroke: var(--line); stroke-width: 1.5; }
 .diagram path.taken { stroke: var(--link); stroke-width: 2.5; }
@@ -43,7 +43,7 @@ const fn middle(status: Status) -> (f64, f64) {
 }
 
 /// Writes the diagram: how often each change happened, and the one that must not.
-pub(super) fn write(
+pub(in crate::report) fn write(
     page: &mut String,
     number: usize,
     edges: &BTreeMap<(Status, Status), u64>,

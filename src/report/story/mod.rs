@@ -9,7 +9,7 @@
 //! ([`crate::oracle::story`]), how many lanes there are, and how long a text may be. It says what it leaves out.
 
 mod chart;
-mod diagram;
+pub(super) mod diagram;
 
 use std::fmt::Write as _;
 

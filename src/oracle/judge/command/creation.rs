@@ -196,6 +196,11 @@ pub fn unknown_specs() -> Vec<JobSpec> {
     specs
 }
 
+/// Whether the command `name` makes a job.
+pub fn makes_jobs(name: &str) -> bool {
+    CREATE_COMMANDS.iter().any(|command| command.name == name)
+}
+
 /// What the command `name` makes; `None`: it makes no jobs.
 pub(super) fn asked(name: &str, arguments: Piece<'_>) -> Option<Creation> {
     if name == "transaction" {

@@ -5,7 +5,7 @@ use blockjob_model::identity::is_well_formed;
 use blockjob_model::state::{Group, JobSpec};
 use blockjob_model::{Refusal, Request, rule};
 
-use super::{Call, Hold, Job, Judge, Named, Stop};
+use super::{Call, Hold, Job, Judge, Named, Plan, Stop};
 use crate::oracle::error::TraceError;
 use crate::oracle::fields::Known;
 use crate::oracle::judge::at;
@@ -45,6 +45,7 @@ impl Judge {
             creates: None,
             nobody: false,
             gives_up: false,
+            waits: None,
         };
         let request = match call.verb.as_str() {
             "create" => {
@@ -138,7 +139,7 @@ impl Judge {
         let internal = record.internal.as_bool().unwrap_or(false);
         let well_formed = internal || is_well_formed(&call.id);
         self.adrift.remove(&call.id);
-        if self.jobs.contains_key(&call.id) || !well_formed {
+        if !well_formed {
             // It can only be refused.
             call.nobody = true;
             return Ok(());
@@ -165,7 +166,24 @@ impl Judge {
                 });
             }
         }
-        let name = record.group.as_str().map(std::borrow::Cow::into_owned);
+        let plan = Plan {
+            specs,
+            group: record.group.as_str().map(std::borrow::Cow::into_owned),
+            kind: record.job_type.as_str().map(std::borrow::Cow::into_owned),
+        };
+        if self.jobs.contains_key(&call.id) {
+            // It is refused, unless the one that has the id goes before.
+            call.nobody = true;
+            call.waits = Some(plan);
+        } else {
+            self.make(thread, call, plan);
+        }
+        Ok(())
+    }
+
+    /// A job comes under judgement, as the call is to create it.
+    fn make(&mut self, thread: u16, call: &mut Call, plan: Plan) {
+        let Plan { specs, group, kind } = plan;
         let acceptor = &mut self.acceptor;
         let others = self.others;
         let open = |acceptor: &mut Acceptor| {
@@ -174,7 +192,7 @@ impl Judge {
                 ..Group::CLOSED
             })
         };
-        let group = match &name {
+        let joined = match &group {
             Some(name) => {
                 let named = self.groups.entry(name.clone()).or_insert_with(|| Named {
                     key: open(acceptor),
@@ -185,25 +203,43 @@ impl Judge {
             }
             None => open(acceptor),
         };
-        let key = acceptor.job(group, &specs, &call.id);
+        let key = acceptor.job(joined, &specs, &call.id);
         acceptor.call(thread, Some(key), Request::Create, false);
         call.called = true;
         call.creates = Some(key);
         let mut known = Known::foreign(key, self.next_serial);
         self.next_serial += 1;
-        known.kind = record
-            .job_type
-            .as_str()
-            .map(|kind| std::borrow::Cow::Owned(kind.into_owned()));
-        self.jobs.insert(
-            call.id.clone(),
-            Job {
-                known,
-                key,
-                group: name,
-            },
-        );
-        Ok(())
+        known.kind = kind.map(std::borrow::Cow::Owned);
+        let job = Job { known, key, group };
+        self.jobs.insert(call.id.clone(), job);
+    }
+
+    /// A job of this id is announced: the id was free after all, and a call that waited for it has it, the one of the
+    /// thread that says so first.
+    pub(super) fn may_be_made(&mut self, id: &str, line: u64, record: &Record<'_>) {
+        if self.jobs.contains_key(id) {
+            return;
+        }
+        let waits = |call: &Call| call.waits.is_some() && call.id == id;
+        let here = self.caller(line, record).ok();
+        let here = here.filter(|thread| self.calls.get(thread).is_some_and(waits));
+        let first = || {
+            let waiting = self.calls.iter().filter(|(_, call)| waits(call));
+            waiting
+                .min_by_key(|(_, call)| call.line)
+                .map(|(thread, _)| *thread)
+        };
+        let Some(thread) = here.or_else(first) else {
+            return;
+        };
+        let Some(mut call) = self.calls.remove(&thread) else {
+            return;
+        };
+        if let Some(plan) = call.waits.take() {
+            call.nobody = false;
+            self.make(thread, &mut call, plan);
+        }
+        self.calls.insert(thread, call);
     }
 
     /// The specification's number for a new `pause_all` or drained section.

@@ -21,8 +21,11 @@ impl Judge {
         if status == Status::Null {
             self.may_fail_late(record);
         }
-        let judged = self.observe(line, record, "status", Seen::Status(status));
         let id = record.job.as_str().unwrap_or_default();
+        if status == Status::Created {
+            self.may_be_made(&id, line, record);
+        }
+        let judged = self.observe(line, record, "status", Seen::Status(status));
         if let Some(job) = self.jobs.get_mut(id.as_ref()) {
             job.known.last = Some((status, line));
         }

@@ -19,7 +19,8 @@ impl Session {
         value: Piece<'_>,
         error: Option<(&str, &str)>,
     ) -> Judged {
-        let silent = !self.profile().status_events;
+        let silent = self.is_created_unseen();
+        let running_unseen = silent || self.unseen.has(blockjob_model::Status::Running);
         if silent && !self.filtered {
             self.creation_settled(head, error.is_none());
         }
@@ -33,6 +34,7 @@ impl Session {
                     &format!("it returned {}", shown(value)),
                 ));
             }
+            self.may_have_ended(head, creation);
             for (place, plan) in creation.jobs.iter().enumerate() {
                 let id = plan.id.as_deref().unwrap_or("?");
                 let made = made.iter().filter(|made| made.plan == place);
@@ -47,7 +49,7 @@ impl Session {
                             "it succeeded, and no such job was created",
                         ));
                     }
-                    Some(made) if !made.started => {
+                    Some(made) if !made.started && !running_unseen => {
                         return Err(head.fault(
                             line,
                             rule!("start-failed-but-succeeded"),
@@ -77,7 +79,12 @@ impl Session {
             }
             return Ok(());
         };
-        let ours = self.observer != Observer::Shared && !silent;
+        if self.is_null_unseen() && !silent {
+            for made in made.iter().filter(|made| !made.gone) {
+                self.vanish(&made.id);
+            }
+        }
+        let ours = self.observer != Observer::Shared && !self.is_null_unseen();
         if let Some(alive) = made.iter().find(|made| !made.gone && ours) {
             return Err(head.fault(
                 line,
@@ -113,6 +120,9 @@ impl Session {
             known.kind = planned.kind;
             known.block = planned.block;
             known.policy = planned.policy;
+            known.auto_finalize = planned.auto_finalize;
+            known.auto_dismiss = planned.auto_dismiss;
+            self.acceptor.narrow(key, &plan.specs);
         }
     }
 

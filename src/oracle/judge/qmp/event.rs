@@ -103,7 +103,19 @@ impl Session {
             what: "JOB_STATUS_CHANGE",
             id: &id,
         };
-        let Some(known) = self.jobs.get_mut(id.as_ref()) else {
+        if !self.unseen.is_empty() {
+            self.note_status(&id, status);
+        }
+        let judged = self.status_of(place, status);
+        if judged.is_err() && self.is_another(&id) {
+            return self.status_of(place, status);
+        }
+        judged
+    }
+
+    fn status_of(&mut self, place: Place<'_>, status: Status) -> Judged {
+        let (line, id) = (place.line, place.id);
+        let Some(known) = self.jobs.get_mut(id) else {
             return match status {
                 Status::Created => self.created(place),
                 _ => self.unknown_job(place, status),
@@ -117,7 +129,7 @@ impl Session {
             if let Some(key) = known.key {
                 self.let_go(key);
             }
-            self.jobs.remove(id.as_ref());
+            self.jobs.remove(id);
             return self.created(place);
         }
         if status == Status::Created {
@@ -132,14 +144,14 @@ impl Session {
         }
         if let Some(key) = known.key {
             let revived = matches!(status, Status::Waiting | Status::Pending)
-                && matches!(&self.suspended, Some((_, brought_down)) if *brought_down == id);
+                && matches!(&self.suspended, Some((_, brought_down)) if brought_down == id);
             if revived {
                 self.goes_on()?;
             }
-            self.observe(line, &id, key, Seen::Status(status))?;
+            self.observe(line, id, key, Seen::Status(status))?;
         } else if let Some((last, before)) = known.last
             && (last == status || !last.may_become(status))
-            && !(self.lenient || self.mixed || self.filtered && leads_to(last, status))
+            && !(self.lenient || self.mixed || self.leads_to(last, status))
         {
             return Err(place.fault(
                 rule!("status-transition"),
@@ -147,7 +159,7 @@ impl Session {
                 &format!("{status} is not reached from there"),
             ));
         }
-        if let Some(known) = self.jobs.get_mut(id.as_ref()) {
+        if let Some(known) = self.jobs.get_mut(id) {
             known.last = Some((status, line));
         }
         if matches!(status, Status::Running | Status::Null)
@@ -159,8 +171,14 @@ impl Session {
             made.started |= status == Status::Running;
             made.gone |= status == Status::Null;
         }
+        let dismisses_itself = self
+            .jobs
+            .get(id)
+            .is_some_and(|known| known.key.is_some() && known.auto_dismiss != Some(false));
         if status == Status::Null {
-            self.goes(&id);
+            self.goes(id);
+        } else if status == Status::Concluded && dismisses_itself && self.is_null_unseen() {
+            self.vanish(id);
         }
         Ok(())
     }
@@ -229,7 +247,8 @@ impl Session {
             self.queue.push_front(head);
             known
         } else {
-            if self.observer == Observer::Sole {
+            // It may have been asked for before the recording began.
+            if self.observer == Observer::Sole && !self.begins_inside() {
                 return Err(place.fault(
                     rule!("created-unasked"),
                     "this client is the only one and asked for no such job",
@@ -332,7 +351,7 @@ impl Session {
                 &format!("it becomes {status}"),
             ));
         }
-        if self.inventory {
+        if self.knows_all() {
             return Err(unknown(place));
         }
         self.meet(place, Some(status));
@@ -345,6 +364,7 @@ impl Session {
             return;
         }
         self.jobs_seen += 1;
+        self.met |= self.filtered;
         let known = if self.filtered {
             self.filtered_job(place.id)
         } else {
@@ -364,6 +384,17 @@ impl Session {
         if self.lenient {
             return self.resume_block_event(line, name, data);
         }
+        let judged = self.event_of(line, name, data);
+        if judged.is_err()
+            && let Some(id) = data.device.as_str().or(data.id.as_str())
+            && self.is_another(&id)
+        {
+            return self.event_of(line, name, data);
+        }
+        judged
+    }
+
+    fn event_of(&mut self, line: u64, name: &str, data: &EventData<'_>) -> Judged {
         if name == "BLOCK_JOB_PENDING" && self.profile().manual_stages == ManualStages::None {
             return Err(self.event_of_another_version(line, name, "2.12"));
         }
@@ -394,12 +425,14 @@ impl Session {
                     "an event of it comes",
                 ));
             }
-            if self.inventory {
+            if self.knows_all() {
                 return Err(unknown(place));
             }
             self.meet(place, None);
         }
-        let silent = !self.profile().status_events;
+        let null_unseen = self.is_null_unseen();
+        let silent =
+            null_unseen && (!self.profile().status_events || self.unseen.has(Status::Concluded));
         let Some(known) = self.jobs.get_mut(id.as_ref()) else {
             return Ok(());
         };
@@ -437,6 +470,9 @@ impl Session {
             }
         };
         let (key, dismisses_itself) = (known.key, known.auto_dismiss != Some(false));
+        if !self.unseen.is_empty() {
+            self.note_event(&id, event);
+        }
         if let Some(key) = key {
             self.observe(line, &id, key, Seen::Event(event))?;
         }
@@ -449,10 +485,7 @@ impl Session {
             }
         } else if terminal && dismisses_itself && silent {
             // The rest follows in the same breath, before anything else can be read.
-            if let Some(key) = key {
-                self.acceptor.vanished(key);
-            }
-            self.goes(&id);
+            self.vanish(&id);
         }
         Ok(())
     }
@@ -520,24 +553,4 @@ impl Session {
             _ => Ok(()),
         }
     }
-}
-
-/// Whether a job may go from one status to the other, in as many steps as it takes.
-fn leads_to(from: Status, to: Status) -> bool {
-    let mut met = vec![from];
-    let mut next = 0;
-    while let Some(&status) = met.get(next) {
-        next += 1;
-        for then in Status::ALL {
-            if status.may_become(then) {
-                if then == to {
-                    return true;
-                }
-                if !met.contains(&then) {
-                    met.push(then);
-                }
-            }
-        }
-    }
-    false
 }

@@ -1,6 +1,6 @@
 //! Replies: whose they are, and what a verb may be answered.
 
-use blockjob_model::{Profile, Refusal, Request, rule};
+use blockjob_model::{Profile, Refusal, Request, Status, rule};
 
 use super::{Judged, MONITOR, Pending, Session, Target, text_of_another_version};
 use crate::oracle::fields::shown;
@@ -63,6 +63,15 @@ impl Session {
             )
             .instead(vec!["an event".to_owned()]));
         };
+        if self.begins_inside() && !self.queue.iter().any(fits) {
+            // It answers what was asked before the recording began.
+            return Ok(());
+        }
+        let nobodys =
+            |pending: &Pending| pending.id.is_none() && !pending.may_be_answered_so(message);
+        if self.begins_inside() && nobodys(head) {
+            return Ok(());
+        }
         if !fits(head) {
             let expected = match &head.id {
                 Some(id) => format!("with id {id}"),
@@ -97,6 +106,7 @@ impl Session {
         let Some(head) = self.queue.pop_front() else {
             return Ok(());
         };
+        self.aligned = true;
         let judged = self.answered(line, &head, message);
         if let Err(fault) = &judged {
             self.settle(&head, message.value.is_present(), Some(fault));
@@ -104,6 +114,12 @@ impl Session {
         self.leaving.clear();
         self.begin();
         judged
+    }
+
+    /// Whether answers may come yet to what was asked before the recording began: a connection does not begin in it, and
+    /// nothing that was asked in it is answered yet.
+    pub(super) fn begins_inside(&self) -> bool {
+        !(self.greeted && self.negotiated || self.aligned)
     }
 
     /// The command in hand is answered.
@@ -217,11 +233,28 @@ impl Session {
         {
             known.speed = asked;
         }
+        let dismissed = verb.request == Request::Dismiss && reply.is_ok();
+        if !self.unseen.is_empty() {
+            match reply {
+                Err(Refusal::Verb { status, .. }) => self.note_shown(id, status),
+                Ok(()) if dismissed => self.note_shown(id, Status::Concluded),
+                _ => {}
+            }
+        }
+        if self.filtered
+            && dismissed
+            && let Some(known) = self.jobs.get_mut(id)
+        {
+            known.may_be_another = true;
+        }
         match head.progress.target {
-            Target::Job(_) => self
-                .acceptor
-                .answer(MONITOR, reply)
-                .map_err(|rejection| at(line, rejection)),
+            Target::Job(_) => {
+                let answered = self.acceptor.answer(MONITOR, reply);
+                if dismissed && answered.is_ok() && self.is_null_unseen() {
+                    self.vanish(id);
+                }
+                answered.map_err(|rejection| at(line, rejection))
+            }
             Target::Unknown => match reply {
                 // Whatever the job was at, the answer says what it was.
                 Err(Refusal::Verb { status, verb }) if self.profile().permits(verb, status) => {
