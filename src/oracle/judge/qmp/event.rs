@@ -171,13 +171,14 @@ impl Session {
             made.started |= status == Status::Running;
             made.gone |= status == Status::Null;
         }
-        let dismisses_itself = self
-            .jobs
-            .get(id)
-            .is_some_and(|known| known.key.is_some() && known.auto_dismiss != Some(false));
+        let dismisses_itself =
+            |known: &Known| known.key.is_some() && known.auto_dismiss != Some(false);
         if status == Status::Null {
             self.goes(id);
-        } else if status == Status::Concluded && dismisses_itself && self.is_null_unseen() {
+        } else if status == Status::Concluded
+            && self.is_null_unseen()
+            && self.jobs.get(id).is_some_and(dismisses_itself)
+        {
             self.vanish(id);
         }
         Ok(())
