@@ -61,3 +61,61 @@ impl Room {
         *last = start..end;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::extent::ftruncate;
+    use crate::io::stat::stat;
+
+    #[test]
+    fn room_is_for_the_window_of_a_long_run_and_for_nothing_else() {
+        let size = 3 * WINDOW_BYTES;
+        let file = || {
+            let file = tempfile::tempfile().unwrap();
+            ftruncate(&file, size).unwrap();
+            file
+        };
+        if !reckons_by_block(file()).unwrap() {
+            eprintln!("SKIP: room is set aside on ext4 alone");
+            return;
+        }
+        let piece = |kind, at| Piece {
+            kind,
+            at,
+            bytes: 4096,
+        };
+        let run = |kind, start, end| Some(Extent { kind, start, end });
+        let data = (PieceKind::Data, ExtentKind::Data);
+        let hole = (PieceKind::Hole, ExtentKind::Hole);
+        let (long, mib) = (RUN_BYTES_MIN, 1 << 20);
+        // Wanted or not, what, where, the run it is of, and what is stored then.
+        let cases = [
+            (true, data, 0, (0, long), long),
+            (true, data, 8192, (4096, 4096 + long), long),
+            (true, data, 0, (0, long - 1), 0),
+            (false, data, 0, (0, long), 0),
+            (true, hole, 0, (0, size), 0),
+            (
+                true,
+                data,
+                WINDOW_BYTES + mib,
+                (WINDOW_BYTES - mib, WINDOW_BYTES + 2 * mib),
+                2 * mib,
+            ),
+        ];
+        for (wanted, (kind, extent), at, (start, end), stored) in cases {
+            let file = file();
+            let room = Room::new(&file, wanted);
+            for _ in 0..2 {
+                room.set_aside(&file, piece(kind, at), run(extent, start, end));
+            }
+            let found = stat(&file).unwrap();
+            assert_eq!(
+                (found.stored, found.size),
+                (stored, size),
+                "{at} {start}..{end}"
+            );
+        }
+    }
+}
