@@ -19,31 +19,23 @@
 
 mod pass;
 mod plan;
+mod run;
 mod watch;
 
 use super::backup::{Backup, Ends, Open};
 use super::error::CopyError;
-use super::metadata::Times;
-use super::options::{CopyOptions, Durability};
 use super::plan::CopyDriver;
 use super::report::{CopyReport, Ending};
-use super::technique::Technique;
-use super::transfer::Transfer;
-use super::verify::Verify;
-use super::work::{IoTrace, Pass, Task, lock};
-use crate::driver::{Driver, Errno, Finish, Flow, JobError, Ready, RunContext};
+use super::work::lock;
+use crate::driver::{Driver, Errno, Finish, JobError, RunContext};
 use crate::engine::JobOptions;
-use crate::io::cache::reopen;
-use crate::io::durable;
-use crate::io::stat::{FileKind, stat};
 use crate::mirror::{DirtyBitmap, Follower, NotSwitched, Quiet, Writers, follow};
 use crate::trace::TraceSink;
-use pass::{Compared, Left, Marked, Recloned, Shared};
-use std::fs::File;
+use pass::Left;
+use run::Run;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use watch::{Look, Watch, check_size};
+use watch::Look;
 
 pub use plan::{MirrorJob, MirrorPlan};
 
@@ -82,10 +74,6 @@ pub struct Mirror {
 const GRANULARITY: u64 = 64 << 10;
 /// Regions of a bitmap, at most: as many as take 16 MiB.
 const REGIONS_MAX: u64 = 1 << 26;
-/// Between two looks at a source that was found unchanged.
-const IDLE: Duration = Duration::from_millis(100);
-/// Nobody ends a last pass early.
-static NEVER: AtomicBool = AtomicBool::new(false);
 
 impl std::fmt::Debug for Mirror {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -265,254 +253,6 @@ impl CopyDriver for Mirror {
 
     fn report(&self) -> Arc<CopyReport> {
         self.backup.report()
-    }
-}
-
-/// One run, from its first pass to its last.
-struct Run<'run> {
-    mirror: &'run Mirror,
-    open: &'run Open,
-    options: &'run CopyOptions,
-    report: &'run CopyReport,
-    io_trace: Option<&'run IoTrace>,
-    watch: Watch<'run>,
-    enough: &'run AtomicBool,
-    /// The target once more, to be read.
-    target: File,
-    /// The technique that the first pass ended with.
-    technique: Technique,
-    /// How long the last pass over the whole source took.
-    took: Duration,
-}
-
-impl<'run> Run<'run> {
-    fn new(mirror: &'run Mirror, open: &'run Open) -> Result<Self, JobError> {
-        let target = &open.target;
-        Ok(Self {
-            mirror,
-            open,
-            options: &mirror.backup.options,
-            report: &mirror.backup.report,
-            io_trace: mirror.backup.io_trace.as_ref(),
-            watch: Watch::new(&open.source, mirror.source_writers),
-            enough: &mirror.enough,
-            target: reopen(target.file())
-                .map_err(|cause| target.failed("cannot be opened to be read back", &cause))?,
-            technique: Technique::Buffered,
-            took: Duration::ZERO,
-        })
-    }
-
-    fn shared(&self) -> Shared<'run> {
-        Shared {
-            open: self.open,
-            options: self.options,
-            report: self.report,
-            enough: self.enough,
-        }
-    }
-
-    fn transfer(&self) -> Transfer<'run> {
-        Transfer::new(self.open, self.options, self.report, &[])
-    }
-
-    /// Goes over `bytes`, some of which may be found not to need it.
-    fn pass<S>(
-        &self,
-        op: &'static str,
-        task: &dyn Task,
-        bytes: u64,
-        buffer_bytes: usize,
-        context: &mut RunContext<'_, S>,
-    ) -> Result<(), JobError> {
-        self.report.pass();
-        context.progress().set_remaining(bytes);
-        let pieces = bytes.div_ceil(self.options.chunk_bytes as u64);
-        let pass = Pass {
-            op,
-            workers: self.options.workers.min(pieces.max(1) as usize),
-            buffer_bytes,
-            io_trace: self.io_trace,
-        };
-        pass.run(task, context)?;
-        context.progress().set_remaining(0);
-        Ok(())
-    }
-
-    /// Copies everything.
-    fn first<S>(&mut self, context: &mut RunContext<'_, S>) -> Result<(), JobError> {
-        self.watch.begin(context)?;
-        let transfer = self.transfer();
-        let (size, buffer_bytes) = (self.open.source.size, transfer.buffer_bytes());
-        let began = context.now();
-        self.pass("copy", &transfer, size, buffer_bytes, context)?;
-        self.took = context.now().saturating_sub(began);
-        self.technique = transfer.technique();
-        Ok(())
-    }
-
-    /// One more pass, if there is a reason for it: whether there was.
-    fn round<S>(
-        &mut self,
-        left: Left<'_>,
-        context: &mut RunContext<'_, S>,
-    ) -> Result<bool, JobError> {
-        if !left.is_clean() {
-            let transfer = self.transfer().again();
-            let bytes = left.dirty_bytes();
-            let task = Marked::new(self.shared(), &transfer, left);
-            self.pass("recopy", &task, bytes, transfer.buffer_bytes(), context)?;
-        } else if self.watch.has_changed()? {
-            self.compare(context)?;
-        } else {
-            return Ok(false);
-        }
-        Ok(true)
-    }
-
-    /// Finds what changed, wherever that is.
-    fn compare<S>(&mut self, context: &mut RunContext<'_, S>) -> Result<(), JobError> {
-        self.watch.begin(context)?;
-        let size = self.open.source.size;
-        let transfer = self.transfer().again();
-        let shared = self.shared();
-        let began = context.now();
-        if self.technique == Technique::Clone {
-            let task = Recloned {
-                shared,
-                transfer: &transfer,
-            };
-            self.pass("recopy", &task, size, transfer.buffer_bytes(), context)?;
-        } else {
-            let task = Compared::new(shared, &transfer, &self.target);
-            self.pass("compare", &task, size, task.buffer_bytes(), context)?;
-        }
-        self.took = context.now().saturating_sub(began);
-        if self.enough.load(Ordering::Acquire) {
-            self.watch.broken_off();
-        }
-        Ok(())
-    }
-
-    /// Keeps the target up to date until the job is told how to end.
-    fn stay(
-        &mut self,
-        follower: &Follower,
-        context: &mut RunContext<'_, Ready>,
-    ) -> Result<Finish, JobError> {
-        while !context.finish_requested() {
-            if context.sleep(IDLE.max(self.pause())) == Flow::Cancelled {
-                return Ok(Finish::Cancelled);
-            }
-            if !context.finish_requested() {
-                self.round(Left::Followed(follower), context)?;
-            }
-        }
-        Ok(context.wait_for_finish())
-    }
-
-    /// Before another look at a source whose last pass took long: it is read no more than half of the time.
-    fn pause(&self) -> Duration {
-        match self.watch.has_changed() {
-            Ok(true) => self.took,
-            _ => Duration::ZERO,
-        }
-    }
-
-    /// The last passes, with nobody writing who says so; then everything is where it has to be.
-    fn last(
-        &mut self,
-        follower: Follower,
-        context: &mut RunContext<'_, Ready>,
-    ) -> Result<Quiet, JobError> {
-        self.enough = &NEVER;
-        // As much as can be while everybody writes: then the section in which nobody may is short.
-        self.round(Left::Followed(&follower), context)?;
-        self.write_out(context)?;
-        let quiet = follower.quiesce();
-        let mut look = self.mirror.source_writers == SourceWriters::Any
-            && self.open.source.stat.kind == FileKind::BlockDevice;
-        loop {
-            while self.round(Left::Quiet(&quiet), context)? {}
-            if std::mem::take(&mut look) {
-                self.compare(context)?;
-            }
-            self.finish(context)?;
-            if quiet.is_clean() && !self.watch.has_changed()? {
-                return Ok(quiet);
-            }
-        }
-    }
-
-    /// Brings what was written to the disk, most of it a little at a time.
-    fn write_out<S>(&self, context: &mut RunContext<'_, S>) -> Result<(), JobError> {
-        if self.options.durability == Durability::None {
-            return Ok(());
-        }
-        self.transfer().behind.settle(context)?;
-        if context.pause_point() == Flow::Cancelled {
-            return Err(JobError::canceled());
-        }
-        let _permit = context.io();
-        let target = &self.open.target;
-        durable::fdatasync(target.file()).map_err(|cause| target.failed("cannot be synced", &cause))
-    }
-
-    /// Metadata, sync, and reading back if that was asked for.
-    fn finish<S>(&mut self, context: &mut RunContext<'_, S>) -> Result<(), JobError> {
-        let transfer = self.transfer();
-        if self.options.durability != Durability::None {
-            transfer.behind.settle(context)?;
-        }
-        if context.pause_point() == Flow::Cancelled {
-            return Err(JobError::canceled());
-        }
-        let permit = context.io();
-        // Also of a source that nobody else should write: there is no telling what else is wrong.
-        let source = &self.open.source;
-        if self.options.durability == Durability::Full {
-            source.sync()?;
-        }
-        let now = stat(&source.file)?;
-        check_size(source, &now)?;
-        let times = self.options.times.then(|| Times {
-            modified: now.modified,
-            ..source.times()
-        });
-        self.open.target.finish(self.options.durability, times)?;
-        drop(permit);
-        if self.options.verify {
-            self.verify(context)?;
-            if times.is_some() {
-                // It was read since.
-                let _permit = context.io();
-                self.open.target.finish(self.options.durability, times)?;
-            }
-        }
-        transfer.behind.end();
-        Ok(())
-    }
-
-    fn verify<S>(&self, context: &mut RunContext<'_, S>) -> Result<(), JobError> {
-        let verify = Verify::new(self.open, self.options, self.report, &[])?;
-        context.progress().set_remaining(self.open.source.size);
-        let pass = Pass {
-            op: "verify",
-            workers: verify.workers(),
-            buffer_bytes: verify.buffer_bytes(),
-            io_trace: self.io_trace,
-        };
-        match pass.run(&verify, context) {
-            // A source that changed differs for that reason, and is gone over once more.
-            Err(error) if error.errno != Errno::CANCELED && self.watch.has_changed()? => {
-                context.progress().set_remaining(0);
-            }
-            answer => {
-                answer?;
-                self.report.set_verified();
-            }
-        }
-        Ok(())
     }
 }
 
