@@ -34,6 +34,18 @@
 //! | the body's callbacks | every verb, also about the job itself; what waits for the job itself answers `WouldDeadlock`, as does a drained section that concerns it |
 //! | a [trace sink](crate::trace::TraceSink) | nothing: it is called under the lock |
 //!
+//! A callback that panics, where panics unwind:
+//!
+//! | callback | what becomes of it |
+//! |---|---|
+//! | `run`, `pause`, `resume` | the run is over and has failed: `EIO`, `the driver panicked in run: …` |
+//! | `prepare` | it has failed: `EIO`, `the driver panicked in prepare: …` |
+//! | `cancel` | the request counts as forced |
+//! | `drained_poll` | it has nothing more to say: `false` |
+//! | the others, and the completion function | they have no way to fail and count as done; what was said is logged ([`tracing`], level error) |
+//!
+//! The main loop, the other members and other jobs go on.
+//!
 //! What the engine expects in return (SEMANTICS.md §10.2): `run` reaches a pause point, a sleep, a
 //! wait or its end after boundedly many steps of its own; after a forced cancel it returns without
 //! further waits, except for its own I/O in flight; it tests its own condition again after every

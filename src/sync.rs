@@ -434,6 +434,8 @@ pub(crate) fn catch_panic<T>(body: impl FnOnce() -> T) -> Result<T, String> {
         if words.starts_with(OUR_MISTAKE) {
             std::panic::resume_unwind(payload);
         }
+        // Not dropped: it is the driver's, and its drop may panic where nobody catches it.
+        std::mem::forget(payload);
         words
     })
 }

@@ -352,9 +352,13 @@ fn cancel_sync_all_empties_the_list_newest_first() {
     );
     assert_eq!(
         bench.manager.cancel_sync_all(),
-        Ok(()),
-        "an empty list needs nobody to wait"
+        Err(EngineError::WouldDeadlock),
+        "who may not wait is told so, whoever is listed"
     );
+    let manager = bench.manager.clone();
+    spawn(move || manager.cancel_sync_all().unwrap())
+        .join()
+        .unwrap();
 }
 
 #[test]

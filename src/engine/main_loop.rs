@@ -32,6 +32,17 @@ pub(super) enum Task {
     Attach(u64, Arc<JobCore>, Context, Arc<Ticket>),
 }
 
+impl Task {
+    /// Who waits for it to be carried out.
+    fn ticket(&self) -> Option<&Arc<Ticket>> {
+        match self {
+            Task::Verb(_, _, ticket) => ticket.as_ref(),
+            Task::DrainBegin(_, ticket) | Task::Attach(_, _, _, ticket) => Some(ticket),
+            Task::Exit(_) | Task::DrainLook(_) | Task::Free(_) => None,
+        }
+    }
+}
+
 /// A waiting thread's claim to an answer, which appears in [`State::answers`].
 pub(super) struct Ticket {
     pub(super) number: u64,
@@ -52,7 +63,9 @@ impl Ticket {
 ///
 /// It stays on that thread (it is not `Send`). Dropping it abandons what is left: bodies are
 /// cancelled by force so that their threads end, nothing is committed or aborted any more, and
-/// whoever waits gets [`EngineError::MainLoopGone`].
+/// whoever waits gets [`EngineError::MainLoopGone`]. The same when a panic unwinds through it, of a trace
+/// sink or of [`run_until`](MainLoop::run_until)'s `done`; one of a driver does not
+/// ([`driver`](crate::driver)).
 pub struct MainLoop {
     monitor: Arc<Monitor>,
     bound_to_thread: PhantomData<Rc<()>>,
@@ -156,18 +169,16 @@ impl Drop for MainLoop {
                 job.force_cancel();
             }
         }
+        let in_hand = state.in_hand.take();
         let tasks = std::mem::take(&mut state.tasks);
+        let mut waiting: Vec<_> = in_hand.into_iter().collect();
         for task in tasks {
-            let ticket = match task {
-                Task::Verb(_, _, Some(ticket))
-                | Task::DrainBegin(_, ticket)
-                | Task::Attach(_, _, _, ticket) => ticket,
-                Task::Free(job) => {
-                    state.buried.push(*job);
-                    continue;
-                }
-                Task::Exit(_) | Task::Verb(_, _, None) | Task::DrainLook(_) => continue,
-            };
+            waiting.extend(task.ticket().map(Arc::clone));
+            if let Task::Free(job) = task {
+                state.buried.push(*job);
+            }
+        }
+        for ticket in waiting {
             state.answer(&ticket, Err(EngineError::MainLoopGone));
         }
         let beginning: Vec<_> = state
@@ -236,6 +247,17 @@ fn idle<'a>(monitor: &'a Monitor, mut guard: MutexGuard<'a, State>) -> MutexGuar
 
 /// Carries out one task to its end.
 fn execute<'a>(
+    monitor: &'a Arc<Monitor>,
+    mut guard: MutexGuard<'a, State>,
+    task: Task,
+) -> MutexGuard<'a, State> {
+    guard.in_hand = task.ticket().map(Arc::clone);
+    let mut guard = carry_out(monitor, guard, task);
+    guard.in_hand = None;
+    guard
+}
+
+fn carry_out<'a>(
     monitor: &'a Arc<Monitor>,
     mut guard: MutexGuard<'a, State>,
     task: Task,

@@ -385,6 +385,10 @@ impl Manager {
     /// [`EngineError::MainLoopGone`].
     #[doc(alias = "block_job_cancel_sync_all")]
     pub fn cancel_sync_all(&self) -> Result<(), EngineError> {
+        // Also where nobody is listed: whoever may not wait is told so every time, not only when it would matter.
+        if self.monitor.on_main_thread() {
+            return Err(EngineError::WouldDeadlock);
+        }
         loop {
             let newest = {
                 let guard = self.monitor.lock();

@@ -358,6 +358,9 @@ pub(super) struct State {
     /// The drained sections that have not ended, by their numbers.
     pub(super) sections: BTreeMap<u64, Section>,
     pub(super) tasks: VecDeque<Task>,
+    /// Who waits for the task that the main loop is carrying out. It is still here when the main loop is
+    /// dropped only if that task did not come to its end: something in it panicked.
+    pub(super) in_hand: Option<Arc<Ticket>>,
     /// Answers to tickets, until whoever waits has taken them.
     pub(super) answers: BTreeMap<u64, Result<(), EngineError>>,
     pub(super) timers: Timers,
@@ -395,6 +398,7 @@ impl State {
             resources: Register::new(sharing),
             sections: BTreeMap::new(),
             tasks: VecDeque::new(),
+            in_hand: None,
             answers: BTreeMap::new(),
             timers: Timers::default(),
             buried: Vec::new(),

@@ -1,5 +1,5 @@
 //! The door to the kernel: calls on contents, sizes and names pass it, so that this crate's own tests can say what
-//! the kernel answers ([`faulty`](super::faulty)). In a build for use there is nothing behind it but the call.
+//! the kernel answers (`faulty.rs`). In a build for use there is nothing behind it but the call.
 
 use std::ffi::CStr;
 use std::os::fd::RawFd;
