@@ -31,7 +31,7 @@ struct Driven {
 /// Starts `blockjob copy --qmp unix:qmp` with these arguments, after a line of shell, and connects to it.
 fn driven(folder: &TempDir, shell: &str, arguments: &[&str]) -> Driven {
     let child = Command::new("env")
-        .args(["--default-signal=INT,TERM,HUP,USR1,CONT", "sh", "-c"])
+        .args(["--default-signal=INT,TERM,HUP,USR1,USR2,CONT", "sh", "-c"])
         .arg(format!("{shell} exec \"$@\""))
         .arg("sh")
         .arg(snapbox::cmd::cargo_bin!("blockjob"))
@@ -158,6 +158,38 @@ fn one_member_of_a_group_cancelled_cancels_all() {
     assert_eq!(ran.code, 1, "{ran:?}");
     client.judge(Observer::Shared);
     assert_eq!(contents(folder.path()).len(), 3, "nothing is new");
+}
+
+#[test]
+fn one_mirror_that_a_client_completes_early_keeps_nobody_from_completing_the_others() {
+    let folder = scratch(&[("a", &vec![7; SIZE]), ("b", b"old"), ("c", b"small")]);
+    let pairs = [
+        "--mirror", "--speed", "64K", "--pair", "a", "b", "--pair", "c", "d",
+    ];
+    let mut copy = driven(&folder, "", &pairs);
+    let client = &mut copy.client;
+    let ready = json!("ready");
+    loop {
+        let jobs = client.ask("query-jobs", json!({}))["return"].take();
+        let mut jobs = jobs.as_array().unwrap().iter();
+        if jobs.any(|job| job["id"] == "copy1" && job["status"] == ready) {
+            break;
+        }
+    }
+    client.done("job-complete", json!({"id": "copy1"}));
+    client.until("copy1", "waiting");
+    send("-USR2", copy.child.id());
+    let mut said = BufReader::new(copy.child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.starts_with("will be completed once"), "{line}");
+    let no_limit = json!({"device": "copy0", "speed": 0});
+    copy.client.done("block-job-set-speed", no_limit);
+    let (client, ran) = copy.end(&folder);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    client.judge(Observer::Shared);
+    assert_eq!(fs::read(folder.path().join("b")).unwrap(), vec![7; SIZE]);
+    assert_eq!(fs::read(folder.path().join("d")).unwrap(), b"small");
 }
 
 #[test]

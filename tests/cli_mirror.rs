@@ -185,6 +185,57 @@ fn ctrl_c_gives_a_ready_mirror_up_and_every_target_is_what_it_was() {
 }
 
 #[test]
+fn where_the_pairs_come_by_standard_input_only_the_signal_completes() {
+    let folder = scratch(&[("a", &vec![1; 300_000])]);
+    let mut mirror = Mirror::start(&folder, &["--group", "-"]);
+    mirror.say(r#"{"source": "a", "target": "b"}"#);
+    drop(mirror.child.stdin.take());
+    mirror.hear("ready: `kill -USR2 ");
+    mirror.signal("-USR2");
+    let ran = mirror.end();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let files = contents(folder.path());
+    assert!(files["a"] == files["b"] && files.len() == 2);
+}
+
+#[test]
+fn a_device_that_was_written_when_the_others_were_given_up_is_told_of() {
+    let folder = scratch(&[("a", b"new"), ("b", b"old"), ("c", &vec![2; 70_000])]);
+    fs::write(folder.path().join("image"), vec![1; 1 << 20]).unwrap();
+    let losetup = |arguments: &[&str]| {
+        let answer = Command::new("losetup")
+            .args(arguments)
+            .current_dir(&folder)
+            .output();
+        let answer = answer.ok().filter(|answer| answer.status.success())?;
+        Some(String::from_utf8(answer.stdout).unwrap().trim().to_owned())
+    };
+    let Some(device) = losetup(&["-f", "--show", "image"]) else {
+        eprintln!("SKIP: no loop device (needs root)");
+        return;
+    };
+    let arguments = [
+        "--allow-in-place",
+        "--pair",
+        "a",
+        "b",
+        "--pair",
+        "c",
+        &device,
+    ];
+    let mut mirror = Mirror::start(&folder, &arguments);
+    mirror.hear("ready: ");
+    mirror.signal("-INT");
+    let ran = mirror.end();
+    losetup(&["-d", &device]).unwrap();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    ran.says(&["a target that was written in place has the new contents"]);
+    let files = contents(folder.path());
+    assert_eq!(files["b"], b"old");
+    assert!(files["image"].starts_with(&files["c"]));
+}
+
+#[test]
 fn machines_are_told_when_it_is_ready_and_the_oracle_accepts_the_trace() {
     let folder = scratch(&[("a", &vec![1; 300_000]), ("c", &vec![2; 70_000])]);
     let arguments = [

@@ -313,6 +313,53 @@ fn what_others_write_is_found_during_a_pass_and_while_the_mirror_is_ready() {
     assert_eq!(scratch.names(), ["source", "target"]);
 }
 
+/// A loop device over a file, detached at the end; `None` where that is not permitted.
+struct LoopDevice(String);
+
+impl LoopDevice {
+    fn over(image: &Path) -> Option<Self> {
+        let answer = std::process::Command::new("losetup")
+            .args(["-f", "--show"])
+            .arg(image)
+            .output()
+            .ok()?;
+        let path = || String::from_utf8(answer.stdout).unwrap().trim().to_owned();
+        answer.status.success().then(|| Self(path()))
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("losetup")
+            .args(["-d", &self.0])
+            .status();
+    }
+}
+
+#[test]
+fn what_came_to_a_device_past_its_own_pages_is_in_the_target() {
+    let scratch = Scratch::new();
+    let image = scratch.dense("image", 1 << 20);
+    let Some(device) = LoopDevice::over(&image) else {
+        eprintln!("SKIP: no loop device (needs root)");
+        return;
+    };
+    let target = scratch.path("target");
+    for verify in [false, true] {
+        let (_manager, mut main_loop, jobs) = started(
+            &[pair(&device.0, &target)],
+            &options().verify(verify),
+            SourceWriters::Any,
+        );
+        until_ready(&mut main_loop, &jobs);
+        // As a file system does that is mounted from it.
+        write_at(&image, 300_000, format!("written, {verify}").as_bytes());
+        complete(&mut main_loop, &jobs);
+        assert_succeeded(&jobs[0].copy);
+        assert_same(&image, &target);
+    }
+}
+
 #[test]
 fn a_ready_mirror_keeps_up_without_being_asked() {
     let scratch = Scratch::new();

@@ -5,7 +5,7 @@ use super::metadata::Times;
 use super::writing::failed;
 use crate::driver::{Errno, JobError};
 use crate::io::folder::{Access, open_path};
-use crate::io::stat::{FileKind, Stat, stat, stat_path};
+use crate::io::stat::{FileKind, Stat, stat, stat_anew, stat_path};
 use crate::io::transfer::pread_full;
 use crate::io::{attribute, device, durable};
 use std::fs::File;
@@ -91,7 +91,7 @@ impl Source {
     /// After the last read: an error when the file visibly changed since it was opened. A change within one tick of
     /// the file system's clock, or through a memory mapping, cannot be seen; devices have no such marks.
     pub fn check_unchanged(&self) -> Result<(), JobError> {
-        let now = stat(&self.file)?;
+        let now = stat_anew(&self.file)?;
         if self.stat.kind != FileKind::Regular {
             return Ok(());
         }

@@ -110,6 +110,18 @@ pub fn stat(fd: impl AsFd) -> io::Result<Stat> {
     statx(fd.as_fd().as_raw_fd(), c"", libc::AT_EMPTY_PATH)
 }
 
+/// `statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, …)`.
+///
+/// As [`stat`], but a file server is asked, however lately it was: what another machine wrote is seen at once, and not
+/// some seconds later.
+///
+/// # References
+/// [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)
+pub fn stat_anew(fd: impl AsFd) -> io::Result<Stat> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;
+    statx(fd.as_fd().as_raw_fd(), c"", flags)
+}
+
 /// `statx(AT_FDCWD, path, 0, …)`.
 ///
 /// What the path names, through symbolic links.

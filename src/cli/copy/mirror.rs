@@ -88,8 +88,7 @@ pub fn listen(arguments: &Arguments, controls: &Controls) -> Arc<End> {
         let end = Arc::clone(&end);
         move || end.ask()
     });
-    // The pairs may have come from there.
-    if arguments.group.as_deref() != Some(Path::new("-")) {
+    if has_input(arguments) {
         let end = Arc::clone(&end);
         // It waits for input as long as there is none, and ends with the process.
         let _ = thread::Builder::new()
@@ -99,7 +98,12 @@ pub fn listen(arguments: &Arguments, controls: &Controls) -> Arc<End> {
     end
 }
 
-/// Runs until every mirror is ready, and says so; or until one of them will not be.
+/// Whether standard input is there for requests: the pairs may have come from there.
+fn has_input(arguments: &Arguments) -> bool {
+    arguments.group.as_deref() != Some(Path::new("-"))
+}
+
+/// Runs until every mirror is ready, or was completed by a client, and says so; or until one of them will not be.
 pub fn until_ready(
     session: &mut Session,
     jobs: &[Copying],
@@ -107,7 +111,11 @@ pub fn until_ready(
     arguments: &Arguments,
     output: &mut Output,
 ) {
-    let is_ready = |job: &Copying| matches!(job.handle.status(), Status::Ready | Status::Standby);
+    let stays = |job: &Copying| matches!(job.handle.status(), Status::Ready | Status::Standby);
+    // A client may have completed one of them before the others were ready.
+    let is_ready = |job: &Copying| {
+        stays(job) || matches!(job.handle.status(), Status::Waiting | Status::Pending)
+    };
     let is_active = |job: &Copying| {
         let status = job.handle.status();
         matches!(status, Status::Created | Status::Running | Status::Paused) || is_ready(job)
@@ -133,14 +141,14 @@ pub fn until_ready(
         }
         output.flush();
     }
-    if !end.is_asked() {
-        let how = if io::stdin().is_terminal() {
-            "Enter"
-        } else {
-            "a line `complete` on standard input"
+    if !end.is_asked() && jobs.iter().any(stays) {
+        let how = match (has_input(arguments), io::stdin().is_terminal()) {
+            (true, true) => "Enter or ",
+            (true, false) => "a line `complete` on standard input or ",
+            (false, _) => "",
         };
         complain(&format!(
-            "ready: {how} or `kill -USR2 {}` completes, Ctrl-C gives up",
+            "ready: {how}`kill -USR2 {}` completes, Ctrl-C gives up",
             std::process::id()
         ));
     }

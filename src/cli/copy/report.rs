@@ -238,9 +238,11 @@ pub fn ending(jobs: &[CopyJob], arguments: &Arguments, output: &mut Output) -> V
     }
     let all = copied == jobs.len();
     if !all && !failed {
-        let partly = |job: &CopyJob| job.summary().ending == Ending::PartlyWritten;
-        complain(&if jobs.iter().any(partly) {
+        let is_any = |ending| jobs.iter().any(|job| job.summary().ending == ending);
+        complain(&if is_any(Ending::PartlyWritten) {
             "cancelled; a target that was written in place is partly new"
+        } else if is_any(Ending::Committed) {
+            "cancelled; a target that was written in place has the new contents, every other is what it was"
         } else {
             "cancelled; every target is what it was"
         });

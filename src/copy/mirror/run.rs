@@ -12,7 +12,7 @@ use super::pass::{Compared, Left, Marked, Recloned, Shared};
 use super::watch::{Watch, check_size};
 use super::{Mirror, SourceWriters};
 use crate::driver::{Errno, Finish, Flow, JobError, Ready, RunContext};
-use crate::io::cache::reopen;
+use crate::io::cache::{forget, reopen};
 use crate::io::durable;
 use crate::io::stat::{FileKind, stat};
 use crate::mirror::{Follower, Quiet};
@@ -192,6 +192,9 @@ impl<'run> Run<'run> {
         loop {
             while self.round(Left::Quiet(&quiet), context)? {}
             if std::mem::take(&mut look) {
+                // What a file system that was mounted wrote to its device went past the device's own pages, and these are
+                // left over from the first pass, which read them. Only advice.
+                let _ = forget(&self.open.source.file, 0, 0);
                 self.compare(context)?;
             }
             self.finish(context)?;

@@ -11,7 +11,7 @@
 use super::super::source::Source;
 use super::SourceWriters;
 use crate::driver::{Flow, JobError, RunContext};
-use crate::io::stat::{FileKind, Stat, Timestamp, stat};
+use crate::io::stat::{FileKind, Stat, Timestamp, stat_anew};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The longest tick of a kernel's clock, doubled.
@@ -108,7 +108,7 @@ impl Look {
 
 /// Looks now. A source that has another size than it had cannot be followed.
 fn look(source: &Source) -> Result<Look, JobError> {
-    let now = stat(&source.file)?;
+    let now = stat_anew(&source.file)?;
     check_size(source, &now)?;
     Ok(Look {
         size: now.size,
