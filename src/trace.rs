@@ -16,7 +16,8 @@ pub use recorded::{
 };
 
 /// Takes the entries of a trace. Called with the engine's lock held and from any thread: it must
-/// not call the engine, and should not be slow.
+/// not call the engine, and should not be slow. It must not panic either: on the main loop's thread that is the end of the
+/// [main loop](crate::engine::MainLoop), on a job's own the job may never come to its end.
 pub trait TraceSink: Send + Sync {
     /// One more entry.
     fn record(&self, entry: &TraceEntry<'_>);

@@ -569,7 +569,97 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::piece_bytes;
+    use super::*;
+    use crate::copy::piece::PieceKind;
+    use crate::driver::{Driver, Errno};
+    use crate::engine::{JobOptions, Manager, ManagerConfig};
+    use crate::model::Status;
+    use std::sync::Barrier;
+
+    /// Two pieces, of which neither can be written until somebody has made room.
+    struct NoRoom {
+        handed_out: AtomicUsize,
+        /// No worker is through with its piece before the other has its own.
+        both: Barrier,
+        is_full: AtomicBool,
+        /// How often it was asked what the user wants done.
+        asked: AtomicUsize,
+    }
+
+    impl Task for NoRoom {
+        fn next(&self, bytes_max: u64) -> Result<Option<Piece>, JobError> {
+            let number = self.handed_out.fetch_add(1, Ordering::SeqCst) as u64;
+            Ok((number < 2).then_some(Piece {
+                kind: PieceKind::Data,
+                at: number * bytes_max,
+                bytes: bytes_max,
+            }))
+        }
+
+        fn step(&self, piece: Piece, _: &mut [u8]) -> Result<u64, Trouble> {
+            if !self.is_full.load(Ordering::SeqCst) {
+                return Ok(piece.bytes);
+            }
+            self.both.wait();
+            let error = JobError::with_message(Errno::NO_SPACE, "there is no room");
+            Err(Trouble::on(IoSide::Write, error))
+        }
+
+        fn policy(&self, _: IoSide) -> ErrorPolicy {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            ErrorPolicy::Stop
+        }
+
+        fn salvage(&self, _: Piece, _: &mut [u8]) -> Result<u64, Trouble> {
+            unreachable!("nothing is ignored")
+        }
+
+        fn no_buffer(&self, _: usize, cause: &std::io::Error) -> JobError {
+            JobError::with_message(Errno::IO, cause.to_string())
+        }
+    }
+
+    struct Works(Arc<NoRoom>);
+
+    impl Driver for Works {
+        fn job_type(&self) -> &'static str {
+            "works"
+        }
+
+        fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
+            let pass = Pass {
+                op: "copy",
+                workers: 2,
+                buffer_bytes: BLOCK_BYTES,
+                io_trace: None,
+            };
+            pass.run(&*self.0, &mut context)
+        }
+    }
+
+    #[test]
+    fn two_workers_stopped_by_one_cause_need_one_resume() {
+        let disk = Arc::new(NoRoom {
+            handed_out: AtomicUsize::new(0),
+            both: Barrier::new(2),
+            is_full: AtomicBool::new(true),
+            asked: AtomicUsize::new(0),
+        });
+        let (manager, mut main_loop) = Manager::new(ManagerConfig::default());
+        let created = manager.create(JobOptions::new("j0"), Works(Arc::clone(&disk)));
+        let job = created.unwrap().start();
+        let is_stopped = || job.info().user_paused && job.status() == Status::Paused;
+        let is_over = || job.outcome().is_some();
+        main_loop.run_until(|| is_stopped() || is_over());
+        // Where it is paused no lane is at work any more: both have said what troubles them.
+        disk.is_full.store(false, Ordering::SeqCst);
+        while !is_over() {
+            job.resume().unwrap();
+            main_loop.run_until(|| is_stopped() || is_over());
+        }
+        assert_eq!(job.outcome(), Some(Ok(())));
+        assert_eq!(disk.asked.load(Ordering::SeqCst), 1);
+    }
 
     #[test]
     fn pieces_shrink_with_the_limit_but_never_to_nothing() {

@@ -126,6 +126,11 @@ pub fn check_once(
     }
     let Some(kept) = keeping.kept() else {
         if let Some(begun) = begun {
+            verdict.notes.push(format!(
+                "judged once: more than {} MiB were to be read, and of what can be read only once no more is kept; \
+                 as a file it would be looked at again for what it may leave out",
+                explain::KEPT_MAX_BYTES >> 20
+            ));
             add_history(&mut verdict, &begun[..], options);
             return verdict;
         }
