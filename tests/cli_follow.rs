@@ -24,7 +24,10 @@ fn corpus(name: &str) -> PathBuf {
 
 /// The command, following `trace`.
 fn follow(trace: &Path, input: Stdio) -> Child {
-    Command::new(snapbox::cmd::cargo_bin!("blockjob"))
+    // Whoever runs the tests may have them ignore an interrupt.
+    Command::new("env")
+        .arg("--default-signal=INT")
+        .arg(snapbox::cmd::cargo_bin!("blockjob"))
         .args(["check", "--follow"])
         .arg(trace)
         .stdin(input)

@@ -474,7 +474,10 @@ fn a_peer_behind_a_command_or_a_socket_is_driven_too() {
 fn an_interrupt_ends_what_was_started_and_leaves_nothing() {
     let Some(program) = daemon() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let child = Command::new(snapbox::cmd::cargo_bin!("blockjob"))
+    // Whoever runs the tests may have them ignore an interrupt.
+    let child = Command::new("env")
+        .arg("--default-signal=INT")
+        .arg(snapbox::cmd::cargo_bin!("blockjob"))
         .args(["conform", "--runs", "10000000", "--seed", "1", "--spawn"])
         .arg(program)
         .env("TMPDIR", folder.path())

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use blockjob::oracle::{self, Observer, Options};
+use blockjob::oracle::{self, Extent, Observer, Options};
 use serde_json::{Value, json};
 
 /// A daemon and the conversation with it.
@@ -136,6 +136,7 @@ fn judge(lines: &[String]) -> oracle::Verdict {
     let text = lines.join("\n") + "\n";
     let options = Options {
         observer: Observer::Sole,
+        extent: Extent::Whole,
         ..Options::default()
     };
     oracle::check_reader("live", text.as_bytes(), &options)

@@ -20,7 +20,7 @@ use crate::oracle::judge::command::Ask;
 use crate::oracle::judge::refusal::{self, Meaning};
 use crate::oracle::reader::qmp::Message;
 use crate::oracle::watch::settle;
-use crate::oracle::{Observer, Options};
+use crate::oracle::{Extent, Observer, Options};
 
 /// How many messages a program may bring. A peer that says more has run wild.
 const MESSAGES_MAX: usize = 20_000;
@@ -106,6 +106,7 @@ impl<'p> Conversation<'p> {
         let options = Options {
             profile,
             observer: Observer::Sole,
+            extent: Extent::Whole,
             ..Options::default()
         };
         let mut feed = Feed::new(name, &options)?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use blockjob::oracle::{self, Observer, Options};
+use blockjob::oracle::{self, Extent, Observer, Options};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -379,6 +379,7 @@ impl Client {
         let text = self.lines.join("\n") + "\n";
         let options = Options {
             observer,
+            extent: Extent::Whole,
             ..Options::default()
         };
         let verdict = oracle::check_reader("conversation", text.as_bytes(), &options);

@@ -64,6 +64,8 @@ pub enum Extent {
     /// All of it between its first line and its last one, unless it shows otherwise.
     #[default]
     Auto,
+    /// All of it: who judges has written it down himself. What is missing is a fault, however much of it.
+    Whole,
     /// Anything may be missing, and what was read may have been written down later.
     Filtered,
     /// All but these kinds of events.

@@ -59,7 +59,7 @@ impl Belief for Monitors {
     }
 
     fn is_filtered(&self) -> bool {
-        self.filtered || self.extent != Extent::Auto
+        self.filtered || !matches!(self.extent, Extent::Auto | Extent::Whole)
     }
 }
 

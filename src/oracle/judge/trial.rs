@@ -146,10 +146,10 @@ impl Trial {
 
     /// The recording has so much of the conversation.
     pub fn extent(&mut self, extent: Extent) {
-        self.partial |= extent != Extent::Auto;
+        self.partial |= !matches!(extent, Extent::Auto | Extent::Whole);
         for candidate in &mut self.candidates {
             match extent {
-                Extent::Auto => {}
+                Extent::Auto | Extent::Whole => {}
                 Extent::Filtered => candidate.session.filter(),
                 Extent::Without(unseen) => candidate.session.leave_out(unseen),
                 Extent::Survey => candidate.session.survey(),
