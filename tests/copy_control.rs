@@ -452,8 +452,14 @@ fn a_limited_copy_takes_its_time_and_a_lifted_limit_ends_the_wait() {
 
 #[test]
 fn a_sleeping_limited_copy_obeys_pause_and_cancel_at_once() {
+    for workers in [1, 2] {
+        a_sleeping_limited_copy_obeys(workers);
+    }
+}
+
+fn a_sleeping_limited_copy_obeys(workers: usize) {
     let scratch = Scratch::new();
-    let driver = only_driver(&scratch, &options().workers(2));
+    let driver = only_driver(&scratch, &options().workers(workers));
     let (reached, wait_reached) = mpsc::channel();
     let sink = Arc::new(AtPiece::new().on(0, move || reached.send(()).unwrap()));
     let job = controlled(
@@ -473,10 +479,11 @@ fn a_sleeping_limited_copy_obeys_pause_and_cancel_at_once() {
         },
     );
     assert_eq!(job.outcome(), Some(Err(JobError::canceled())));
-    assert_eq!(
-        sink.pieces(),
-        1,
-        "the rest of the wait was not forgotten by the pause"
+    // A worker may be in its first piece while another's is paid for.
+    assert!(
+        (1..=workers as u64).contains(&sink.pieces()),
+        "the rest of the wait was forgotten by the pause: {} pieces of {workers} workers",
+        sink.pieces()
     );
     assert_eq!(scratch.names(), ["source"]);
 }

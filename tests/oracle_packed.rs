@@ -100,7 +100,7 @@ fn folders_and_standard_input_may_be_packed() {
     let ran = run([Path::new("check"), folder.path()]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(ran.stdout.lines().count(), 5, "{ran:?}");
-    ran.says(&["2 other files", "*.log"]);
+    ran.says(&["2 other entries", "*.log"]);
     for (_, pack) in PACKERS {
         let output = blockjob()
             .args(["check", "-"])

@@ -46,7 +46,10 @@ impl Peer {
         } else {
             &["--grace", "60"]
         };
-        let mut child = Command::new(snapbox::cmd::cargo_bin!("blockjob"))
+        // Whoever runs the tests may have them ignore some signals.
+        let mut child = Command::new("env")
+            .arg("--default-signal=INT,TERM,HUP,USR1")
+            .arg(snapbox::cmd::cargo_bin!("blockjob"))
             .args(["serve", "--qmp", address])
             .args(grace)
             .args(arguments)

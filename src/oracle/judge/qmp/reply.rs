@@ -299,6 +299,10 @@ impl Pending {
     fn may_be_answered_so(&self, message: &Message<'_>) -> bool {
         let error: ErrorReply<'_> = message.error.read_members().unwrap_or_default();
         let desc = error.desc.as_str();
+        if error.class.as_str().as_deref() == Some("CommandNotFound") {
+            // Before the capabilities are negotiated every command is answered so.
+            return true;
+        }
         match &self.ask {
             Ask::Query { .. } => message.value.kind() == "a list",
             Ask::Verb(asked) => {
