@@ -56,6 +56,36 @@ fn a_bad_trace_is_rejected_at_its_line_with_what_was_allowed() {
 }
 
 #[test]
+fn what_is_left_out_of_a_recording_that_is_whole_is_a_fault() {
+    let text = fs::read_to_string(GOOD).unwrap();
+    let kept: Vec<&str> = text
+        .lines()
+        .filter(|line| {
+            !["waiting", "pending"]
+                .iter()
+                .any(|status| line.contains(status))
+        })
+        .collect();
+    assert_eq!(text.lines().count() - kept.len(), 2);
+    let folder = scratch("a.jsonl", kept.join("\n").as_bytes());
+    let path = folder.path().join("a.jsonl");
+    let check = |options: &[&str]| {
+        let arguments = [&["check"], options, &[path.to_str().unwrap()]].concat();
+        run(arguments)
+    };
+    let found_out = check(&[]);
+    assert_eq!(found_out.code, 0, "{found_out:?}");
+    assert!(
+        found_out.stdout.contains("events were left out"),
+        "{found_out:?}"
+    );
+    let whole = check(&["--whole"]);
+    assert_eq!(whole.code, 1, "{whole:?}");
+    assert!(whole.stdout.contains("rule="), "{whole:?}");
+    assert_eq!(check(&["--whole", "--filtered"]).code, 2);
+}
+
+#[test]
 fn machine_output_is_what_its_schema_says() {
     let schema = schema("check");
     let folder = scratch("t", b"{}\n");

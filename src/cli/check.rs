@@ -65,6 +65,10 @@ pub struct Arguments {
     /// nothing that does not. Else what is left out is found out where it can be
     #[arg(long)]
     filtered: bool,
+    /// Nothing is missing from the recording between its first line and its last: what is left out is a fault, however
+    /// much of it
+    #[arg(long, conflicts_with = "filtered")]
+    whole: bool,
     /// One JSON object a trace instead of text
     #[arg(long)]
     json: bool,
@@ -147,6 +151,8 @@ pub fn run(arguments: &Arguments, output: &mut Output) -> Answer {
         live: arguments.follow,
         extent: if arguments.filtered {
             Extent::Filtered
+        } else if arguments.whole {
+            Extent::Whole
         } else {
             Extent::Auto
         },
