@@ -217,10 +217,6 @@ impl Task for Verify<'_> {
         ErrorPolicy::Report
     }
 
-    fn salvage(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
-        self.step(piece, buffer)
-    }
-
     fn no_buffer(&self, bytes: usize, cause: &io::Error) -> JobError {
         let what = format!("needs a buffer of {bytes} bytes");
         self.open.target.failed(&what, cause)

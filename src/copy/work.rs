@@ -38,7 +38,11 @@ pub(super) trait Task: Sync {
     fn policy(&self, side: IoSide) -> ErrorPolicy;
 
     /// Does a piece of one block whose source cannot be read, as far as it can be read. The bytes moved.
-    fn salvage(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble>;
+    ///
+    /// Where nothing is ever ignored, the piece is merely tried once more.
+    fn salvage(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
+        self.step(piece, buffer)
+    }
 
     /// A buffer of so many bytes cannot be had.
     fn no_buffer(&self, bytes: usize, cause: &std::io::Error) -> JobError;
@@ -608,10 +612,6 @@ mod tests {
         fn policy(&self, _: IoSide) -> ErrorPolicy {
             self.asked.fetch_add(1, Ordering::SeqCst);
             ErrorPolicy::Stop
-        }
-
-        fn salvage(&self, _: Piece, _: &mut [u8]) -> Result<u64, Trouble> {
-            unreachable!("nothing is ignored")
         }
 
         fn no_buffer(&self, _: usize, cause: &std::io::Error) -> JobError {

@@ -21,11 +21,7 @@ pub struct Held {
 /// # References
 /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Open file description locks"
 pub fn held_by_others(fd: impl AsFd) -> io::Result<Option<Held>> {
-    let mut lock = request(libc::F_WRLCK);
-    let fd = fd.as_fd().as_raw_fd();
-    // SAFETY: F_OFD_GETLK reads and writes one `struct flock64`, live and exclusively borrowed. The descriptor is
-    // open, its owner is borrowed.
-    check(unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut lock) })?;
+    let lock = get(&fd, request(libc::F_WRLCK))?;
     if libc::c_int::from(lock.l_type) == libc::F_UNLCK {
         return Ok(None);
     }
@@ -43,20 +39,7 @@ pub fn held_by_others(fd: impl AsFd) -> io::Result<Option<Held>> {
 /// # References
 /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Open file description locks"
 pub fn try_lock(fd: impl AsFd) -> io::Result<bool> {
-    let mut lock = request(libc::F_WRLCK);
-    let fd = fd.as_fd().as_raw_fd();
-    let answer = retry(|| {
-        // SAFETY: F_OFD_SETLK reads one `struct flock64`, live through the call. The descriptor is open, its owner
-        // is borrowed.
-        check(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &raw mut lock) })
-    });
-    match answer {
-        Ok(_) => Ok(true),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
+    try_set(&fd, request(libc::F_WRLCK))
 }
 
 /// `fcntl(fd, F_OFD_SETLK, {F_UNLCK, SEEK_SET, 0, 0})`.
@@ -67,14 +50,7 @@ pub fn try_lock(fd: impl AsFd) -> io::Result<bool> {
 /// # References
 /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Open file description locks"
 pub fn unlock(fd: impl AsFd) -> io::Result<()> {
-    let mut lock = request(libc::F_UNLCK);
-    let fd = fd.as_fd().as_raw_fd();
-    retry(|| {
-        // SAFETY: F_OFD_SETLK reads one `struct flock64`, live through the call. The descriptor is open, its owner
-        // is borrowed.
-        check(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &raw mut lock) })
-    })
-    .map(drop)
+    set(&fd, request(libc::F_UNLCK))
 }
 
 /// `fcntl(fd, F_OFD_SETLK, {F_RDLCK, SEEK_SET, at, 1})`.
@@ -85,20 +61,7 @@ pub fn unlock(fd: impl AsFd) -> io::Result<()> {
 /// # References
 /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Open file description locks"
 pub fn share_byte(fd: impl AsFd, at: u64) -> io::Result<bool> {
-    let mut lock = byte(libc::F_RDLCK, at)?;
-    let fd = fd.as_fd().as_raw_fd();
-    let answer = retry(|| {
-        // SAFETY: F_OFD_SETLK reads one `struct flock64`, live through the call. The descriptor is open, its owner
-        // is borrowed.
-        check(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &raw mut lock) })
-    });
-    match answer {
-        Ok(_) => Ok(true),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
+    try_set(&fd, byte(libc::F_RDLCK, at)?)
 }
 
 /// `fcntl(fd, F_OFD_SETLK, {F_UNLCK, SEEK_SET, at, 1})`.
@@ -108,14 +71,7 @@ pub fn share_byte(fd: impl AsFd, at: u64) -> io::Result<bool> {
 /// # References
 /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Open file description locks"
 pub fn release_byte(fd: impl AsFd, at: u64) -> io::Result<()> {
-    let mut lock = byte(libc::F_UNLCK, at)?;
-    let fd = fd.as_fd().as_raw_fd();
-    retry(|| {
-        // SAFETY: F_OFD_SETLK reads one `struct flock64`, live through the call. The descriptor is open, its owner
-        // is borrowed.
-        check(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &raw mut lock) })
-    })
-    .map(drop)
+    set(&fd, byte(libc::F_UNLCK, at)?)
 }
 
 /// `fcntl(fd, F_OFD_GETLK, {F_WRLCK, SEEK_SET, at, 1})`.
@@ -125,12 +81,38 @@ pub fn release_byte(fd: impl AsFd, at: u64) -> io::Result<()> {
 /// # References
 /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Open file description locks"
 pub fn is_byte_held(fd: impl AsFd, at: u64) -> io::Result<bool> {
-    let mut lock = byte(libc::F_WRLCK, at)?;
+    let lock = get(&fd, byte(libc::F_WRLCK, at)?)?;
+    Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
+}
+
+/// Takes or gives free; `false` when another's lock is in the way.
+fn try_set(fd: &impl AsFd, lock: libc::flock64) -> io::Result<bool> {
+    match set(fd, lock) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn set(fd: &impl AsFd, mut lock: libc::flock64) -> io::Result<()> {
+    let fd = fd.as_fd().as_raw_fd();
+    retry(|| {
+        // SAFETY: F_OFD_SETLK reads one `struct flock64`, live through the call. The descriptor is open, its owner
+        // is borrowed.
+        check(unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &raw mut lock) })
+    })
+    .map(drop)
+}
+
+/// The lock of another that is in the way of this one; `F_UNLCK` where there is none.
+fn get(fd: &impl AsFd, mut lock: libc::flock64) -> io::Result<libc::flock64> {
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: F_OFD_GETLK reads and writes one `struct flock64`, live and exclusively borrowed. The descriptor is
     // open, its owner is borrowed.
     check(unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut lock) })?;
-    Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK)
+    Ok(lock)
 }
 
 /// A lock request over one byte.

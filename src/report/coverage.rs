@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use blockjob_model::{Status, Verb};
 
-use super::page::{begin, begin_scroll, end, escape};
+use super::page::{begin, begin_grid, begin_scroll, end, escape};
 use crate::oracle::coverage::report::{Entry, Report, Section};
 
 const STYLE: &str = "\
@@ -103,15 +103,11 @@ fn title(entry: &Entry) -> String {
 
 fn cells(page: &mut String, section: &Section) {
     let entries = by_name(section);
-    begin_scroll(page, "Verbs by status");
-    page.push_str(
-        "<table class=\"grid\"><caption class=\"faint\">How often; + permitted, − refused; \
-         a coloured 0 was wanted and not shown.</caption>\n<thead><tr><td></td>",
+    begin_grid(
+        page,
+        "Verbs by status",
+        "How often; + permitted, − refused; a coloured 0 was wanted and not shown.",
     );
-    for status in Status::ALL {
-        let _ = write!(page, "<th scope=\"col\">{status}</th>");
-    }
-    page.push_str("</tr></thead>\n<tbody>\n");
     for verb in Verb::ALL {
         let _ = write!(page, "<tr><th scope=\"row\">{verb}</th>");
         for status in Status::ALL {
@@ -129,15 +125,11 @@ fn cells(page: &mut String, section: &Section) {
 
 fn edges(page: &mut String, section: &Section) {
     let entries = by_name(section);
-    begin_scroll(page, "Changes of status");
-    page.push_str(
-        "<table class=\"grid\"><caption class=\"faint\">How often; from the row's status to the column's.\
-         </caption>\n<thead><tr><td></td>",
+    begin_grid(
+        page,
+        "Changes of status",
+        "How often; from the row's status to the column's.",
     );
-    for status in Status::ALL {
-        let _ = write!(page, "<th scope=\"col\">{status}</th>");
-    }
-    page.push_str("</tr></thead>\n<tbody>\n");
     for from in Status::ALL {
         let _ = write!(page, "<tr><th scope=\"row\">{from}</th>");
         for to in Status::ALL {

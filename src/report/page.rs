@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use blockjob_model::Status;
+
 /// A page allows itself its own style, and nothing else: no script, no picture, no address.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
@@ -63,6 +65,20 @@ pub fn begin_scroll(page: &mut String, label: &str) {
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\">",
         escape(label)
     );
+}
+
+/// The beginning of a table in such a box, with a column for each status; a row begins with its name.
+pub fn begin_grid(page: &mut String, label: &str, caption: &str) {
+    begin_scroll(page, label);
+    let _ = write!(
+        page,
+        "<table class=\"grid\"><caption class=\"faint\">{}</caption>\n<thead><tr><td></td>",
+        escape(caption)
+    );
+    for status in Status::ALL {
+        let _ = write!(page, "<th scope=\"col\">{status}</th>");
+    }
+    page.push_str("</tr></thead>\n<tbody>\n");
 }
 
 /// Text as HTML shows it, in an element or in an attribute. What commands a terminal, or turns the direction of

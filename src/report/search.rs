@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use blockjob_model::explore::{Coverage, PropertyReport, Report};
 use blockjob_model::{Status, Verb, crowd};
 
-use super::page::{begin, begin_scroll, cut, end, escape};
+use super::page::{begin, begin_grid, begin_scroll, cut, end, escape};
 use super::story::diagram;
 
 const STYLE: &str = "\
@@ -172,15 +172,11 @@ fn ways(page: &mut String, coverage: &Coverage) {
 /// The verbs that were accepted and refused.
 fn verbs(page: &mut String, coverage: &Coverage) {
     page.push_str("<h2>Verbs by status</h2>\n");
-    begin_scroll(page, "Verbs by status");
-    page.push_str(
-        "<table class=\"grid\"><caption class=\"faint\">In how many states of a member; + accepted, − refused.\
-         </caption>\n<thead><tr><td></td>",
+    begin_grid(
+        page,
+        "Verbs by status",
+        "In how many states of a member; + accepted, − refused.",
     );
-    for status in Status::ALL {
-        let _ = write!(page, "<th scope=\"col\">{status}</th>");
-    }
-    page.push_str("</tr></thead>\n<tbody>\n");
     for verb in Verb::ALL {
         let _ = write!(page, "<tr><th scope=\"row\">{verb}</th>");
         for status in Status::ALL {

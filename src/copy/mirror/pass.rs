@@ -184,10 +184,6 @@ impl Task for Marked<'_, '_> {
         self.shared.policy(side)
     }
 
-    fn salvage(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
-        self.step(piece, buffer)
-    }
-
     fn no_buffer(&self, bytes: usize, cause: &io::Error) -> JobError {
         self.shared.no_buffer(bytes, cause)
     }
@@ -296,10 +292,6 @@ impl Task for Compared<'_> {
         self.shared.policy(side)
     }
 
-    fn salvage(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
-        self.step(piece, buffer)
-    }
-
     fn no_buffer(&self, bytes: usize, cause: &io::Error) -> JobError {
         self.shared.no_buffer(bytes, cause)
     }
@@ -329,10 +321,6 @@ impl Task for Recloned<'_> {
 
     fn policy(&self, side: IoSide) -> ErrorPolicy {
         self.shared.policy(side)
-    }
-
-    fn salvage(&self, piece: Piece, buffer: &mut [u8]) -> Result<u64, Trouble> {
-        self.step(piece, buffer)
     }
 
     fn no_buffer(&self, bytes: usize, cause: &io::Error) -> JobError {
