@@ -346,6 +346,40 @@ fn errors_go_by_their_policy_on_either_side() {
 }
 
 #[test]
+fn whoever_runs_the_server_is_told_where_a_job_that_was_given_up_wrote() {
+    let (mut peer, mut client) = disks(3);
+    let slow = with(backup("partly", "d0", "d1"), json!({"speed": 1}));
+    client.done("blockdev-backup", slow);
+    // Its first piece is written; the next would be for later.
+    while client.ask("query-jobs", json!({}))["return"][0]["current-progress"] == 0 {}
+    client.done("job-cancel", json!({"id": "partly"}));
+    while client.statuses("partly").last().unwrap() != "null" {
+        client.read();
+    }
+    let failing = json!([{"event": "none", "iotype": "read", "errno": 5}]);
+    self::failing(&mut client, "broken", "d0", failing);
+    client.done("blockdev-backup", backup("nothing", "broken", "d2"));
+    while client
+        .statuses("nothing")
+        .last()
+        .is_none_or(|status| status != "null")
+    {
+        client.read();
+    }
+    client.quit();
+    let (status, words) = peer.wait();
+    assert!(status.success(), "{words}");
+    let target = peer.folder().join("d1");
+    let line = format!(
+        "warning: what the job wrote before it was given up stays in {}, job: partly\n",
+        target.display()
+    );
+    assert!(words.contains(&line), "{words}");
+    // The other wrote nothing.
+    assert!(!words.contains("d2"), "{words}");
+}
+
+#[test]
 fn nodes_are_opened_in_place_and_stay_what_they_are() {
     let (peer, mut client) = disks(2);
     let file = |name: &str, path: &str, more: Value| {

@@ -16,6 +16,7 @@
 //! | [`vectors`] | conformance vectors, written or run |
 //! | [`serve`] | the engine as a QMP server |
 //! | [`schema`] | JSON Schemas of the machine output |
+//! | [`warnings`] | what the library warns of, on standard error |
 
 mod args;
 mod check;
@@ -33,6 +34,7 @@ mod session;
 mod spec;
 mod state;
 mod vectors;
+mod warnings;
 
 use std::process::ExitCode;
 
@@ -87,6 +89,7 @@ enum Command {
 /// Runs the command line this process was started with.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let _warnings = warnings::Warnings::install();
     let mut output = Output::new();
     let answer = match &arguments.command {
         Command::Demo => demo::run(&mut output),

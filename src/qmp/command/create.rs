@@ -72,6 +72,7 @@ fn copy_options(
     locks: [Option<ImageUse>; 2],
 ) -> CopyOptions {
     CopyOptions {
+        job: text(arguments, "job-id").to_owned(),
         source: Arc::clone(source),
         target: Arc::clone(target),
         sync: match text(arguments, "sync") {

@@ -7,8 +7,8 @@ use crate::trace::JobRecorder;
 
 /// Copies one node to another.
 ///
-/// Callbacks: `run` copies; `clean`, or `free` where there was none, lets go of the nodes. There is nothing to
-/// prepare, commit or abort: what was written is there.
+/// Callbacks: `run` copies; `abort` says where what was written stays; `clean`, or `free` where there was none, lets
+/// go of the nodes. There is nothing to prepare or commit: what was written is there.
 pub struct Backup(Copier);
 
 impl Backup {
@@ -52,6 +52,10 @@ impl Driver for Backup {
             }
         }
         Ok(())
+    }
+
+    fn abort(&self) {
+        self.0.give_up();
     }
 
     fn clean(&self) {

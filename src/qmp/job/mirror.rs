@@ -15,8 +15,8 @@ pub const GRANULARITY: u64 = 64 << 10;
 
 /// Mirrors one node to another.
 ///
-/// Callbacks: `run` copies, becomes ready, and waits; `clean`, or `free` where there was none, lets go of the
-/// nodes.
+/// Callbacks: `run` copies, becomes ready, and waits; `abort` says where what was written stays; `clean`, or `free`
+/// where there was none, lets go of the nodes.
 pub struct Mirror {
     copier: Copier,
     granularity: u64,
@@ -79,6 +79,10 @@ impl Driver for Mirror {
                 }
             }
         }
+    }
+
+    fn abort(&self) {
+        self.copier.give_up();
     }
 
     fn clean(&self) {

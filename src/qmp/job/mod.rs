@@ -16,6 +16,7 @@ pub mod mirror;
 pub mod pace;
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -39,6 +40,8 @@ pub enum Sync {
 /// How a job is to copy.
 #[derive(Debug)]
 pub struct CopyOptions {
+    /// What the job is called, for those who are told how it ended.
+    pub job: String,
     /// Where from.
     pub source: Arc<Node>,
     /// Where to.
@@ -64,6 +67,8 @@ struct Ends {
 /// The ends, and where their I/O is recorded.
 struct Copier {
     ends: Mutex<Option<Arc<Ends>>>,
+    /// A write was begun.
+    wrote: AtomicBool,
     recorder: Option<JobRecorder>,
 }
 
@@ -78,6 +83,7 @@ impl Copier {
                 options,
                 source_use,
             }))),
+            wrote: AtomicBool::new(false),
             recorder,
         }
     }
@@ -87,6 +93,22 @@ impl Copier {
         let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         // `clean` and `free` come after the run.
         ends.clone().ok_or_else(JobError::canceled)
+    }
+
+    /// The job was given up. What it wrote stays, so whoever runs the server is told where.
+    fn give_up(&self) {
+        // The body is through, and this thread has seen its end.
+        if !self.wrote.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(ends) = self.ends() {
+            let options = &ends.options;
+            tracing::warn!(
+                job = options.job,
+                "what the job wrote before it was given up stays in {}",
+                options.target.file().name()
+            );
+        }
     }
 
     /// Lets go of the nodes.
@@ -111,6 +133,7 @@ impl Copier {
         }
         Ok(Copying {
             options,
+            wrote: &self.wrote,
             recorder: self.recorder.as_ref(),
             length,
             buffer: AlignedBuffer::new(PIECE_BYTES_MAX)?,
@@ -123,6 +146,7 @@ impl Copier {
 /// A copy under way.
 struct Copying<'a> {
     options: &'a CopyOptions,
+    wrote: &'a AtomicBool,
     recorder: Option<&'a JobRecorder>,
     length: u64,
     /// One for the whole run.
@@ -192,6 +216,7 @@ impl Copying<'_> {
         loop {
             let permit = context.io();
             let buffer = &self.buffer[..bytes];
+            self.wrote.store(true, Ordering::Relaxed);
             let written = record("write", &mut || options.target.write(buffer, at));
             drop(permit);
             match written {
