@@ -174,6 +174,10 @@ pub trait Driver: Send + Sync + 'static {
     /// The engine lets go of the job: the last callback of every job, also of one that was given up
     /// before its start, which had no other. Main loop, after the status `null`; once that is gone,
     /// on whatever thread lets go of the job last.
+    ///
+    /// The driver is dropped then, unless somebody has a handle of the job or a clone of its lane gate, and
+    /// with the last of them otherwise: what is not to stay open as long as that is closed here. No thread of
+    /// the engine keeps it.
     fn free(&self) {}
 }
 

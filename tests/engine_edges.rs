@@ -9,8 +9,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{ThreadId, current};
 use std::time::{Duration, Instant};
 
 use blockjob::driver::{Driver, Errno, Finish, Flow, JobError, RunContext};
@@ -87,6 +88,68 @@ fn a_driver_is_dropped_without_the_lock() {
     running.recv().unwrap();
     assert!(main_loop.run_until(|| dropped.load(Ordering::SeqCst)));
     second.cancel(CancelMode::Force).unwrap();
+    main_loop.run_until_idle();
+}
+
+/// Says on which thread it is dropped.
+struct Farewell(Sender<ThreadId>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let _ = self.0.send(current().id());
+    }
+}
+
+#[test]
+fn drivers_are_dropped_by_the_main_loop_before_it_is_idle() {
+    // A body that still has the driver when the main loop knows of its end has it for a moment only:
+    // among many one is caught in it.
+    const JOBS: usize = 20_000;
+    let (manager, mut main_loop) = Manager::new(ManagerConfig::default().bodies_max(2));
+    let (dropped, gone) = channel();
+    for number in 0..JOBS {
+        let farewell = Farewell(dropped.clone());
+        let driver = work(move |_| {
+            let _ = &farewell;
+            Ok(())
+        });
+        let options = JobOptions::new(format!("j{number}"));
+        drop(manager.create(options, driver).unwrap().start());
+        if number % 4 == 3 {
+            main_loop.run_until_idle();
+            let all: Vec<_> = gone.try_iter().collect();
+            assert_eq!(all, [current().id(); 4], "jobs up to {number}");
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_job_is_gone_before_a_thread_was_free_for_it() {
+    let (manager, mut main_loop) = Manager::new(ManagerConfig::default().bodies_max(1));
+    let (runs, running) = channel();
+    let runs = Mutex::new(runs);
+    let busy = work(move |mut context| {
+        runs.lock().unwrap().send(()).unwrap();
+        while context.wait() == Flow::Continue {}
+        Ok(())
+    });
+    let busy = manager.create(JobOptions::new("busy"), busy).unwrap();
+    let busy = busy.start();
+    running.recv().unwrap();
+    let (dropped, gone) = channel();
+    let farewell = Farewell(dropped);
+    let queued = work(move |_| {
+        let _ = &farewell;
+        Ok(())
+    });
+    let queued = manager.create(JobOptions::new("queued"), queued).unwrap();
+    let queued = queued.start();
+    queued.cancel(CancelMode::Force).unwrap();
+    main_loop.run_pending();
+    assert_eq!(queued.status(), Status::Null);
+    drop(queued);
+    assert_eq!(gone.try_recv(), Ok(current().id()));
+    busy.cancel(CancelMode::Force).unwrap();
     main_loop.run_until_idle();
 }
 

@@ -33,7 +33,8 @@ use std::sync::{Arc, Mutex};
 ///
 /// Callbacks: `run` copies, gives the new file its metadata and syncs it; `prepare` sees whether the target still is
 /// what it was; `commit` exchanges the names of the whole group; `abort` removes the new file; `clean` closes the
-/// descriptors. Dropping a driver that never ran removes the new file too.
+/// descriptors, and so does `free`, whoever still has a handle of the job. A driver that is freed or dropped and never
+/// ran removes the new file too.
 pub struct Backup {
     pub(super) options: CopyOptions,
     pub(super) report: Arc<CopyReport>,
@@ -275,6 +276,12 @@ impl Driver for Backup {
     fn clean(&self) {
         lock(&self.ends).take();
         lock(&self.track).take();
+    }
+
+    fn free(&self) {
+        // A job that was given up before its start was neither aborted nor cleaned, and its members start together.
+        self.group.dissolve();
+        self.clean();
     }
 }
 

@@ -12,10 +12,11 @@ use super::journal::Journal;
 use super::options::Durability;
 use super::replace::Replacement;
 use super::report::{CopyReport, Ending};
+use super::work::lock;
 use crate::driver::JobError;
 use crate::io::stat::Identity;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The replacements that are published together.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ pub(super) struct CommitGroup {
     prepared: AtomicUsize,
     /// Somebody left.
     left: AtomicBool,
-    journal: OnceLock<Arc<Journal>>,
+    /// Until the group has committed or is given up: a job that somebody keeps holds no descriptor by it.
+    journal: Mutex<Option<Arc<Journal>>>,
 }
 
 #[derive(Debug)]
@@ -43,19 +45,18 @@ impl CommitGroup {
             members: Mutex::new(Vec::new()),
             prepared: AtomicUsize::new(0),
             left: AtomicBool::new(false),
-            journal: OnceLock::new(),
+            journal: Mutex::new(None),
         }
     }
 
     /// Where the decision is recorded. Without it a group of several does not survive a crash as a whole.
     pub fn record_in(&self, journal: Arc<Journal>) {
-        // A second one would be a mistake of ours; the first stays.
-        let set = self.journal.set(journal);
-        debug_assert!(set.is_ok(), "a group has one journal");
+        let before = lock(&self.journal).replace(journal);
+        debug_assert!(before.is_none(), "a group has one journal");
     }
 
     fn members(&self) -> MutexGuard<'_, Vec<Member>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.members)
     }
 
     pub fn join(&self, member: Member) {
@@ -78,7 +79,8 @@ impl CommitGroup {
     pub fn prepared(&self) -> Result<(), JobError> {
         let all = self.members().len();
         let ready = self.prepared.fetch_add(1, Ordering::AcqRel) + 1;
-        match self.journal.get() {
+        let journal = lock(&self.journal).clone();
+        match journal {
             Some(journal) if all > 1 && ready == all => journal.decide(),
             _ => Ok(()),
         }
@@ -87,7 +89,7 @@ impl CommitGroup {
     /// The group aborts: nobody publishes any more. Each member discards its own file.
     pub fn dissolve(&self) {
         let members = std::mem::take(&mut *self.members());
-        if let Some(journal) = self.journal.get()
+        if let Some(journal) = lock(&self.journal).take()
             && !members.is_empty()
             && self.prepared.load(Ordering::Acquire) > 0
         {
@@ -99,21 +101,17 @@ impl CommitGroup {
     /// Publishes every member, or none. Only the first call does anything. Main loop.
     pub fn commit(&self) {
         let members = std::mem::take(&mut *self.members());
+        // One by itself records no decision.
+        let journal = lock(&self.journal).take().filter(|_| members.len() > 1);
+        let journal = journal.as_deref();
         for (index, member) in members.iter().enumerate() {
             if let Err(error) = member.replacement.publish(members.len() == 1) {
-                let journal = self.journal.get().filter(|_| members.len() > 1);
-                undo(
-                    &members,
-                    index,
-                    &error,
-                    self.durability,
-                    journal.map(Arc::as_ref),
-                );
+                undo(&members, index, &error, self.durability, journal);
                 return;
             }
         }
         let unsynced = sync_folders(&members, "committed", self.durability);
-        if let Some(journal) = self.journal.get().filter(|_| members.len() > 1) {
+        if let Some(journal) = journal {
             // Else the old files go, although the new names may not last.
             journal.done(true);
         }

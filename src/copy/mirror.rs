@@ -239,6 +239,11 @@ impl Driver for Mirror {
         self.backup.clean();
         lock(&self.follower).take();
     }
+
+    fn free(&self) {
+        self.clean();
+        self.backup.free();
+    }
 }
 
 impl CopyDriver for Mirror {

@@ -16,7 +16,7 @@
 //! 5. **Wait for finish** { forced? pause wanted? told to complete or to stop? otherwise park } .
 //! 6. **I/O error** { event; a stop takes the user's pause } – the next pause point parks.
 //! 7. **End** { result; ended; pauses cleared; hand over to the main loop } . The last thing a body
-//!    does (P22).
+//!    does (P22), and it keeps nothing of the job.
 //!
 //! `resume` is called once for each `pause`, whatever happened in between (P17).
 
@@ -29,7 +29,7 @@ use super::control::ControlWord;
 use super::executor::Context;
 use super::io_error::IoSide;
 use super::main_loop::Task;
-use super::monitor::{CancelLevel, JobCore, Monitor, Parked};
+use super::monitor::{CancelLevel, JobCore, JobKey, Monitor, Parked};
 use super::stage::{self, Active};
 use super::timer::Sleeper;
 use crate::driver::JobOutcome;
@@ -53,17 +53,20 @@ enum BodyStage {
 }
 
 /// Hands the body of `core` to `context`. Not with the monitor's lock held.
-pub(super) fn spawn(monitor: &Arc<Monitor>, core: &Arc<JobCore>, context: &Context) {
-    let (monitor, core, number) = (Arc::clone(monitor), Arc::clone(core), context.number());
-    context.spawn(move || run(monitor, &core, number));
+///
+/// What waits there for a thread has the job's key and nothing of the job: one that is cancelled
+/// meanwhile is over, and its driver gone, long before its turn comes.
+pub(super) fn spawn(monitor: &Arc<Monitor>, core: &JobCore, context: &Context) {
+    let (monitor, key, number) = (Arc::clone(monitor), core.key, context.number());
+    context.spawn(move || run(monitor, key, number));
 }
 
-/// Runs the body of `core` on the calling thread, which belongs to the context of that number, from
+/// Runs the body of that job on the calling thread, which belongs to the context of that number, from
 /// its first step to its last.
-fn run(monitor: Arc<Monitor>, core: &Arc<JobCore>, context: u64) {
-    let (token, pause_wanted) = {
+fn run(monitor: Arc<Monitor>, key: JobKey, context: u64) {
+    let (core, token, pause_wanted) = {
         let mut guard = monitor.lock();
-        let Some(job) = guard.job_mut(core.key) else {
+        let Some(job) = guard.job_mut(key) else {
             return;
         };
         // It moved while it was queued: a thread over there takes it.
@@ -76,11 +79,11 @@ fn run(monitor: Arc<Monitor>, core: &Arc<JobCore>, context: u64) {
         };
         job.body_thread = Some(thread::current_id());
         job.entered = !job.should_pause();
-        (token, !job.entered)
+        (Arc::clone(&job.core), token, !job.entered)
     };
     let mut body = Body {
         monitor,
-        core: Arc::clone(core),
+        core: Arc::clone(&core),
         stage: BodyStage::Running(token),
         gate_used: false,
     };
@@ -88,9 +91,11 @@ fn run(monitor: Arc<Monitor>, core: &Arc<JobCore>, context: u64) {
         if pause_wanted && body.pause_before_run() == Flow::Cancelled {
             return Ok(());
         }
-        core.driver.run(RunContext::new(core, &mut body))
+        core.driver.run(RunContext::new(&core, &mut body))
     });
     let result = result.unwrap_or_else(|words| Err(stage::panicked("run", &words)));
+    // The body's own goes in the section that hands the job over.
+    drop(core);
     body.end(result);
 }
 
@@ -332,6 +337,9 @@ impl Body {
         };
         job.stage = stage::Stage::Ended(ended);
         job.note_end();
+        // From here on the main loop may be the last to have the driver, and what it keeps open goes when
+        // the loop says. The monitor has the job too, so nothing is dropped under the lock (P28).
+        drop(self.core);
         guard.push_task(&self.monitor, Task::Exit(key));
         guard.tell_sections(&self.monitor, key);
     }

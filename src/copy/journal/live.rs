@@ -29,6 +29,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// The journal of one plan, written or not.
@@ -61,6 +62,8 @@ struct Written {
     folders_synced: bool,
     /// A sync is under way that nobody waits for.
     checkpoint: bool,
+    /// Who made it, or the last one. He has the journal until he is gone.
+    syncer: Option<JoinHandle<()>>,
     /// It is wanted after the end: a recovery may do what we could not.
     keep: bool,
 }
@@ -104,6 +107,7 @@ impl Journal {
                 given_up: false,
                 folders_synced: false,
                 checkpoint: false,
+                syncer: None,
                 keep: false,
             }),
             rested: Condvar::new(),
@@ -326,6 +330,10 @@ impl Journal {
                 .wait(written)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        if let Some(syncer) = written.syncer.take() {
+            // He is on his way out, and asks for nothing more.
+            let _ = syncer.join();
+        }
         let (file, pointers) = (written.file.take(), std::mem::take(&mut written.pointers));
         if written.keep {
             return None;
@@ -384,7 +392,9 @@ impl Journal {
             drop((tracked, written));
             self.sync_member(index, file);
         } else {
-            written.checkpoint = self.checkpoint(index, file);
+            // The one before has ended, or this would not be due.
+            written.syncer = self.checkpoint(index, file);
+            written.checkpoint = written.syncer.is_some();
         }
         Ok(())
     }
@@ -400,11 +410,9 @@ impl Journal {
     }
 
     /// Begins a sync of a member's file beside its workers: it takes as long as the disk does, and a pause must not
-    /// wait for it. It writes nothing that was not written before. Whether it begins.
-    fn checkpoint(self: &Arc<Self>, index: usize, file: &File) -> bool {
-        let Ok(file) = file.try_clone() else {
-            return false;
-        };
+    /// wait for it. It writes nothing that was not written before. Who makes it, if it begins.
+    fn checkpoint(self: &Arc<Self>, index: usize, file: &File) -> Option<JoinHandle<()>> {
+        let file = file.try_clone().ok()?;
         let journal = Arc::clone(self);
         std::thread::Builder::new()
             .name("copy-checkpoint".to_owned())
@@ -414,7 +422,7 @@ impl Journal {
                 lock(&journal.written).checkpoint = false;
                 journal.rested.notify_all();
             })
-            .is_ok()
+            .ok()
     }
 
     fn sync_member(&self, index: usize, file: &File) {
