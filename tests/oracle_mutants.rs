@@ -10,11 +10,13 @@
 // A failed unwrap in a test is the test failing.
 #![allow(clippy::unwrap_used)]
 
+mod recordings;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 
 use blockjob::oracle::{self, Options};
+use recordings::Recording as Trace;
 use serde_json::{Value, json};
 
 /// One line of a recording.
@@ -22,27 +24,6 @@ type Line = Value;
 
 /// How many places of one recording are altered in the same way, at most.
 const PLACES_MAX: usize = 8;
-
-struct Trace {
-    name: String,
-    lines: Vec<Line>,
-}
-
-fn recordings() -> Vec<Trace> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/live-10.0");
-    let (traces, _) = oracle::traces_in(&folder).unwrap();
-    traces
-        .iter()
-        .map(|path| Trace {
-            name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
-            lines: std::fs::read_to_string(path)
-                .unwrap()
-                .lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect(),
-        })
-        .collect()
-}
 
 impl Trace {
     /// The lines whose message fits, with a copy of the recording to alter.
@@ -215,8 +196,7 @@ const WAYS: &[(&str, Way)] = &[
     ("a refused verb succeeds", |trace| {
         edit(
             // Where others act too, a pause of theirs may have come between.
-            trace
-                .at(|t, p| t.answers(p, &VERBS) && !t.succeeded(p) && !t.name.starts_with("view-")),
+            trace.at(|t, p| t.answers(p, &VERBS) && !t.succeeded(p) && !t.name.contains("/view-")),
             succeed,
         )
     }),
@@ -361,7 +341,7 @@ const WAYS: &[(&str, Way)] = &[
     }),
     ("an event shows a speed nobody set", |trace| {
         edit(
-            trace.at(|t, p| is_terminal(t, p) && !t.name.starts_with("view-")),
+            trace.at(|t, p| is_terminal(t, p) && !t.name.contains("/view-")),
             |m| m["data"]["speed"] = json!(77),
         )
     }),
@@ -388,7 +368,7 @@ const WAYS: &[(&str, Way)] = &[
             trace.at(|t, p| {
                 t.is_event(p, "BLOCK_JOB_CANCELLED")
                     && !t.quits_before(p)
-                    && !t.name.starts_with("view-")
+                    && !t.name.contains("/view-")
             }),
             |m| m["event"] = json!("BLOCK_JOB_COMPLETED"),
         )
@@ -466,7 +446,7 @@ const WAYS: &[(&str, Way)] = &[
     }),
     ("a job is listed with other flags", |trace| {
         edit(
-            trace.at(|t, p| t.lists(p, &["query-block-jobs"], 1) && !t.name.starts_with("view-")),
+            trace.at(|t, p| t.lists(p, &["query-block-jobs"], 1) && !t.name.contains("/view-")),
             |m| {
                 let job = &mut listed(m)[0];
                 job["auto-dismiss"] = json!(job["auto-dismiss"] == json!(false));
@@ -483,7 +463,7 @@ const WAYS: &[(&str, Way)] = &[
         edit(
             trace.at(|t, p| {
                 t.lists(p, &["query-block-jobs"], 1)
-                    && !t.name.starts_with("view-")
+                    && !t.name.contains("/view-")
                     && t.message(p)["return"][0]["io-status"] == "ok"
             }),
             |m| listed(m)[0]["io-status"] = json!("failed"),
@@ -613,7 +593,7 @@ const WAYS: &[(&str, Way)] = &[
 
 #[test]
 fn every_illegal_alteration_is_refused() {
-    let recordings = recordings();
+    let recordings = recordings::recordings(&["live-10.0"]);
     let mut report = String::new();
     let mut missed = String::new();
     for (name, way) in WAYS {

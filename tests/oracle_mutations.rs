@@ -9,39 +9,18 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
+mod recordings;
 mod second_opinion;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::Path;
 
-use blockjob::oracle::{self, Options, check_reader};
+use blockjob::oracle::{Options, check_reader};
+use recordings::{Recording, recordings};
 use second_opinion::illegal;
 use serde_json::{Value, json};
 
-struct Recording {
-    name: String,
-    lines: Vec<Value>,
-}
-
-fn recordings() -> Vec<Recording> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    let mut recordings = Vec::new();
-    for folder in ["live-10.0", "live-7.2"] {
-        let (traces, _) = oracle::traces_in(&corpus.join(folder)).unwrap();
-        for path in traces {
-            let text = std::fs::read_to_string(&path).unwrap();
-            recordings.push(Recording {
-                name: format!("{folder}/{}", path.file_stem().unwrap().to_str().unwrap()),
-                lines: text
-                    .lines()
-                    .map(|line| serde_json::from_str(line).unwrap())
-                    .collect(),
-            });
-        }
-    }
-    recordings
-}
+/// Those as they happened.
+const LIVE: [&str; 2] = ["live-10.0", "live-7.2"];
 
 /// xorshift64*: a mutant can be made again from its seed.
 struct Dice(u64);
@@ -158,10 +137,7 @@ fn mutant(dice: &mut Dice, lines: &[Value]) -> Option<(&'static str, Vec<Value>)
 }
 
 fn written(lines: &[Value]) -> String {
-    lines.iter().fold(String::new(), |mut text, line| {
-        writeln!(text, "{line}").unwrap();
-        text
-    })
+    recordings::written(lines, Value::to_string)
 }
 
 /// Of the mutants made in one way.
@@ -175,7 +151,7 @@ struct Count {
 
 /// Makes so many mutants, prints what came of them, and demands what is promised.
 fn judge(seed: u64, mutants: u64) {
-    let recordings = recordings();
+    let recordings = recordings(&LIVE);
     let mut dice = Dice(seed);
     let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
     let mut missed: BTreeMap<&str, (u64, String)> = BTreeMap::new();
@@ -225,7 +201,7 @@ fn judge(seed: u64, mutants: u64) {
 
 #[test]
 fn of_untouched_recordings_none_is_refused() {
-    let recordings = recordings();
+    let recordings = recordings(&LIVE);
     let mut refused = Vec::new();
     for Recording { name, lines } in &recordings {
         assert_eq!(

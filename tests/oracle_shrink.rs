@@ -161,6 +161,44 @@ fn a_trace_log_and_a_native_trace_are_shrunk_too() {
 }
 
 #[test]
+fn of_a_recording_that_leaves_events_out_what_is_left_is_refused_for_the_same() {
+    let line = |message: serde_json::Value| {
+        format!(
+            "{}\n",
+            serde_json::json!({"t": 0, "dir": "<", "msg": message})
+        )
+    };
+    let status = |job: &str, status: &str| {
+        line(
+            serde_json::json!({"event": "JOB_STATUS_CHANGE", "data": {"id": job, "status": status}}),
+        )
+    };
+    let mut trace = line(
+        serde_json::json!({"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10},
+        "package": ""}, "capabilities": []}}),
+    );
+    for job in ["a", "b", "c"] {
+        let completed = serde_json::json!({"event": "BLOCK_JOB_COMPLETED",
+            "data": {"device": job, "type": "stream", "len": 8, "offset": 8, "speed": 0}});
+        trace += &status(job, "created");
+        trace += &status(job, "running");
+        trace += &line(completed);
+        trace += &status(job, "concluded");
+        trace += &status(job, "null");
+    }
+    trace += &status("d", "created");
+    trace += &status("d", "running");
+    trace += &status("d", "created");
+    let shrunk = shrink(&trace);
+    let left = String::from_utf8(shrunk.trace).unwrap();
+    assert_eq!(
+        rule_and_line(left.as_bytes()),
+        Some(("id-in-use", shrunk.entries as u64))
+    );
+    assert!(shrunk.entries < shrunk.of, "{left}");
+}
+
+#[test]
 fn what_does_not_show_the_fault_any_more_is_not_shrunk() {
     let mutant = fs::read_to_string(corpus("mutants/double-null.jsonl")).unwrap();
     let verdict = oracle::check_reader("-", mutant.as_bytes(), &Options::default());

@@ -193,6 +193,55 @@ mod tests {
         assert_eq!(feed.finish().map(Verdict::word), Some("accept"));
     }
 
+    /// The job was running, and has completed.
+    fn completed(job: &str) -> [String; 4] {
+        let event = format!(
+            r#"{{"t":1,"dir":"<","msg":{{"event":"BLOCK_JOB_COMPLETED","data":{{"device":"{job}","type":"stream","len":8,"offset":8,"speed":0}}}}}}"#
+        );
+        [
+            status(job, "created"),
+            status(job, "running"),
+            event,
+            status(job, "concluded"),
+        ]
+    }
+
+    /// Fed so far, it looks as if statuses had been left out.
+    fn without_two_statuses() -> Feed {
+        let mut feed = begun();
+        for line in completed("j") {
+            feed.feed_line(line.as_bytes());
+            assert!(feed.verdict().is_none(), "{line}");
+        }
+        feed
+    }
+
+    #[test]
+    fn what_comes_after_all_was_not_left_out() {
+        let mut feed = without_two_statuses();
+        for now in ["created", "running", "waiting"] {
+            assert!(feed.verdict().is_none(), "{now}");
+            feed.feed_line(status("k", now).as_bytes());
+        }
+        let fault = feed.verdict().and_then(Verdict::fault).cloned();
+        let fault = fault.map(|fault| (fault.line, fault.rule));
+        assert_eq!(fault, Some((4, "terminal-event-order")));
+    }
+
+    #[test]
+    fn at_the_end_it_is_judged_as_a_whole() {
+        let mut feed = without_two_statuses();
+        // One job is no habit.
+        let fault = feed.finish().and_then(Verdict::fault).cloned();
+        assert_eq!(fault.map(|fault| fault.line), Some(4));
+        let mut feed = without_two_statuses();
+        for line in completed("k") {
+            feed.feed_line(line.as_bytes());
+        }
+        let verdict = feed.finish();
+        assert_eq!(verdict.map(Verdict::word), Some("accept"), "{verdict:?}");
+    }
+
     #[test]
     fn nothing_fed_is_no_trace() {
         let mut feed = Feed::new("fed", &Options::default()).expect("a thread");

@@ -25,7 +25,7 @@ use super::verdict::{Fault, Outcome, Verdict};
 use super::watch::Watch;
 use super::{Format, Options, TraceError};
 
-pub(super) use second::{check_file, check_once};
+pub(super) use second::{check_file, check_once, judge_twice};
 
 /// How many further faults are looked for in one trace.
 const FURTHER_MAX: usize = 100;

@@ -1,9 +1,9 @@
 //! The shortest part of a trace that still shows its fault: delta debugging over whole entries.
 //!
 //! Entries are left out, half of them at a time and then ever fewer, as long as what is left is
-//! rejected by the same rule in the same entry. In the end each single one is needed. Where the fault
-//! shows only by what follows it (a daemon that is stopped from outside brings jobs down and answers
-//! nothing more), that much of what follows stays.
+//! rejected by the same rule in the same entry when it is judged as any trace is, second look included.
+//! In the end each single one is needed. Where the fault shows only by what follows it (a daemon that is
+//! stopped from outside brings jobs down and answers nothing more), that much of what follows stays.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Read};
@@ -13,7 +13,7 @@ use super::super::reader::detect;
 use super::super::reader::lines::Lines;
 use super::super::reader::packed;
 use super::super::reader::raw::{Object, Objects, Passed};
-use super::super::run::judge_once;
+use super::super::run::{judge_once, judge_twice};
 use super::super::{Fault, Format, Options, TraceError};
 
 /// The longest trace that is shrunk, in bytes, unpacked.
@@ -93,29 +93,29 @@ pub fn shrink(
     let Some(faulty) = faulty else {
         return Err(changed);
     };
+    // At first sight is cheaper, and nearly always enough.
+    let first = judge_once(trace.as_slice(), options);
+    let place = (fault.line, fault.rule);
+    let plainly = first
+        .fault()
+        .is_some_and(|first| (first.line, first.rule) == place);
     let mut search = Search {
         lines,
         entries,
         options,
         rule: fault.rule,
         faulty,
+        twice: !plainly,
         left_bytes: JUDGED_MAX_BYTES,
     };
     let of = faulty + 1;
-    // As much of what follows as it takes.
-    let mut end = of;
-    let mut kept: Vec<usize> = loop {
-        let kept: Vec<usize> = (0..end).collect();
-        if search.shows(&kept) == Some(true) {
-            break kept;
-        }
-        if end == search.entries.len() {
-            return Err(changed);
-        }
-        let more = end - faulty;
-        end = (end + more).min(search.entries.len());
-    };
-    let minimal = search.reduce(&mut kept);
+    let (mut kept, mut minimal) = search.shortest().ok_or(changed)?;
+    if !std::mem::replace(&mut search.twice, true)
+        && search.shows(&kept) == Some(false)
+        && let Some(found) = search.shortest()
+    {
+        (kept, minimal) = found;
+    }
     Ok(Shrunk {
         trace: search.text(&kept),
         entries: kept.len(),
@@ -177,6 +177,9 @@ struct Search<'a> {
     rule: &'static str,
     /// The faulty entry.
     faulty: usize,
+    /// What is left is looked at a second time, as any trace is: it may look as if whoever wrote it down had left the rest
+    /// out.
+    twice: bool,
     left_bytes: usize,
 }
 
@@ -198,14 +201,39 @@ impl Search<'_> {
         let place = before + 1..before + 1 + length(&self.faulty);
         let options = Options {
             keep_going: false,
+            live: false,
             ..*self.options
         };
-        let verdict = judge_once(text.as_slice(), &options);
+        let verdict = if self.twice {
+            judge_twice(&text, &options)
+        } else {
+            judge_once(text.as_slice(), &options)
+        };
         Some(
             verdict
                 .fault()
                 .is_some_and(|fault| fault.rule == self.rule && place.contains(&fault.line)),
         )
+    }
+
+    /// The shortest part that shows the fault, and whether all of it is needed; `None`: the whole does not show it.
+    fn shortest(&mut self) -> Option<(Vec<usize>, bool)> {
+        let of = self.faulty + 1;
+        // As much of what follows as it takes.
+        let mut end = of;
+        let mut kept: Vec<usize> = loop {
+            let kept: Vec<usize> = (0..end).collect();
+            if self.shows(&kept) == Some(true) {
+                break kept;
+            }
+            if end == self.entries.len() {
+                return None;
+            }
+            let more = end - self.faulty;
+            end = (end + more).min(self.entries.len());
+        };
+        let minimal = self.reduce(&mut kept);
+        Some((kept, minimal))
     }
 
     /// Leaves out what can be left out; whether all that is left is needed.

@@ -70,6 +70,8 @@ pub enum Extent {
     Filtered,
     /// All but these kinds of events.
     Without(Kinds),
+    /// No answers, and of the rest anything may be missing too.
+    Unanswered,
     /// Not known yet: nothing is judged, the kinds of events are noted.
     Survey,
 }

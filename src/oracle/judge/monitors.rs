@@ -242,6 +242,7 @@ fn join(all: &mut Sentence, other: &Sentence) {
         asked: all.gaps.asked + other.gaps.asked,
         answered: all.gaps.answered + other.gaps.answered,
         told: all.gaps.told + other.gaps.told,
+        belied: all.gaps.belied || other.gaps.belied,
     };
     if all.fault.is_none() && other.fault.is_some() {
         all.fault.clone_from(&other.fault);

@@ -137,6 +137,8 @@ pub struct Session {
     repaired: recover::Repaired,
     /// The recording has no events of these kinds.
     unseen: Kinds,
+    /// The recording has no answers.
+    unanswered: bool,
     /// Nothing is judged: what there is is noted.
     surveys: bool,
     tally: filtered::Tally,
@@ -146,6 +148,8 @@ pub struct Session {
     aligned: bool,
     /// The handshake of the connection is recorded.
     negotiated: bool,
+    /// Commands may overtake others on this connection.
+    oob_enabled: bool,
 }
 
 type Judged = Result<(), Fault>;
@@ -180,11 +184,13 @@ impl Session {
             faulty: false,
             repaired: recover::Repaired::default(),
             unseen: Kinds::NONE,
+            unanswered: false,
             surveys: false,
             tally: filtered::Tally::default(),
             met: false,
             aligned: false,
             negotiated: false,
+            oob_enabled: false,
         }
     }
 
@@ -281,8 +287,10 @@ impl Session {
 
     fn sent(&mut self, line: u64, message: &Message<'_>) {
         self.commands = true;
-        let oob = message.execute_oob.is_present();
-        let name = if oob {
+        let out_of_band = message.execute_oob.is_present();
+        // Where that was not negotiated it is an error that comes in its turn.
+        let oob = out_of_band && (self.oob_enabled || !self.negotiated);
+        let name = if out_of_band {
             message.execute_oob
         } else {
             message.execute
@@ -295,11 +303,18 @@ impl Session {
                 .is_present()
                 .then(|| message.id.text().to_owned()),
             oob,
-            ask: Ask::of(message),
+            ask: if out_of_band && !oob {
+                Ask::Other
+            } else {
+                Ask::of(message)
+            },
             arguments: message.arguments.is_present(),
             progress: Progress::default(),
         };
-        self.negotiated |= matches!(pending.ask, Ask::Capabilities);
+        if matches!(pending.ask, Ask::Capabilities) {
+            self.negotiated = true;
+            self.oob_enabled |= message.arguments.text().contains("oob");
+        }
         if self.filtered {
             self.may_make_others(&pending.ask);
         }
@@ -537,6 +552,7 @@ impl Session {
             self.lost += self.queue.len() + self.oob.len();
             self.queue.clear();
             self.oob.clear();
+            self.oob_enabled = false;
             self.jobs.clear();
             self.gone.clear();
             self.forget();

@@ -28,6 +28,12 @@ struct Candidate {
     fault: Option<Fault>,
 }
 
+impl Candidate {
+    fn is_belied(&self) -> bool {
+        self.session.gaps().belied
+    }
+}
+
 /// The trial of one conversation.
 pub struct Trial {
     candidates: Vec<Candidate>,
@@ -98,6 +104,8 @@ pub struct Gaps {
     pub answered: u64,
     /// How many events of jobs.
     pub told: u64,
+    /// Something came that was taken to be left out.
+    pub belied: bool,
 }
 
 impl Belief for Trial {
@@ -151,6 +159,7 @@ impl Trial {
             match extent {
                 Extent::Auto | Extent::Whole => {}
                 Extent::Filtered => candidate.session.filter(),
+                Extent::Unanswered => candidate.session.leave_out_answers(),
                 Extent::Without(unseen) => candidate.session.leave_out(unseen),
                 Extent::Survey => candidate.session.survey(),
             }
@@ -162,7 +171,8 @@ impl Trial {
         self.keep_going = true;
     }
 
-    /// Takes the next message; `false` once every profile is contradicted.
+    /// Takes the next message; `false` once every profile is contradicted, or the recording has what it was taken to leave
+    /// out.
     pub fn take(&mut self, record: &Record<'_>) -> bool {
         let greeting = record.message.greeting;
         if !self.given && !self.named && greeting.is_present() {
@@ -174,6 +184,9 @@ impl Trial {
                 candidate.fault = candidate.session.take(record).err();
                 open |= candidate.fault.is_none();
             }
+        }
+        if self.partial && self.candidates.iter().any(Candidate::is_belied) {
+            return false;
         }
         open || self.keep_going && self.go_on(record)
     }

@@ -41,6 +41,10 @@ pub struct Lines<R> {
     broken: (u64, u64),
     number: u64,
     zeroes: Zeroes,
+    /// So many zero bytes stood behind what is in the buffer, which was too long with them, and nothing else since.
+    shed: u64,
+    /// The longest line that is read, bytes.
+    max_bytes: u64,
 }
 
 /// How many zero bytes stand at a trace's end, where a file system leaves them that lost what was being written.
@@ -76,6 +80,8 @@ impl<R: BufRead> Lines<R> {
             broken: (0, 0),
             number: 0,
             zeroes: Zeroes::default(),
+            shed: 0,
+            max_bytes: LINE_MAX_BYTES,
         }
     }
 
@@ -160,6 +166,7 @@ impl<R: BufRead> Lines<R> {
                     continue;
                 }
                 if self.start == self.end {
+                    self.zeroes.0.set(self.zeroes.count().max(self.shed));
                     return Ok(None);
                 }
                 (self.start..self.end, false)
@@ -176,10 +183,10 @@ impl<R: BufRead> Lines<R> {
             if !whole {
                 let line = &self.buffer[place.clone()];
                 let zeroes = line.iter().rev().take_while(|byte| **byte == 0).count();
-                self.zeroes.0.set(zeroes as u64);
+                self.zeroes.0.set(self.shed + zeroes as u64);
                 place.end -= zeroes;
             }
-            if (self.start - place.start) as u64 > LINE_MAX_BYTES {
+            if place.len() as u64 > self.max_bytes {
                 return Err(self.too_long());
             }
             let line = &self.buffer[place.clone()];
@@ -192,7 +199,7 @@ impl<R: BufRead> Lines<R> {
     /// Reads on behind what is there; `false` at the end.
     fn more(&mut self) -> Result<bool, TraceError> {
         let line = self.number + 1;
-        if (self.end - self.start) as u64 > LINE_MAX_BYTES {
+        if (self.end - self.start) as u64 > self.max_bytes && !self.shed_zeroes() {
             self.number = line;
             return Err(self.too_long());
         }
@@ -211,6 +218,14 @@ impl<R: BufRead> Lines<R> {
         }
         loop {
             match self.reader.read(&mut self.buffer[self.end..]) {
+                Ok(read) if self.shed > 0 && read > 0 => {
+                    let piece = &self.buffer[self.end..self.end + read];
+                    if piece.iter().any(|&byte| byte != 0) {
+                        self.number = line;
+                        return Err(self.too_long());
+                    }
+                    self.shed += read as u64;
+                }
                 Ok(read) => {
                     self.end += read;
                     return Ok(read > 0);
@@ -221,10 +236,21 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
+    /// Lets go of the zero bytes at the end of what is there, which is too long with them; `false`: there are none. More of
+    /// them may follow, and nothing else.
+    fn shed_zeroes(&mut self) -> bool {
+        let there = &self.buffer[self.start..self.end];
+        let zeroes = there.iter().rev().take_while(|byte| **byte == 0).count();
+        self.shed += zeroes as u64;
+        self.end -= zeroes;
+        self.seen = self.end;
+        zeroes > 0
+    }
+
     const fn too_long(&self) -> TraceError {
         TraceError::LineTooLong {
             line: self.number,
-            max_bytes: LINE_MAX_BYTES,
+            max_bytes: self.max_bytes,
         }
     }
 }
@@ -289,6 +315,35 @@ mod tests {
                 read.push((line.number, line.text.to_owned(), line.whole));
             }
             assert_eq!((read, zeroes.count()), (left, 3));
+        }
+    }
+
+    #[test]
+    fn more_zeroes_than_a_line_may_be_long_are_what_was_not_written_too() {
+        const MAX_BYTES: u64 = 1 << 10;
+        let many = 5 * BUFFER_BYTES as u64 + 7;
+        for before in ["a\n", "a\nb", ""] {
+            let end = io::Read::chain(before.as_bytes(), io::Read::take(io::repeat(0), many));
+            let mut lines = Lines {
+                max_bytes: MAX_BYTES,
+                ..Lines::new(io::BufReader::new(end))
+            };
+            let zeroes = lines.zeroes();
+            let mut read = String::new();
+            while let Some(line) = lines.next_line().unwrap() {
+                read.push_str(line.text);
+                read.push_str(if line.whole { "\n" } else { "" });
+            }
+            assert_eq!((read.as_str(), zeroes.count()), (before, many));
+        }
+        let rest = io::Read::chain(io::Read::take(io::repeat(0), many), &b"a\n"[..]);
+        let mut lines = Lines {
+            max_bytes: MAX_BYTES,
+            ..Lines::new(io::BufReader::new(rest))
+        };
+        match lines.next_line() {
+            Err(TraceError::LineTooLong { line: 1, .. }) => {}
+            other => panic!("{other:?}"),
         }
     }
 

@@ -8,6 +8,7 @@
 
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 
+use blockjob_model::Status;
 use blockjob_model::step::Kinds;
 
 use super::{Look, add_history, look};
@@ -20,6 +21,8 @@ use crate::oracle::{BUFFER_BYTES, Options};
 
 /// So many events have to be missing, of kinds that never come, to show that somebody left them out.
 const MISSING_MIN: u64 = 2;
+/// So many statuses in one place show it as well as fewer in several.
+const AT_ONCE_MIN: u64 = 3;
 /// So many show it even where something else is wrong: then it is said what is wrong with the rest.
 const CERTAINLY_MISSING_MIN: u64 = 4;
 /// So many commands without any answer show the same of answers.
@@ -109,6 +112,9 @@ fn again<F: Read>(file: &mut F) -> BufReader<&mut F> {
 }
 
 /// The same for what can be read only once: it is kept, up to a bound, for the second look and the explanation.
+///
+/// What is live is looked at again at its fault, when more is still to come. What is taken to have been left out may be
+/// in that; then the rest of it is not as it was taken to be, and it is looked at once more.
 pub fn check_once(
     name: &str,
     reader: impl BufRead,
@@ -124,7 +130,8 @@ pub fn check_once(
     if !options.live {
         keeping.read_on();
     }
-    let Some(kept) = keeping.kept() else {
+    let (kept, mut rest) = keeping.into_parts();
+    let Some(mut kept) = kept else {
         if let Some(begun) = begun {
             verdict.notes.push(format!(
                 "judged once: more than {} MiB were to be read, and of what can be read only once no more is kept; \
@@ -132,40 +139,90 @@ pub fn check_once(
                 explain::KEPT_MAX_BYTES >> 20
             ));
             add_history(&mut verdict, &begun[..], options);
-            return verdict;
+        } else {
+            verdict.notes.push(not_kept());
         }
-        verdict.notes.push(format!(
-            "what led there is not shown: more than {} MiB were read before, and of what can be read only \
-             once no more is kept; check it as a file",
-            explain::KEPT_MAX_BYTES >> 20
-        ));
         return verdict;
     };
     let rule = verdict.fault().map(|fault| fault.rule);
-    let second = second_look(rule, options, |options| {
-        Some(look(name, kept, options, &mut None))
-    });
-    let Some(Instead { options, note }) = second.instead else {
-        if second.would_be_shared {
-            verdict.notes.push(hint());
+    let mut believed = *options;
+    let mut again = false;
+    // Each time around some kind has come that had not come before, or all has been read.
+    loop {
+        let second = second_look(rule, &believed, |options| {
+            Some(look(name, &kept[..], options, &mut None))
+        });
+        if (second.instead.is_some() || again)
+            && let Some(watch) = &mut watch
+        {
+            watch.again();
         }
-        add_history(&mut verdict, kept, options);
+        let Some(instead) = second.instead else {
+            if again {
+                verdict = look(name, &kept[..], options, &mut watch).verdict;
+            }
+            if second.would_be_shared {
+                verdict.notes.push(hint());
+            }
+            add_history(&mut verdict, &kept[..], options);
+            return verdict;
+        };
+        // The rest may be still to come.
+        let mut keeping = Keeping::new(Cursor::new(kept).chain(rest));
+        let found = look(name, &mut keeping, &instead.options, &mut watch);
+        let stands = !found.gaps.belied;
+        let (read, both) = keeping.into_parts();
+        let Some(mut read) = read else {
+            let (kept, note) = if stands {
+                (found.verdict, instead.note)
+            } else {
+                (verdict, not_kept())
+            };
+            verdict = kept;
+            verdict.notes.push(note);
+            return verdict;
+        };
+        if stands && !believed.live {
+            let mut verdict = found.verdict;
+            verdict.notes.push(instead.note);
+            if verdict.fault().is_some() {
+                add_history(&mut verdict, &read[..], &instead.options);
+            }
+            return verdict;
+        }
+        if stands {
+            // All there is has been read, and is looked at as a whole.
+            believed.live = false;
+        }
+        again = true;
+        let (begun, after) = both.into_inner();
+        let left = begun.get_ref().get(begun.position() as usize..);
+        read.extend_from_slice(left.unwrap_or_default());
+        (kept, rest) = (read, after);
+    }
+}
+
+/// Judges a trace that is in memory, with the second look and without an explanation.
+pub fn judge_twice(trace: &[u8], options: &Options) -> Verdict {
+    let verdict = look("", trace, options, &mut None).verdict;
+    let Some(fault) = verdict.fault() else {
         return verdict;
     };
-    // The rest may be still to come.
-    let (kept, rest) = keeping.into_parts();
-    let mut keeping = Keeping::new(Cursor::new(kept.unwrap_or_default()).chain(rest));
-    if let Some(watch) = &mut watch {
-        watch.again();
+    let second = second_look(Some(fault.rule), options, |options| {
+        Some(look("", trace, options, &mut None))
+    });
+    match second.instead {
+        Some(instead) => look("", trace, &instead.options, &mut None).verdict,
+        None => verdict,
     }
-    let mut verdict = look(name, &mut keeping, &options, &mut watch).verdict;
-    verdict.notes.push(note);
-    if verdict.fault().is_some()
-        && let Some(kept) = keeping.kept()
-    {
-        add_history(&mut verdict, kept, &options);
-    }
-    verdict
+}
+
+fn not_kept() -> String {
+    format!(
+        "what led there is not shown: more than {} MiB were read before, and of what can be read only \
+         once no more is kept; check it as a file",
+        explain::KEPT_MAX_BYTES >> 20
+    )
 }
 
 /// Looks for what may explain a rejection by this rule; `look` reads the recording from its beginning.
@@ -220,8 +277,14 @@ fn left_out(options: &Options, look: &mut impl FnMut(&Options) -> Option<Look>) 
     let without = of(Extent::Without(unseen), options.observer);
     let shared = of(Extent::Without(unseen), Observer::Shared);
     let judged = look(&without)?;
-    // Of a few lines cut out of a recording anything may be missing in one place.
-    let there = |gaps: Gaps| gaps.greeted || gaps.places >= MISSING_MIN;
+    let no_status = Status::ALL.iter().all(|&status| !found.came.has(status));
+    // Of a few lines cut out of a recording anything may be missing in one place. Of a whole one it is a sign where it is
+    // every status, or many, or how jobs begin; and while it is still written there is but one place, the first.
+    let there = |gaps: Gaps| {
+        let begun = gaps.lacks.has(Status::Created);
+        let many = no_status || options.live || begun || gaps.missing >= AT_ONCE_MIN;
+        gaps.greeted && many || gaps.places >= MISSING_MIN
+    };
     if judged.gaps.missing >= MISSING_MIN && there(judged.gaps) {
         let note = format!(
             "events were left out: none of {}, though {} of them were due; judged without them",
@@ -240,7 +303,7 @@ fn left_out(options: &Options, look: &mut impl FnMut(&Options) -> Option<Look>) 
             note,
         });
     }
-    let filtered = of(Extent::Filtered, options.observer);
+    let filtered = of(Extent::Unanswered, options.observer);
     let unanswered = found.asked >= UNANSWERED_MIN && found.answered == 0;
     (unanswered && is_accepted(&look(&filtered)?)).then(|| Instead {
         options: filtered,

@@ -72,6 +72,22 @@ impl Session {
         self.acceptor = Acceptor::new(self.acceptor.profile(), self.view());
     }
 
+    /// The recording has no answers to commands, and of the rest anything may be missing too.
+    pub fn leave_out_answers(&mut self) {
+        self.unanswered = true;
+        self.filter();
+    }
+
+    /// An answer came in a recording that was filtered.
+    pub(super) const fn note_answer(&mut self) {
+        self.tally.found.belied |= self.unanswered;
+    }
+
+    /// An event of this kind came in a recording that leaves some out.
+    fn note_kind(&mut self, kind: Kind) {
+        self.tally.found.belied |= self.unseen.contains(kind);
+    }
+
     /// Nothing is judged: which kinds of events come is noted.
     pub fn survey(&mut self) {
         self.surveys = true;
@@ -134,6 +150,7 @@ impl Session {
 
     /// A status was announced, in a recording that leaves some out.
     pub(super) fn note_status(&mut self, id: &str, status: Status) {
+        self.note_kind(Kind::Status(status));
         let known = self.jobs.get(id);
         let unseen = self.unseen;
         let shown = self.tally.jobs.get(id);
@@ -172,12 +189,15 @@ impl Session {
 
     /// The same of an event of a block job.
     pub(super) fn note_event(&mut self, id: &str, event: Event) {
-        let at: &[Status] = match event {
-            Event::Ready => &[Status::Ready],
-            Event::Pending | Event::Completed { error: false } => &[Status::Pending],
-            Event::Completed { error: true } | Event::Cancelled => &[Status::Aborting],
-            Event::Error { .. } => &[Status::Running, Status::Ready],
+        use Status::{Aborting, Pending, Ready, Running};
+        let (kind, at): (Kind, &[Status]) = match event {
+            Event::Ready => (Kind::Ready, &[Ready]),
+            Event::Pending => (Kind::Pending, &[Pending]),
+            Event::Completed { error: false } => (Kind::Terminal, &[Pending]),
+            Event::Completed { error: true } | Event::Cancelled => (Kind::Terminal, &[Aborting]),
+            Event::Error { .. } => (Kind::Error, &[Running, Ready]),
         };
+        self.note_kind(kind);
         self.reach(id, at, true);
     }
 

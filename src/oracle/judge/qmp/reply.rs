@@ -24,6 +24,7 @@ impl Session {
             return Ok(());
         }
         if self.filtered {
+            self.note_answer();
             // Its command may have been left out.
             let likely = |pending: &Pending| fits(pending) && pending.may_be_answered_so(message);
             let likely = self.queue.iter().position(likely);
