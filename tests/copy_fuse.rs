@@ -32,7 +32,7 @@ struct Fuse {
 
 impl Fuse {
     /// How long a server may take to show its file.
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// The file `disk` below `mount`: what `plugin` has, through `filters`.
     fn new(scratch: &Scratch, filters: &[&str], plugin: &[&str]) -> Option<Self> {

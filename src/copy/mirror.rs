@@ -140,9 +140,12 @@ impl Mirror {
                 self.unpivoted.store(true, Ordering::Release);
             }
             Finish::SoftCancel => drop(run.last(follower, &mut context)?),
-            Finish::Complete => *lock(&self.quiet) = Some(run.last(follower, &mut context)?),
+            Finish::Complete => {
+                *lock(&self.quiet) = Some(run.last(follower, &mut context)?);
+                // Only of a mirror that switches over: any other is done with its source.
+                *lock(&self.last) = run.watch.last();
+            }
         }
-        *lock(&self.last) = run.watch.last();
         Ok(())
     }
 }

@@ -322,7 +322,7 @@ impl Work<'_> {
                 ErrorAction::Stop => *resumed = true,
             }
             // Parks here, if the user is to see to it first.
-            if context.sleep(delay) == Flow::Cancelled {
+            if rest(delay, context) == Flow::Cancelled {
                 return Flow::Cancelled;
             }
             match self.perform_alone(piece, context, buffer) {
@@ -516,6 +516,21 @@ impl Drop for LaneEnds<'_, '_> {
     }
 }
 
+/// A pause point, and then all of this time: what ends a sleep early, such as a lane that has something to say, is no
+/// reason to try again sooner.
+fn rest<S>(delay: Duration, context: &mut RunContext<'_, S>) -> Flow {
+    let until = context.now().saturating_add(delay);
+    loop {
+        let left = until.saturating_sub(context.now());
+        if context.sleep(left) == Flow::Cancelled {
+            return Flow::Cancelled;
+        }
+        if context.now() >= until {
+            return Flow::Continue;
+        }
+    }
+}
+
 /// Bytes of a piece: the chunk, or less under a limit so that the speed is even: a tenth of a second's worth, whole
 /// blocks.
 fn piece_bytes(chunk_bytes: u64, speed_bytes_per_s: u64) -> u64 {
@@ -576,9 +591,9 @@ mod tests {
     use super::*;
     use crate::copy::piece::PieceKind;
     use crate::driver::{Driver, Errno};
-    use crate::engine::{JobOptions, Manager, ManagerConfig};
+    use crate::engine::{JobHandle, JobOptions, Manager, ManagerConfig};
     use crate::model::Status;
-    use std::sync::Barrier;
+    use std::sync::{Barrier, OnceLock};
 
     /// Two pieces, of which neither can be written until somebody has made room.
     struct NoRoom {
@@ -659,6 +674,75 @@ mod tests {
         }
         assert_eq!(job.outcome(), Some(Ok(())));
         assert_eq!(disk.asked.load(Ordering::SeqCst), 1);
+    }
+
+    /// A piece that cannot be written; whoever tries enters the job as a lane would.
+    #[derive(Default)]
+    struct Nagged {
+        handed_out: AtomicUsize,
+        tried: AtomicUsize,
+        job: OnceLock<JobHandle>,
+        /// What the run took, in the manager's time.
+        took: OnceLock<Duration>,
+    }
+
+    impl Task for Nagged {
+        fn next(&self, bytes: u64) -> Result<Option<Piece>, JobError> {
+            let first = self.handed_out.fetch_add(1, Ordering::SeqCst) == 0;
+            let kind = PieceKind::Data;
+            Ok(first.then_some(Piece { kind, at: 0, bytes }))
+        }
+
+        fn step(&self, _: Piece, _: &mut [u8]) -> Result<u64, Trouble> {
+            self.tried.fetch_add(1, Ordering::SeqCst);
+            self.job.wait().enter();
+            Err(Trouble::on(IoSide::Write, JobError::new(Errno::IO)))
+        }
+
+        fn policy(&self, _: IoSide) -> ErrorPolicy {
+            ErrorPolicy::Ignore
+        }
+
+        fn no_buffer(&self, _: usize, cause: &std::io::Error) -> JobError {
+            JobError::with_message(Errno::IO, cause.to_string())
+        }
+    }
+
+    struct Tries(Arc<Nagged>);
+
+    impl Driver for Tries {
+        fn job_type(&self) -> &'static str {
+            "tries"
+        }
+
+        fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
+            let pass = Pass {
+                op: "copy",
+                workers: 1,
+                buffer_bytes: BLOCK_BYTES,
+                io_trace: None,
+            };
+            let began = context.now();
+            let answer = pass.run(&*self.0, &mut context);
+            let took = context.now().saturating_sub(began);
+            self.0.took.set(took).unwrap();
+            answer
+        }
+    }
+
+    #[test]
+    fn what_is_tried_again_is_given_its_time_whoever_enters_the_job() {
+        let task = Arc::new(Nagged::default());
+        let config = ManagerConfig::default().virtual_time(true);
+        let (manager, mut main_loop) = Manager::new(config);
+        let created = manager.create(JobOptions::new("j0"), Tries(Arc::clone(&task)));
+        let job = created.unwrap().start();
+        task.job.set(job.clone()).unwrap();
+        main_loop.run_until_idle();
+        assert_eq!(job.outcome(), Some(Err(JobError::new(Errno::IO))));
+        assert_eq!(task.tried.load(Ordering::SeqCst) as u32, 1 + Retries::LIMIT);
+        let took = *task.took.get().unwrap();
+        assert_eq!(took, Retries::DELAY * Retries::LIMIT);
     }
 
     #[test]

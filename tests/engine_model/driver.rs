@@ -25,7 +25,7 @@ use crate::specification::name;
 
 /// How long something may take that follows by itself. It never comes to that, unless what is waited
 /// for does not come.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks again and again until there is an answer.
 ///

@@ -40,6 +40,8 @@ pub(super) struct Run<'run> {
     technique: Technique,
     /// How long the last pass over the whole source took.
     took: Duration,
+    /// How often the source was held against the target.
+    compared: u64,
 }
 
 impl<'run> Run<'run> {
@@ -57,6 +59,7 @@ impl<'run> Run<'run> {
                 .map_err(|cause| target.failed("cannot be opened to be read back", &cause))?,
             technique: Technique::Buffered,
             took: Duration::ZERO,
+            compared: 0,
         })
     }
 
@@ -129,6 +132,7 @@ impl<'run> Run<'run> {
 
     /// Finds what changed, wherever that is.
     fn compare<S>(&mut self, context: &mut RunContext<'_, S>) -> Result<(), JobError> {
+        self.compared += 1;
         self.watch.begin(context)?;
         let size = self.open.source.size;
         let transfer = self.transfer().again();
@@ -161,8 +165,12 @@ impl<'run> Run<'run> {
             if context.sleep(IDLE.max(self.pause())) == Flow::Cancelled {
                 return Ok(Finish::Cancelled);
             }
-            if !context.finish_requested() {
-                self.round(Left::Followed(follower), context)?;
+            if !context.finish_requested()
+                && !self.round(Left::Followed(follower), context)?
+                && self.watch.has_settled()?
+            {
+                // Else a completion would have to.
+                self.compare(context)?;
             }
         }
         Ok(context.wait_for_finish())
@@ -183,6 +191,9 @@ impl<'run> Run<'run> {
         context: &mut RunContext<'_, Ready>,
     ) -> Result<Quiet, JobError> {
         self.enough = &NEVER;
+        // What somebody began to write before the last pass, and ended after it. By now he is stopped.
+        let mut unsettled = self.watch.is_unsettled();
+        let compared = self.compared;
         // As much as can be while everybody writes: then the section in which nobody may is short.
         self.round(Left::Followed(&follower), context)?;
         self.write_out(context)?;
@@ -191,6 +202,9 @@ impl<'run> Run<'run> {
             && self.open.source.stat.kind == FileKind::BlockDevice;
         loop {
             while self.round(Left::Quiet(&quiet), context)? {}
+            if std::mem::take(&mut unsettled) && self.compared == compared {
+                self.compare(context)?;
+            }
             if std::mem::take(&mut look) {
                 // What a file system that was mounted wrote to its device went past the device's own pages, and these are
                 // left over from the first pass, which read them. Only advice.

@@ -5,6 +5,10 @@
 //! are. Such a look is taken again a little later; where the file is written all the time, it is known not to be good,
 //! and what it belongs to is done once more.
 //!
+//! A write moves the times when it begins. What goes past the page cache may come to the disk well after that, behind a
+//! pass that began in between, and moves nothing then. So what was found while the times were that young is held against
+//! the source once more: when they have come to rest, or before the mirror is completed.
+//!
 //! What is written through a memory mapping moves the times when the kernel comes to it, which may be late; a block
 //! device has no times at all.
 
@@ -18,6 +22,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const TICK: Duration = Duration::from_millis(20);
 /// Of a file system that keeps whole seconds, or even ones.
 const TICK_WHOLE: Duration = Duration::from_secs(2);
+/// As long as a write may be on its way to the disk after it has moved the times.
+const UNDER_WAY: Duration = Duration::from_secs(10);
 /// Looks at a file that is written all the time, before a pass over it begins all the same.
 const LOOKS_MAX: usize = 3;
 
@@ -29,6 +35,8 @@ pub(super) struct Look {
     changed: Timestamp,
     /// A write after it moves the times.
     good: bool,
+    /// Whoever moved the times before it is through with that.
+    settled: bool,
 }
 
 /// Looks at one source, before and after each pass over it.
@@ -84,6 +92,17 @@ impl<'run> Watch<'run> {
             .is_none_or(|before| !before.good || !before.is_as(&now)))
     }
 
+    /// Whether a pass over the source that began before this moment may have missed the end of a write, though the times
+    /// stand still.
+    pub fn is_unsettled(&self) -> bool {
+        self.is_needed() && self.before.is_none_or(|before| !before.settled)
+    }
+
+    /// Whether that is so, and a pass that begins now would miss nothing.
+    pub fn has_settled(&self) -> Result<bool, JobError> {
+        Ok(self.is_unsettled() && look(self.source)?.settled)
+    }
+
     /// For a look after the run.
     pub fn last(&self) -> Option<Look> {
         self.before.filter(|_| self.is_needed())
@@ -110,11 +129,13 @@ impl Look {
 fn look(source: &Source) -> Result<Look, JobError> {
     let now = stat_anew(&source.file)?;
     check_size(source, &now)?;
+    let clock = SystemTime::now();
     Ok(Look {
         size: now.size,
         modified: now.modified,
         changed: now.changed,
-        good: is_good(now.changed, SystemTime::now()),
+        good: is_apart(now.changed, clock, tick(now.changed)),
+        settled: is_apart(now.changed, clock, UNDER_WAY),
     })
 }
 
@@ -134,16 +155,16 @@ pub(super) fn check_size(source: &Source, now: &Stat) -> Result<(), JobError> {
     )))
 }
 
-/// Whether a write at `now` or later moves the time of change.
-fn is_good(changed: Timestamp, now: SystemTime) -> bool {
+/// Whether `now` is that far from the last change, so that after a tick a further one moves its time.
+fn is_apart(changed: Timestamp, now: SystemTime, span: Duration) -> bool {
     let Ok(now) = now.duration_since(UNIX_EPOCH) else {
         return true;
     };
     let nanoseconds = i128::from(changed.seconds) * 1_000_000_000 + i128::from(changed.nanoseconds);
     let age = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - nanoseconds;
-    let tick = i128::try_from(tick(changed).as_nanos()).unwrap_or(i128::MAX);
+    let span = i128::try_from(span.as_nanos()).unwrap_or(i128::MAX);
     // A time far ahead is of a clock that was set back since: it will not be met again.
-    age > tick || age < -tick
+    age > span || age < -span
 }
 
 /// How long a time of change may stay the same although something changes.
@@ -179,13 +200,14 @@ mod tests {
             (base - tick, false),
             (base - tick - 1, true),
         ] {
-            assert_eq!(is_good(changed, at(now)), good, "{now}");
+            let found = is_apart(changed, at(now), super::tick(changed));
+            assert_eq!(found, good, "{now}");
         }
         let whole = Timestamp {
             seconds: 1000,
             nanoseconds: 0,
         };
-        assert!(!is_good(whole, at(1_001_900_000_000)));
-        assert!(is_good(whole, at(1_002_100_000_000)));
+        assert!(!is_apart(whole, at(1_001_900_000_000), super::tick(whole)));
+        assert!(is_apart(whole, at(1_002_100_000_000), super::tick(whole)));
     }
 }
