@@ -89,9 +89,12 @@ pub trait Driver: Send + Sync + 'static {
     #[doc(alias = "block_job_completed")]
     fn run(&self, context: RunContext<'_>) -> Result<(), JobError>;
 
-    /// Quiesce: return only when no I/O of this job is in flight. Body thread, at the start of a
-    /// pause that a pause point found. I/O counted by the [lane gate](RunContext::gate) is waited
-    /// for by the engine.
+    /// Quiesce. Body thread, at the start of a pause that a pause point found.
+    ///
+    /// The [lane gate](RunContext::gate) is closed: no lane is let in any more. Those that were may still be in
+    /// the middle of their piece, or only about to begin it; the engine waits for them after this has
+    /// returned and before it acknowledges the pause (P18). So this is where lanes that wait for something
+    /// are told not to. I/O that no gate counts is over when this returns.
     fn pause(&self) {}
 
     /// The counterpart of [`pause`](Driver::pause): once for each, also when the pause evaporated

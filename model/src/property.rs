@@ -658,8 +658,11 @@ fn parked_is_still(edge: &Edge<'_>) -> bool {
 
 fn quiet_has_no_io(edge: &Edge<'_>) -> bool {
     if let Some(Output::IoBegin(member)) = edge.output {
-        let history = edge.before.history[member];
-        return history.pausing() != Pausing::Quiet
+        let (job, history) = (&edge.before.world.jobs[member], edge.before.history[member]);
+        // The park is over, and `resume` has not begun.
+        let released = job.body == Body::Unparked;
+        return !job.status.is_parked()
+            && !released
             && history.ran()
             && !history.has(History::RUN_OVER);
     }

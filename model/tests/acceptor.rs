@@ -379,6 +379,42 @@ fn whoever_starts_or_gives_up_what_a_cancel_has_taken_is_told_nothing() {
     }
 }
 
+/// A lane that was let in before the gate was closed begins its piece when it gets to it. P18 and P19 speak of
+/// the acknowledgement: nothing is in flight there, and nothing begins after it.
+#[test]
+fn until_a_pause_is_acknowledged_io_may_begin_and_must_end() {
+    let paused_after = |pieces: &[Seen]| {
+        let mut acceptor = Acceptor::new(&REFERENCE, View::TRACE);
+        let group = acceptor.group(Group::CLOSED);
+        let job = acceptor.job(group, &[JobSpec::PLAIN], "j");
+        for (request, to) in [(Request::Create, Created), (Request::Start, Running)] {
+            acceptor.call(0, Some(job), request, false);
+            acceptor.observe(job, Seen::Status(to)).unwrap();
+            acceptor.answer(0, Ok(())).unwrap();
+        }
+        acceptor.observe(job, Seen::Begin(Callback::Run)).unwrap();
+        acceptor.call(1, Some(job), Request::Pause, false);
+        acceptor.answer(1, Ok(())).unwrap();
+        let pause = [
+            Seen::Begin(Callback::Pause),
+            Seen::End(Callback::Pause, true),
+        ];
+        for &seen in pause.iter().chain(pieces) {
+            acceptor.observe(job, seen).unwrap();
+        }
+        let paused = acceptor.observe(job, Seen::Status(Paused));
+        paused.and_then(|()| acceptor.observe(job, Seen::IoBegin))
+    };
+    for pieces in [
+        // In flight when the pause is acknowledged, …
+        &[Seen::IoBegin][..],
+        // … or over by then, and another begins.
+        &[Seen::IoBegin, Seen::IoEnd],
+    ] {
+        assert_eq!(rule(paused_after(pieces)), "io-while-paused", "{pieces:?}");
+    }
+}
+
 #[test]
 fn the_engines_callbacks_come_in_order() {
     let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);

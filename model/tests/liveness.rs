@@ -110,6 +110,13 @@ fn every_assumption_is_needed() {
         ),
         (
             Assumptions {
+                pauses_let_nobody_in: false,
+                ..all
+            },
+            vec!["P41"],
+        ),
+        (
+            Assumptions {
                 main_loop_keeps_order: false,
                 ..all
             },

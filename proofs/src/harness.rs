@@ -412,6 +412,9 @@ pub const HARNESSES: &[Harness] = &[
     long(bounded("gate-two-lanes-two", || {
         vec![Case::LockFree(LockFree::TwoLanes)]
     })),
+    within("gate-lane-begins", 3, || {
+        vec![Case::LockFree(LockFree::LaneBegins)]
+    }),
     bounded("gate-lane-calls-in", || {
         vec![Case::LockFree(LockFree::LaneCallsIn)]
     }),

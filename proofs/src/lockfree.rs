@@ -31,6 +31,9 @@ pub enum LockFree {
     GateQuiesces,
     /// A lane that waits at a closed gate leaves when the job is cancelled, and none enters after that.
     GateLetsGo,
+    /// A lane that was let in before the gate was closed, and begins its piece before, during or after
+    /// `pause`, is over when the pause is acknowledged (P18).
+    LaneBegins,
     /// As [`GateQuiesces`](LockFree::GateQuiesces), with two lanes: the last one to leave wakes the body.
     TwoLanes,
     /// A lane enters the body in the middle of its I/O, for which it needs the lock that pauses, ends
@@ -97,7 +100,10 @@ impl LockFree {
                 LockFree::CancelIsSeen | LockFree::LaneStays => {
                     cancel();
                 }
-                LockFree::GateQuiesces | LockFree::TwoLanes | LockFree::LaneCallsIn => {
+                LockFree::GateQuiesces
+                | LockFree::LaneBegins
+                | LockFree::TwoLanes
+                | LockFree::LaneCallsIn => {
                     pause();
                     resume();
                 }
@@ -128,6 +134,9 @@ struct Shared {
     written: [AtomicU32; 2],
     /// Written during a pause.
     paused_write: AtomicU32,
+    /// Taken by a lane that has been let in, before it begins, and by the body, before it pauses: so that
+    /// either may come first.
+    turns: AtomicU32,
     // Known to the harness alone, invisible to the tool.
     pauses: Unseen,
     lane_done: [Unseen; 2],
@@ -182,6 +191,7 @@ impl Witness {
             }
             LockFree::GateQuiesces
             | LockFree::GateLetsGo
+            | LockFree::LaneBegins
             | LockFree::TwoLanes
             | LockFree::LaneCallsIn => {
                 let lanes = if self.case == LockFree::TwoLanes {
@@ -243,6 +253,9 @@ fn lane(case: LockFree, number: usize, gate: &LaneGate, recorder: &Recorder, sha
             "the gate is open again, what was written during the pause is not there"
         );
     }
+    if case == LockFree::LaneBegins {
+        shared.turns.fetch_add(1, Ordering::Relaxed);
+    }
     // Of a lane that stays the run says nothing, nor does the record.
     let told = case != LockFree::LaneStays;
     if told {
@@ -274,7 +287,11 @@ impl Driver for Witness {
 
     fn pause(&self) {
         self.shared.pauses.store(true, UNSEEN);
-        self.edges(Callback::Pause);
+        self.see(Seen::Begin(Callback::Pause));
+        if self.case == LockFree::LaneBegins {
+            self.shared.turns.fetch_add(1, Ordering::Relaxed);
+        }
+        self.see(Seen::End(Callback::Pause, true));
     }
 
     fn resume(&self) {

@@ -3,7 +3,9 @@
 //! A job has one body, which alone changes its status. Any other thread that works for the job is
 //! a *lane*: it never sees a pause point, it asks the gate before each piece of I/O and gives the
 //! permit back after it. When the body pauses it closes the gate, calls the driver's `pause`, and
-//! waits until nothing is in flight, before `paused` is acknowledged (P18, P19).
+//! waits until nothing is in flight, before `paused` is acknowledged (P18, P19). In this order, because
+//! who is inside may wait for something that only `pause` ends. Hence who was let in may begin its
+//! piece as late as after `pause`.
 //!
 //! Rules:
 //! 1. `word` = closed bit + number of permits out. Entering is one compare-and-swap that succeeds

@@ -213,6 +213,10 @@ fn status_rule(worlds: &[World], now: &[Status], member: usize, to: Status) -> R
             rule!("ready-unexpected"),
             "it has nothing to converge with".to_owned(),
         ),
+        Status::Paused | Status::Standby if all(&|world| job(world).in_flight > 0) => (
+            rule!("io-while-paused"),
+            "a piece of its I/O is in flight".to_owned(),
+        ),
         Status::Paused | Status::Standby => (
             rule!("paused-unasked"),
             "no pause is requested, or the job has not come to a pause point".to_owned(),
@@ -355,12 +359,9 @@ fn event_rule(
 }
 
 fn io_rule(worlds: &[World], member: usize) -> Reason {
-    let parked = worlds.iter().all(|world| {
-        matches!(
-            world.jobs[member].body,
-            Body::PauseDone | Body::Parked | Body::Unparked
-        )
-    });
+    let parked = worlds
+        .iter()
+        .all(|world| matches!(world.jobs[member].body, Body::Parked | Body::Unparked));
     if parked {
         (
             rule!("io-while-paused"),

@@ -19,6 +19,8 @@
 //! - A2: after a forced cancel the run has finitely many steps left. What it then does of its own
 //!   choice it does finitely often: it is on no cycle, and nobody waits for it. What remains for
 //!   the driver to do is to return.
+//! - A4: once `pause` has been called finitely many pieces of I/O begin before the pause is acknowledged,
+//!   those that were let in before. They are on no cycle.
 //! - The main loop's queue is first in, first out: where it has something to do, requests that it
 //!   must serve come after that, so they do not overtake it for ever. They, too, are on no cycle.
 //! - For P39 only, and only for a job that nobody cancelled: it is not endless, its run comes to
@@ -204,6 +206,8 @@ pub struct Assumptions {
     pub fair: fn(Class) -> bool,
     /// A2: a run that was cancelled by force has finitely many steps left.
     pub cancelled_runs_end: bool,
+    /// A4: whoever is to pause lets nothing new begin.
+    pub pauses_let_nobody_in: bool,
     /// The main loop serves in the order of asking.
     pub main_loop_keeps_order: bool,
 }
@@ -213,6 +217,7 @@ impl Assumptions {
     pub const ALL: Assumptions = Assumptions {
         fair: |_| true,
         cancelled_runs_end: true,
+        pauses_let_nobody_in: true,
         main_loop_keeps_order: true,
     };
 }
@@ -222,6 +227,9 @@ impl fmt::Display for Assumptions {
         f.write_str("weak fairness")?;
         if self.cancelled_runs_end {
             f.write_str(", runs cancelled by force end (A2)")?;
+        }
+        if self.pauses_let_nobody_in {
+            f.write_str(", pauses let nobody in (A4)")?;
         }
         if self.main_loop_keeps_order {
             f.write_str(", the main loop keeps the order of asking")?;

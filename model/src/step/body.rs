@@ -204,11 +204,12 @@ impl<W: Fn(Option<Output>) -> bool, V: FnMut(Step, Next<'_>, Option<Output>)> Re
             Body::Unstarted | Body::Returned | Body::Ended => {}
         }
         if self.view.io && job.entered {
-            // P18, P19: from the end of `pause` to the beginning of `resume` there is no I/O,
-            // and none is left when the run has returned.
+            // P18, P19: from the acknowledgement of a pause to the beginning of `resume` there is no
+            // I/O, and none is left when the run has returned. Until it is acknowledged, whoever was let
+            // in before `pause` may begin: `pause` can hurry it, and the engine waits for it after that.
             let open = matches!(
                 job.body,
-                Body::Moving | Body::AtPoint | Body::PauseIn | Body::ResumeIn
+                Body::Moving | Body::AtPoint | Body::PauseIn | Body::PauseDone | Body::ResumeIn
             );
             if open && job.in_flight < View::IO_MAX {
                 self.change(Step::IoBegin(m), m, Some(Output::IoBegin(m)), |job| {

@@ -27,6 +27,9 @@ fn lock_free(case: LockFree) -> &'static str {
         LockFree::GateQuiesces => {
             "while the job is paused no lane is in flight, and what lanes wrote is there (P18, P19)"
         }
+        LockFree::LaneBegins => {
+            "a lane that was let in may begin as late as after `pause`, and is over when the pause is acknowledged (P18)"
+        }
         LockFree::TwoLanes => "the same with two lanes",
         LockFree::LaneCallsIn => "a lane enters the body in the middle of its I/O",
         LockFree::LaneStays => {

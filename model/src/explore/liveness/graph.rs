@@ -10,7 +10,7 @@ use super::super::{Options, Relation, Scenario};
 use super::{Assumptions, Case, Class, MEMBER_CLASSES, MEMBERS_AT, NO_CLASS, Scope};
 use crate::profile::Profile;
 use crate::property::History;
-use crate::state::{Group, World};
+use crate::state::{Body, Group, World};
 use crate::step::{Next, Output, Step};
 
 /// One case of one property for one member, or whatever its scope is.
@@ -24,7 +24,7 @@ pub(super) struct Duty {
 /// What is known of a step: its class in the low bits, and …
 type Kind = u8;
 pub(super) const CLASS: Kind = 31;
-/// … it can be on a cycle at all (A2, and the order of the main loop),
+/// … it can be on a cycle at all (A2, A4, and the order of the main loop),
 const RECURS: Kind = 1 << 5;
 /// … it is work of the driver's, and there is more to do behind it.
 const WORKS: Kind = 1 << 6;
@@ -304,7 +304,8 @@ impl Batch {
 /// What is to be known of a move made in `before`.
 fn kind(made: Move, before: &World, profile: &Profile, assumptions: Assumptions) -> Kind {
     let over_time = assumptions.cancelled_runs_end && is_over_time(made, before);
-    if over_time || is_unasked(made, before, profile) {
+    let late = assumptions.pauses_let_nobody_in && was_let_in(made, before);
+    if over_time || late || is_unasked(made, before, profile) {
         return NO_CLASS;
     }
     let class = Class::of(made, before).map_or(NO_CLASS, Class::number);
@@ -338,6 +339,11 @@ fn is_over_time(made: Move, before: &World) -> bool {
         ) => before.jobs[m].forced(),
         _ => false,
     }
+}
+
+/// A piece of I/O that was let in before `pause` was called, and begins after it (A4).
+fn was_let_in(made: Move, before: &World) -> bool {
+    matches!(made, Move::Step(Step::IoBegin(m)) if before.jobs[m].body == Body::PauseDone)
 }
 
 /// A pause that nobody here asked for: in QEMU, the block layer's.
