@@ -2,6 +2,7 @@
 //! museum`, `cargo xtask mutants`, `cargo xtask results`, `cargo xtask bench`, `cargo xtask setup`.
 
 mod bench;
+mod copy;
 mod museum;
 mod mutants;
 mod overhead;

@@ -7,7 +7,7 @@
 //! same: the card promises what does not happen.
 
 mod card;
-mod child;
+pub(crate) mod child;
 mod lane;
 mod page;
 

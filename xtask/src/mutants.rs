@@ -2,7 +2,18 @@
 //! that no test notices is either a check that is missing, or changes nothing that can be seen.
 //!
 //! Every mutant is built and tested; the tests are therefore the quick ones, unless all are asked
-//! for. cargo-mutants is a tool, not a dependency: nothing else needs it.
+//! for. cargo-mutants builds each mutant for itself, which is most of the time it takes; [`together`]
+//! takes its list and builds all of them at once. cargo-mutants is a tool, not a dependency: nothing else
+//! needs it.
+
+mod build;
+mod constant;
+mod list;
+mod results;
+mod rewrite;
+mod run;
+mod sites;
+mod together;
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -20,6 +31,16 @@ pub struct Options {
     /// survived.
     #[arg(long)]
     whole: bool,
+    /// All mutants in one build, each behind a switch: seconds for a mutant instead of half a minute.
+    /// Those that were tried before and would come out the same are not tried again.
+    #[arg(long)]
+    together: bool,
+    /// With --together: so many tests at a time.
+    #[arg(long, value_name = "N", requires = "together")]
+    jobs: Option<usize>,
+    /// With --together: tries nothing, only prints what is known.
+    #[arg(long, requires = "together")]
+    report: bool,
     /// Options of cargo-mutants: `-f FILE`, `--shard 1/8`, `--iterate` to leave out what was caught
     /// before, `--list`.
     #[arg(last = true, value_name = "OPTIONS")]
@@ -32,6 +53,84 @@ enum Part {
     Model,
     /// The engine's core: `src/engine`, `src/sync.rs`, `src/driver.rs`.
     Engine,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Part::Model => "model",
+            Part::Engine => "engine",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Part::Model => "blockjob-model",
+            Part::Engine => "blockjob",
+        }
+    }
+
+    /// Of the package, below the root.
+    fn folder(self) -> &'static str {
+        match self {
+            Part::Model => "model",
+            Part::Engine => "",
+        }
+    }
+
+    fn root_file(self) -> &'static str {
+        match self {
+            Part::Model => "model/src/lib.rs",
+            Part::Engine => "src/lib.rs",
+        }
+    }
+
+    /// How many tests to run at a time: those of the engine mostly wait.
+    fn jobs(self) -> usize {
+        match self {
+            Part::Model => 2,
+            Part::Engine => 4,
+        }
+    }
+
+    /// What the quick tests are built with.
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Part::Model => &[],
+            Part::Engine => &["--no-default-features"],
+        }
+    }
+
+    /// The tests that are tried, beside those in the sources.
+    fn tests(self, whole: bool) -> Result<Vec<String>, String> {
+        match self {
+            Part::Model if whole => test_names(&root().join("model/tests"), ""),
+            Part::Model => Ok(MODEL.map(str::to_owned).to_vec()),
+            Part::Engine => test_names(&root().join("tests"), "engine_"),
+        }
+    }
+
+    /// Of the tests, those that take too long for each mutant: what their names have in them.
+    fn slow(self) -> &'static [&'static str] {
+        match self {
+            Part::Model => &SLOW,
+            Part::Engine => &ELSEWHERE,
+        }
+    }
+
+    /// Tells cargo-mutants where to put mistakes.
+    fn choose(self, command: &mut Command, rest: &[String]) {
+        command.args(["--package", self.package()]);
+        let files: &[&str] = match self {
+            Part::Model => &["model/src/**/*.rs"],
+            Part::Engine => &["src/engine/**/*.rs", "src/sync.rs", "src/driver.rs"],
+        };
+        // A file that was asked for is asked for in place of all.
+        let chosen = |word: &String| word.starts_with("-f") || word.starts_with("--file");
+        if !rest.iter().any(chosen) {
+            command.args(files.iter().flat_map(|file| ["--file", file]));
+        }
+    }
 }
 
 /// Tests of the model that take seconds.
@@ -60,6 +159,9 @@ const SLOW: [&str; 10] = [
     "of_the_reference_under_weak_memory",
 ];
 
+/// What tests in the engine's package are about that say little of the engine, for how long they take.
+const ELSEWHERE: [&str; 2] = ["copy::", "io::"];
+
 /// Tests of the engine that are not about its being quick to build or to judge.
 const OTHERS: [&str; 2] = ["engine_compile_fail", "engine_accepted"];
 
@@ -85,6 +187,9 @@ fn start(options: &Options) -> Result<ExitCode, String> {
             "cargo-mutants is not installed; `cargo install cargo-mutants --locked` does it".into(),
         );
     }
+    if options.together {
+        return together::start(options);
+    }
     let output = prove::target().join("mutants");
     // cargo-mutants makes the last folder only.
     std::fs::create_dir_all(&output).map_err(|error| format!("{}: {error}", output.display()))?;
@@ -99,58 +204,37 @@ fn start(options: &Options) -> Result<ExitCode, String> {
 
 fn command(options: &Options, output: &Path) -> Result<Command, String> {
     let mut command = cargo(&["mutants", "--output"]);
-    let (name, package, files): (_, _, &[&str]) = match options.part {
-        Part::Model => ("model", "blockjob-model", &["model/src/**/*.rs"]),
-        Part::Engine => (
-            "engine",
-            "blockjob",
-            &["src/engine/**/*.rs", "src/sync.rs", "src/driver.rs"],
-        ),
-    };
-    command.arg(output.join(name));
-    command.args(["--package", package]);
-    // A file that was asked for is asked for in place of all.
-    let chosen = |word: &String| word.starts_with("-f") || word.starts_with("--file");
-    if !options.rest.iter().any(chosen) {
-        command.args(files.iter().flat_map(|file| ["--file", file]));
-    }
-    let mut tests = Vec::new();
+    command.arg(output.join(options.part.name()));
+    options.part.choose(&mut command, &options.rest);
     if !options.whole {
         // Chosen for the build as well, which would otherwise be of every test there is.
         command.arg("--cargo-arg=--lib");
-        match options.part {
-            Part::Model => {
-                tests.extend(MODEL.map(str::to_owned));
-            }
-            Part::Engine => {
-                command.arg("--no-default-features");
-                tests = engine_tests(&root().join("tests"))?;
-            }
-        }
+        command.args(options.part.features());
+        let tests = options.part.tests(false)?;
+        command.args(
+            tests
+                .iter()
+                .map(|test| format!("--cargo-arg=--test={test}")),
+        );
     }
-    command.args(
-        tests
-            .iter()
-            .map(|test| format!("--cargo-arg=--test={test}")),
-    );
     command.args(&options.rest);
-    if !options.whole && matches!(options.part, Part::Model) {
+    if !options.whole {
         command.args(["--", "--"]);
-        command.args(SLOW.iter().flat_map(|test| ["--skip", test]));
+        command.args(options.part.slow().iter().flat_map(|test| ["--skip", test]));
     }
     // What a mutant prints is judged, not reviewed.
     command.env("INSTA_UPDATE", "no");
     Ok(command)
 }
 
-/// The engine's tests that build without the command.
-fn engine_tests(folder: &Path) -> Result<Vec<String>, String> {
+/// The tests in a folder whose names begin so.
+fn test_names(folder: &Path, beginning: &str) -> Result<Vec<String>, String> {
     let fault = |error: std::io::Error| format!("{}: {error}", folder.display());
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(fault)? {
         let name = entry.map_err(fault)?.file_name();
         if let Some(name) = name.to_string_lossy().strip_suffix(".rs")
-            && name.starts_with("engine_")
+            && name.starts_with(beginning)
             && !OTHERS.contains(&name)
         {
             names.push(name.to_owned());

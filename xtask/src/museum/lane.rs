@@ -4,16 +4,17 @@
 //! the project again, and only files that differ are written, so that cargo builds no more than
 //! what a patch and the one before it have changed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use super::card::Check;
 use super::child::{self, Ran};
+use crate::copy;
 use crate::prove;
-use crate::steps::{cargo, root};
+use crate::steps::cargo;
 
 /// A build that takes longer hangs.
 const BUILD: Duration = Duration::from_secs(1800);
@@ -59,34 +60,7 @@ impl Lane {
 
     /// Makes the copy equal to the project: what git tracks, as it is in the working tree.
     pub fn restore(&self) -> Result<(), String> {
-        let output = Command::new("git")
-            .current_dir(root())
-            .args(["ls-files", "-z"])
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|error| format!("cannot start git: {error}"))?;
-        if !output.status.success() {
-            return Err(format!("git ls-files: {}", output.status));
-        }
-        let names = String::from_utf8_lossy(&output.stdout);
-        let mut wanted = BTreeSet::new();
-        for name in names.split('\0').filter(|name| !name.is_empty()) {
-            let from = root().join(name);
-            // Deleted and not committed.
-            let Ok(bytes) = fs::read(&from) else { continue };
-            wanted.insert(PathBuf::from(name));
-            let to = self.source().join(name);
-            if fs::read(&to).is_ok_and(|there| there == bytes) {
-                continue;
-            }
-            let written = to
-                .parent()
-                .map_or(Ok(()), fs::create_dir_all)
-                .and_then(|()| fs::write(&to, bytes))
-                .and_then(|()| fs::set_permissions(&to, fs::metadata(&from)?.permissions()));
-            written.map_err(|error| format!("{}: {error}", to.display()))?;
-        }
-        remove_others(&self.source(), Path::new(""), &wanted)
+        copy::equal(&self.source(), &BTreeMap::new())
     }
 
     /// Restores the copy and puts the patch in; what git says if it does not apply.
@@ -320,23 +294,6 @@ fn tests_passed(output: &str) -> usize {
         .filter_map(|line| line.strip_prefix("test result: ok. "))
         .filter_map(|line| line.split_whitespace().next()?.parse::<usize>().ok())
         .sum()
-}
-
-/// Removes what is in the copy and not wanted there.
-fn remove_others(copy: &Path, folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<(), String> {
-    let fault = |error: std::io::Error| format!("{}: {error}", copy.join(folder).display());
-    for entry in fs::read_dir(copy.join(folder)).map_err(fault)? {
-        let entry = entry.map_err(fault)?;
-        let name = folder.join(entry.file_name());
-        if entry.file_type().map_err(fault)?.is_dir() {
-            remove_others(copy, &name, wanted)?;
-            // Only if nothing is left in it.
-            let _ = fs::remove_dir(entry.path());
-        } else if !wanted.contains(&name) {
-            fs::remove_file(entry.path()).map_err(fault)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
