@@ -3,7 +3,9 @@
 //! Method: copies of one large file in the page cache, two workers each, by reading and writing and by the kernel's own
 //! copy (`copy_file_range`), one after the other. Beside them a thread pauses and resumes, or cancels, at moments that
 //! differ, and takes the time from the request until the status says that nothing is in flight any more: `paused`, or
-//! that the run has ended. What is written stays below the kernel's dirty threshold as long as the file does.
+//! `aborting`, which is that the run has ended. Of a cancel the time until the job is gone is taken as well: its new file
+//! is removed then, which takes the file system the longer the more was written. What is written stays below the kernel's
+//! dirty threshold as long as the file does.
 //! Percentiles of all samples; it never fails by time. `benches/serve.rs` has the same beside QEMU, over a socket.
 //!
 //! Environment: `BLOCKJOB_BENCH_MIB` (size of the file, 1024), `BLOCKJOB_BENCH_DIR` (a folder on the file system to be
@@ -64,14 +66,21 @@ fn pauses(job: &JobHandle) -> Vec<Duration> {
     samples
 }
 
-/// Cancels once.
+/// What is measured beside the goals.
+const TIDIED: &str = "cancel and tidied up";
+
+/// Cancels once: when the run had ended, and when all was tidied up.
 fn cancel(job: &JobHandle, number: usize) -> Vec<Duration> {
     let ends = [Status::Aborting, Status::Concluded, Status::Null];
     std::thread::sleep(moment(number));
     let began = Instant::now();
-    match job.cancel(CancelMode::Force) {
-        Ok(()) if job.wait_for(&ends).is_ok() => vec![began.elapsed()],
-        _ => Vec::new(),
+    if job.cancel(CancelMode::Force).is_err() || job.wait_for(&ends).is_err() {
+        return Vec::new();
+    }
+    let ended = began.elapsed();
+    match job.wait_for(&[Status::Null]) {
+        Ok(_) => vec![ended, began.elapsed()],
+        Err(_) => Vec::new(),
     }
 }
 
@@ -116,13 +125,16 @@ fn main() -> Outcome<()> {
             samples.extend(more);
         }
         found.push((format!("pause, {}", technique.name()), samples));
-        let mut samples = Vec::new();
+        let (mut ended, mut gone) = (Vec::new(), Vec::new());
         for number in 0..cancels {
-            samples.extend(beside(&source, &target, &options, |job| {
-                cancel(job, number)
-            })?);
+            let times = beside(&source, &target, &options, |job| cancel(job, number))?;
+            if let [first, second] = times[..] {
+                ended.push(first);
+                gone.push(second);
+            }
         }
-        found.push((format!("cancel, {}", technique.name()), samples));
+        found.push((format!("cancel, {}", technique.name()), ended));
+        found.push((format!("{TIDIED}, {}", technique.name()), gone));
     }
     for (_, samples) in &mut found {
         samples.sort_unstable();
@@ -137,7 +149,7 @@ fn main() -> Outcome<()> {
             millis(percentile(samples, 100)),
         );
     }
-    for (what, samples) in &found {
+    for (what, samples) in found.iter().filter(|(what, _)| !what.starts_with(TIDIED)) {
         goal(
             &format!("{what}: p99"),
             millis(percentile(samples, 99)),

@@ -3,9 +3,12 @@
 //!
 //! Method: both are started and spoken to over a Unix socket, in turn. Answers: `query-jobs`, one after the other and 64 at a
 //! time, for so many that it takes a good part of a second. Pauses: while a backup of 512 MiB runs without a limit,
-//! `job-pause` is sent and the time until the event `paused` is read is taken, then the job is resumed; a job that ends is
-//! begun again. Cancels: the same with `job-cancel` and `concluded`, a new backup for each. Copies: the time from `blockdev-backup` to `concluded`. Medians over the rounds; the daemon is the one on the
-//! search path, and without it ours stands alone.
+//! `job-pause` is sent, at moments that differ, and the time until the event `paused` is read is taken. Cancels: the same
+//! with `job-cancel` and `concluded`. A new backup for each, of ours and of the daemon in turn, so that both have as many
+//! samples of one run. A daemon that hears the request when its copy is over answers that there is no such job: then the
+//! time until that answer is taken, which is less than the request would have needed. Copies: the time from
+//! `blockdev-backup` to `concluded`. Medians over the rounds; the daemon is the one on the search path, and without it
+//! ours stands alone.
 
 mod measure;
 
@@ -22,11 +25,9 @@ use serde_json::{Value, json};
 const QUERIES: usize = 20_000;
 const AT_A_TIME: usize = 64;
 const IMAGE_BYTES: usize = 512 << 20;
-const PAUSES: usize = 300;
-const CANCELS: usize = 200;
-/// No peer is paused, or cancelled, for longer than this, however few samples that gives.
-fn samples_max() -> Duration {
-    Duration::from_secs(if is_quick() { 2 } else { 15 })
+/// How often a backup is paused, and another cancelled.
+fn requests_of_each() -> u64 {
+    if is_quick() { 10 } else { 120 }
 }
 
 /// A peer, and the conversation with it.
@@ -129,86 +130,58 @@ impl Peer {
         }
     }
 
-    /// Pauses a backup so often; how long each took, sorted.
-    fn pauses(&mut self) -> Vec<Duration> {
-        let mut times = Vec::with_capacity(PAUSES);
+    /// Makes a request of a backup that has run for a while, and sees the backup to its end.
+    ///
+    /// Who is busy copying may hear it when the copy is over, and then has nothing to refuse it for but that: the
+    /// time until that answer is what the request took at least.
+    fn request(&mut self, command: &str, effect: &str, moment: Duration) -> Heeded {
         let id = json!({"id": "j"});
-        let mut runs = false;
-        let all = Instant::now();
-        while times.is_empty() || times.len() < PAUSES && all.elapsed() < samples_max() {
-            if !runs {
-                self.backup();
-                runs = true;
+        self.backup();
+        std::thread::sleep(moment);
+        let begun = Instant::now();
+        self.send(command, &id);
+        let (mut answer, mut effected, mut gone) = (None, None, false);
+        let mut refused = false;
+        while answer.is_none() || effected.is_none() && !gone {
+            let message = self.read();
+            if message.get("event").is_none() {
+                answer = Some(begun.elapsed());
+                refused = message.get("error").is_some();
             }
-            std::thread::sleep(Duration::from_millis(5));
-            let begun = Instant::now();
-            self.send("job-pause", &id);
-            // A job that ended meanwhile is no sample, and may have said so before it was asked.
-            let mut answered = false;
-            let paused = loop {
-                let message = self.read();
-                if message.get("error").is_some() {
-                    answered = true;
-                    break false;
+            match message["data"]["status"].as_str() {
+                Some(status) if status == effect => {
+                    effected = effected.or_else(|| Some(begun.elapsed()));
                 }
-                answered |= message.get("return").is_some();
-                match message["data"]["status"].as_str() {
-                    Some("paused") => break true,
-                    Some("null") => break false,
-                    _ => {}
-                }
-            };
-            let took = begun.elapsed();
-            while !answered {
-                answered = self.read().get("event").is_none();
-            }
-            if paused {
-                times.push(took);
-                self.ask("job-resume", &id);
-            } else {
-                while self.ask("query-jobs", &json!({}))["return"] != json!([]) {}
-                runs = false;
+                Some("null") => gone = true,
+                _ => {}
             }
         }
-        if runs {
-            self.ask("job-cancel", &id);
-            self.until(&["null"]);
-        }
-        times.sort_unstable();
-        times
-    }
-
-    /// Cancels so many backups at moments that differ; how long each took, sorted.
-    fn cancels(&mut self) -> Vec<Duration> {
-        let mut times = Vec::with_capacity(CANCELS);
-        let id = json!({"id": "j"});
-        let all = Instant::now();
-        for number in 0.. {
-            if !times.is_empty() && (times.len() == CANCELS || all.elapsed() >= samples_max()) {
-                break;
-            }
-            self.backup();
-            std::thread::sleep(Duration::from_micros(5000 + number * 7919 % 20_000));
-            let begun = Instant::now();
+        let ended = begun.elapsed();
+        // What was paused is of no more use; what was cancelled ends by itself.
+        let mut owed = !gone && effect == "paused";
+        if owed {
             self.send("job-cancel", &id);
-            // A job that ended meanwhile is no sample.
-            let (mut refused, mut answered, mut took) = (false, false, None);
-            let mut gone = false;
-            while !(answered && gone) {
-                let message = self.read();
-                refused |= message.get("error").is_some();
-                answered |= message.get("event").is_none();
-                match message["data"]["status"].as_str() {
-                    Some("concluded") => took = Some(begun.elapsed()),
-                    Some("null") => gone = true,
-                    _ => {}
-                }
-            }
-            times.extend(took.filter(|_| !refused));
         }
-        times.sort_unstable();
-        times
+        while owed || !gone {
+            let message = self.read();
+            owed &= message.get("event").is_some();
+            gone |= message["data"]["status"] == "null";
+        }
+        match effected.filter(|_| !refused) {
+            Some(took) => Heeded { took, late: false },
+            None => Heeded {
+                took: answer.filter(|_| refused).unwrap_or(ended),
+                late: true,
+            },
+        }
     }
+}
+
+/// What became of a request.
+struct Heeded {
+    took: Duration,
+    /// The job was over before.
+    late: bool,
 }
 
 impl Drop for Peer {
@@ -217,9 +190,6 @@ impl Drop for Peer {
         let _ = self.child.wait();
     }
 }
-
-/// What is measured of a peer many times, sorted.
-type Samples = fn(&mut Peer) -> Vec<Duration>;
 
 fn report(what: &str, ours: Duration, theirs: Option<Duration>) {
     match theirs {
@@ -309,17 +279,28 @@ fn main() {
         median(&times[0]),
         times.get(1).map(|times| median(times)),
     );
-    let requests: [(&str, Samples); 2] = [
-        ("pause acknowledged", Peer::pauses),
-        ("cancel concluded", Peer::cancels),
+    let requests = [
+        ("pause acknowledged", "job-pause", "paused"),
+        ("cancel concluded", "job-cancel", "concluded"),
     ];
-    for (request, samples) in requests {
-        let our_times = samples(&mut ours);
-        let their_times = qemu.as_mut().map(samples);
+    for (request, command, effect) in requests {
+        let mut found: [(Vec<Duration>, usize); 2] = Default::default();
+        let mut peers: Vec<&mut Peer> = std::iter::once(&mut ours).chain(qemu.as_mut()).collect();
+        for number in 0..requests_of_each() {
+            let moment = Duration::from_micros(5000 + number * 7919 % 20_000);
+            for (peer, (times, late)) in peers.iter_mut().zip(&mut found) {
+                let heeded = peer.request(command, effect, moment);
+                times.push(heeded.took);
+                *late += usize::from(heeded.late);
+            }
+        }
+        let [(mut our_times, our_late), (mut their_times, their_late)] = found;
+        our_times.sort_unstable();
+        their_times.sort_unstable();
+        let their_times = Some(their_times).filter(|times| !times.is_empty());
         let numbers = format!(
-            "{} samples, {} of qemu-storage-daemon",
+            "{} samples each, of which after the job's end {our_late}, {their_late} of qemu-storage-daemon",
             our_times.len(),
-            their_times.as_ref().map_or(0, Vec::len)
         );
         println!("  {request}: {numbers}");
         for (what, percent) in [("median", 50), ("p99", 99), ("worst", 100)] {
