@@ -96,7 +96,41 @@ fn a_dry_run_changes_nothing() {
         ran.stdout.contains("would create c from a (3 bytes)"),
         "{ran:?}"
     );
+    let total = "2 pairs, 6 bytes, of which 6 bytes are stored";
+    assert_eq!(ran.stdout.lines().last(), Some(total), "{ran:?}");
+    let pairs = ["--pair", "a", "b", "--pair", "a", "c"];
+    let ran = copy(&folder, &[&["--dry-run", "--json"][..], &pairs].concat());
+    let lines = ran.json();
+    assert_eq!(
+        lines[2],
+        serde_json::json!({"kind": "plan-total", "pairs": 2, "size_bytes": 6, "stored_bytes": 6})
+    );
+    assert_eq!(lines.len(), 3);
     assert_eq!(contents(folder.path()), before);
+}
+
+#[test]
+fn files_of_holes_that_are_more_together_than_a_number_holds_are_counted_to_the_most() {
+    // Where files can be as large as an offset can say.
+    let folder = tempfile::tempdir_in("/dev/shm").ok().filter(|folder| {
+        let file = fs::File::create(folder.path().join("a"));
+        file.and_then(|file| file.set_len(i64::MAX as u64)).is_ok()
+    });
+    let Some(folder) = folder else {
+        eprintln!("SKIP: no file in /dev/shm is large enough");
+        return;
+    };
+    let pairs = ["--pair", "a", "b", "--pair", "a", "c", "--pair", "a", "d"];
+    for options in [&["--dry-run"][..], &["--sync", "none"]] {
+        let ran = copy(&folder, &[&["--json"], options, &pairs].concat());
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        let lines = ran.json();
+        assert_eq!(lines.len(), 4, "{ran:?}");
+        assert_eq!(lines[0]["size_bytes"], i64::MAX, "{ran:?}");
+        assert_eq!(lines[3]["size_bytes"], u64::MAX, "{ran:?}");
+    }
+    let ran = copy(&folder, &[&["--sync", "none"], &pairs[..]].concat());
+    assert!(ran.stdout.contains("3 pairs, 16.0 EiB"), "{ran:?}");
 }
 
 #[test]

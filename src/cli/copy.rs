@@ -104,7 +104,7 @@ pub struct Arguments {
     /// Workers per pair
     #[arg(long, value_name = "N", default_value_t = WORKERS, value_parser = workers, allow_hyphen_values = true)]
     workers: usize,
-    /// Size of a piece; a pause waits for the piece in flight
+    /// Largest piece; where one takes over a millisecond they become smaller, because a pause waits for those in flight
     #[arg(long, value_name = "SIZE", default_value_t = chunk_default(), value_parser = chunk, allow_hyphen_values = true)]
     chunk: Chunk,
     /// Most bytes per second and pair, kept by all its workers together; 0 is no limit

@@ -144,12 +144,31 @@ fn picture(lines: &[String], (columns, rows): (usize, usize)) -> String {
     let fit = &lines[lines.len().saturating_sub(rows.saturating_sub(1).max(1))..];
     let mut picture = String::from("\r");
     for line in fit {
-        picture.extend(line.chars().take(columns.saturating_sub(1)));
+        let mut room = columns.saturating_sub(1);
+        picture.extend(line.chars().take_while(|char| {
+            let fits = width(*char) <= room;
+            room = room.saturating_sub(width(*char));
+            fits
+        }));
         picture.push_str("\x1b[K\n");
     }
     // Writing to a string does not fail.
     let _ = write!(picture, "\x1b[J\x1b[{}A", fit.len());
     picture
+}
+
+/// Columns that a character takes at most: two in the scripts that are written in squares, and of pictures. Those that
+/// take none count as one: a line that is cut too early still is one line.
+pub fn width(char: char) -> usize {
+    let wide = matches!(u32::from(char),
+        0x1100..=0x115f // Hangul that begins a syllable
+        | 0x231a..=0x23ff | 0x25fd..=0x27bf | 0x2b00..=0x2bff // signs, some of them pictures
+        | 0x2e80..=0xa4cf // CJK, kana, Yi
+        | 0xa960..=0xa97f | 0xac00..=0xd7ff // Hangul
+        | 0xf900..=0xfaff | 0xfe10..=0xfe6f | 0xff00..=0xff60 | 0xffe0..=0xffe6 // CJK, full width
+        | 0x1_6fe0..=0x1_b2ff | 0x1_f000..=0x1_faff // Tangut, kana, pictures
+        | 0x2_0000..=0x3_ffff); // CJK
+    1 + usize::from(wide)
 }
 
 #[cfg(test)]
@@ -166,6 +185,25 @@ mod tests {
             "\rtwo\x1b[K\nthree\x1b[K\nfourt\x1b[K\n\x1b[J\x1b[3A"
         );
         assert_eq!(picture(&lines[..1], (1, 1)), "\r\x1b[K\n\x1b[J\x1b[1A");
+    }
+
+    #[test]
+    fn a_line_is_cut_where_the_terminal_ends_whatever_its_script() {
+        let cut = |line: &str, columns| {
+            let picture = picture(&[line.to_owned()], (columns, 2));
+            picture["\r".len()..]
+                .split('\x1b')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        // Of six columns one is spared, and half a character is none.
+        assert_eq!(cut("磁盘映像", 6), "磁盘");
+        assert_eq!(cut("a磁盘映像", 6), "a磁盘");
+        assert_eq!(cut("한국어", 5), "한국");
+        assert_eq!(cut("💾💾", 4), "💾");
+        assert_eq!(cut("ñandú", 6), "ñandú");
+        assert_eq!(cut("█░█░", 4), "█░█");
     }
 
     #[test]

@@ -52,9 +52,10 @@ impl State {
         for job in jobs {
             let (done, total) = job.handle.job().progress_bytes();
             let total = total.max(done);
-            state.done += done;
+            // Files of holes may be larger together than any number here.
+            state.done = state.done.saturating_add(done);
             // What waits does not know its total yet.
-            state.total += total.max(job.size_bytes);
+            state.total = state.total.saturating_add(total.max(job.size_bytes));
             if !job.copy.report.has_begun() {
                 state.waiting += 1;
             } else if job.copy.report.is_over() || job.handle.outcome().is_some() {

@@ -2,25 +2,29 @@
 //! is continued, and the journal of them all.
 
 use super::backup::{Ends, Open};
+use super::checked::Checked;
 use super::error::{CopyError, cause_text};
 use super::journal::resume::{self, Continued};
 use super::journal::{FileId, Journal, Member, Ranges, Spot, Stage, Taken};
 use super::leftover::Search;
 use super::options::{CopyOptions, Durability};
 use super::parked::{Known, Parked};
-use super::plan::{Checked, CopyPlan};
+use super::plan::CopyPlan;
 use super::replace::Replacement;
 use super::report::CopyReport;
+use super::spread::try_each;
 use super::target::{Place, Target};
 use super::technique::Technique;
 use super::writing::Writing;
 use crate::io::extent::ftruncate;
-use crate::io::folder::Name;
+use crate::io::folder::{Folder, Name};
 use crate::io::stat::{Identity, stat};
 use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// One copy, about to start.
@@ -90,13 +94,28 @@ struct Before {
     boot: Option<u128>,
 }
 
-/// Both ends of one copy.
-struct Made {
+/// One copy whose new file is to be made, or is there.
+struct Ready {
     source: Known,
-    target: Writing,
+    target: Found,
     techniques: Vec<Technique>,
     report: CopyReport,
-    kept: Vec<Range<u64>>,
+    done: Done,
+}
+
+enum Found {
+    /// What is written in place, or a dead copy's new file.
+    Open(Writing),
+    /// Where a new file is to be made.
+    Beside(Place),
+}
+
+/// One copy whose new file is there, and what the journal says of it.
+struct Made {
+    end: End,
+    member: Option<Member>,
+    /// Where the new file is, and the name it will have.
+    name: Option<(Arc<Folder>, Name)>,
     done: Done,
 }
 
@@ -118,57 +137,37 @@ impl CopyPlan {
             kept: Vec::new(),
             boot: options.tuning.boot(),
         };
-        let (mut ends, mut progress, mut members) = (Vec::new(), Vec::new(), Vec::new());
-        let mut folders = Vec::new();
-        let mut seen: HashSet<Identity> = HashSet::new();
         let large = checked.len() > options.tuning.open_max;
         let own = before.taken.as_ref().map(|taken| taken.file.id());
         let mut search = large.then(|| Search::new(own, before.boot));
+        let (mut ready, mut paths) = (Vec::with_capacity(checked.len()), HashMap::new());
         for mut one in checked {
             if let (Some(search), Target::Replace(place)) = (&mut search, &one.target) {
                 one.leftovers = search.at(place)?;
             }
-            let made = before.make(one, &options)?;
-            let is_new = made.target.is_new();
-            let mut new = None;
-            if let Writing::Replace { replacement, file } = &made.target {
-                let place = &replacement.place;
-                let member = member(&made.source, replacement, file)?;
-                if seen.insert(member.folder_id.identity) {
-                    folders.push((Arc::clone(&place.folder), place.name.clone()));
-                }
-                new = Some(member.new);
-                members.push(member);
-                progress.push(made.done);
-            }
-            let Made {
-                mut source,
-                target,
-                techniques,
-                report,
-                kept,
-                ..
-            } = made;
-            let both = match (target, new) {
-                (Writing::Replace { replacement, .. }, Some(new)) if large => {
-                    source.close();
-                    Ends::Parked(Arc::new(Parked {
-                        source,
-                        replacement,
-                        new,
-                        techniques,
-                    }))
-                }
-                (target, _) => {
-                    Ends::Open(Arc::new(Open::new(source.opened()?, target, techniques)?))
-                }
-            };
-            ends.push(End {
-                ends: both,
-                is_new,
-                report,
-                kept,
+            let one = before.look(one, &options)?;
+            // What is open does not wait for the others: of a large group it is closed.
+            ready.push(match one.target {
+                Found::Open(_) => Ok(one.make(large, &mut paths)?),
+                Found::Beside(_) => Err(one),
             });
+        }
+        let made = try_each(ready, HashMap::new, |paths, one| match one {
+            Ok(made) => Ok(made),
+            Err(ready) => ready.make(large, paths),
+        })?;
+        let (mut ends, mut progress, mut members) = (Vec::new(), Vec::new(), Vec::new());
+        let mut folders = Vec::new();
+        let mut seen: HashSet<Identity> = HashSet::new();
+        for one in made {
+            if let (Some(member), Some(name)) = (one.member, one.name) {
+                if seen.insert(member.folder_id.identity) {
+                    folders.push(name);
+                }
+                members.push(member);
+                progress.push(one.done);
+            }
+            ends.push(one.end);
         }
         let Some(spot) = spot else {
             return Ok((None, ends));
@@ -203,16 +202,26 @@ impl CopyPlan {
     }
 }
 
-fn member(source: &Known, replacement: &Replacement, file: &File) -> Result<Member, CopyError> {
+/// One copy for the journal; `paths`: where folders are, each looked up once.
+fn member(
+    source: &Known,
+    replacement: &Replacement,
+    file: &File,
+    paths: &mut HashMap<Identity, PathBuf>,
+) -> Result<Member, CopyError> {
     let place = &replacement.place;
     let refuse = |cause| CopyError::Folder {
         path: place.path.clone(),
         cause,
     };
+    let folder = match paths.entry(place.folder.identity()) {
+        Entry::Occupied(known) => known.get().clone(),
+        Entry::Vacant(none) => none.insert(place.folder.path().map_err(refuse)?).clone(),
+    };
     Ok(Member {
         source: resume::mark(source),
-        folder: place.folder.path().map_err(refuse)?,
-        folder_id: FileId::of(&place.folder.stat_self().map_err(refuse)?),
+        folder,
+        folder_id: FileId::of(place.folder.at_open()),
         name: place.name.to_os_string(),
         temporary: replacement.temporary().to_os_string(),
         new: FileId::of(&stat(file).map_err(refuse)?),
@@ -220,9 +229,81 @@ fn member(source: &Known, replacement: &Replacement, file: &File) -> Result<Memb
     })
 }
 
+impl Ready {
+    /// The new file, if it is not there yet, and both ends: of a large group neither stays open. `paths`: where folders
+    /// are, as [`member`].
+    fn make(self, large: bool, paths: &mut HashMap<Identity, PathBuf>) -> Result<Made, CopyError> {
+        let Self {
+            mut source,
+            target,
+            techniques,
+            report,
+            done,
+        } = self;
+        let target = match target {
+            Found::Open(target) => target,
+            Found::Beside(place) => new_file(place, source.size)?,
+        };
+        let is_new = target.is_new();
+        let (mut name, mut new) = (None, None);
+        if let Writing::Replace { replacement, file } = &target {
+            let place = &replacement.place;
+            name = Some((Arc::clone(&place.folder), place.name.clone()));
+            new = Some(member(&source, replacement, file, paths)?);
+        }
+        let ends = match (target, &new) {
+            (Writing::Replace { replacement, .. }, Some(member)) if large => {
+                source.close();
+                Ends::Parked(Arc::new(Parked {
+                    source,
+                    replacement,
+                    new: member.new,
+                    techniques,
+                }))
+            }
+            (target, _) => Ends::Open(Arc::new(Open::new(source.opened()?, target, techniques)?)),
+        };
+        let kept = [&done.0, &done.1]
+            .into_iter()
+            .fold(Ranges::default(), |mut all, some| {
+                all.add_all(some);
+                all
+            });
+        Ok(Made {
+            end: End {
+                ends,
+                is_new,
+                report,
+                kept: kept.iter().collect(),
+            },
+            member: new,
+            name,
+            done,
+        })
+    }
+}
+
+/// A new file, as large as its source.
+fn new_file(place: Place, size: u64) -> Result<Writing, CopyError> {
+    let path = place.path.clone();
+    let (replacement, file) = Replacement::create(place)?;
+    // The size from the start: what is not written stays a hole, and a size that is too large for the file
+    // system is refused now.
+    ftruncate(&file, size).map_err(|cause| match cause.raw_os_error() {
+        Some(libc::EFBIG) => CopyError::TooLarge {
+            path,
+            size,
+            limit: None,
+        },
+        _ => CopyError::Temporary { path, cause },
+    })?;
+    let replacement = Arc::new(replacement);
+    Ok(Writing::Replace { replacement, file })
+}
+
 impl Before {
-    /// One copy's ends, and what of its new file is there.
-    fn make(&mut self, one: Checked, options: &CopyOptions) -> Result<Made, CopyError> {
+    /// What there is of one copy. What dead ones have left at its target goes.
+    fn look(&mut self, one: Checked, options: &CopyOptions) -> Result<Ready, CopyError> {
         let Checked {
             planned,
             source,
@@ -234,7 +315,8 @@ impl Before {
         let (target, done, started_over) = match target {
             Target::InPlace(target) => {
                 let why = "what is written in place is not recorded".to_owned();
-                (Writing::InPlace(target), Done::default(), Some(why))
+                let target = Found::Open(Writing::InPlace(target));
+                (target, Done::default(), Some(why))
             }
             Target::Replace(place) => {
                 let index = self.index(&place).filter(|_| options.resume);
@@ -246,15 +328,9 @@ impl Before {
                         removed.extend(leftover.remove(&place).ok().flatten());
                     }
                 }
-                self.new_file(index, &source, place, options)?
+                self.go_on(index, &source, place, options)?
             }
         };
-        let kept = [&done.0, &done.1]
-            .into_iter()
-            .fold(Ranges::default(), |mut all, some| {
-                all.add_all(some);
-                all
-            });
         let report = CopyReport::new(
             &planned.pair.source,
             &planned.pair.target,
@@ -264,24 +340,23 @@ impl Before {
         )
         .removed_leftovers(removed)
         .started_over(started_over.filter(|_| options.resume));
-        Ok(Made {
+        Ok(Ready {
             source,
             target,
             techniques: planned.techniques,
             report,
-            kept: kept.iter().collect(),
             done,
         })
     }
 
-    /// The new file of one copy: a dead copy's, or one just made, and then why.
-    fn new_file(
+    /// A dead copy's new file, or where one is to be made, and then why.
+    fn go_on(
         &mut self,
         index: Option<usize>,
         source: &Known,
         place: Place,
         options: &CopyOptions,
-    ) -> Result<(Writing, Done, Option<String>), CopyError> {
+    ) -> Result<(Found, Done, Option<String>), CopyError> {
         let synced = options.durability != Durability::None;
         let (place, why) = match (index, &self.taken) {
             (Some(index), Some(taken)) => {
@@ -298,28 +373,15 @@ impl Before {
                             (Ranges::default(), done)
                         };
                         let replacement = Arc::new(replacement);
-                        return Ok((Writing::Replace { replacement, file }, done, None));
+                        let target = Writing::Replace { replacement, file };
+                        return Ok((Found::Open(target), done, None));
                     }
                     Err((place, why)) => (place, why),
                 }
             }
             _ => (place, "there is nothing to continue".to_owned()),
         };
-        let path = place.path.clone();
-        let (replacement, file) = Replacement::create(place)?;
-        // The size from the start: what is not written stays a hole, and a size that is too large for the file
-        // system is refused now.
-        ftruncate(&file, source.size).map_err(|cause| match cause.raw_os_error() {
-            Some(libc::EFBIG) => CopyError::TooLarge {
-                path,
-                size: source.size,
-                limit: None,
-            },
-            _ => CopyError::Temporary { path, cause },
-        })?;
-        let replacement = Arc::new(replacement);
-        let target = Writing::Replace { replacement, file };
-        Ok((target, Done::default(), Some(why)))
+        Ok((Found::Beside(place), Done::default(), Some(why)))
     }
 
     /// The dead copy's member that was to the same target.

@@ -118,7 +118,7 @@ impl CommitGroup {
         for member in &members {
             let ending = match unsynced
                 .iter()
-                .find(|(folder, _)| folder_of(member) == Some(*folder))
+                .find(|(folder, _)| folder_of(member) == *folder)
             {
                 Some((_, error)) => Ending::DurabilityUnknown(error.clone()),
                 None => Ending::Committed,
@@ -165,7 +165,7 @@ fn undo(
         for (member, _) in members[..failed]
             .iter()
             .zip(&stuck)
-            .filter(|(member, stuck)| !**stuck && folder_of(member) == Some(folder))
+            .filter(|(member, stuck)| !**stuck && folder_of(member) == folder)
         {
             member.report.set_ending(Ending::Undone(error.clone()));
         }
@@ -196,14 +196,8 @@ fn undo(
     }
 }
 
-fn folder_of(member: &Member) -> Option<Identity> {
-    member
-        .replacement
-        .place
-        .folder
-        .stat_self()
-        .ok()
-        .map(|stat| stat.identity)
+fn folder_of(member: &Member) -> Identity {
+    member.replacement.place.folder.identity()
 }
 
 /// Syncs each folder once, and its device where everything is to be durable; returns those that failed.
@@ -218,7 +212,7 @@ fn sync_folders(
     }
     for member in members {
         let folder = folder_of(member);
-        if folder.is_some_and(|folder| synced.contains(&folder)) {
+        if synced.contains(&folder) {
             continue;
         }
         let opened = &member.replacement.place.folder;
@@ -226,7 +220,6 @@ fn sync_folders(
         if durability == Durability::Full {
             answer = answer.and_then(|()| opened.sync_device());
         }
-        let Some(folder) = folder else { continue };
         synced.push(folder);
         if let Err(cause) = answer {
             failed.push((folder, member.replacement.folder_not_synced(done, &cause)));
@@ -238,6 +231,7 @@ fn sync_folders(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::copy::around::Around;
     use crate::copy::options::CopyOptions;
     use crate::copy::report::Method;
     use crate::copy::source::Source;
@@ -249,7 +243,13 @@ mod tests {
         let (from, to) = (folder.join("source"), folder.join(name));
         std::fs::write(&from, "source").unwrap();
         let source = Source::open(&from).unwrap();
-        let Target::Replace(place) = resolve(&to, &source, &CopyOptions::default()).unwrap() else {
+        let Target::Replace(place) = resolve(
+            &to,
+            &source,
+            &CopyOptions::default(),
+            &mut Around::default(),
+        )
+        .unwrap() else {
             panic!("a regular target is replaced")
         };
         let (replacement, mut file) = Replacement::create(place).unwrap();

@@ -73,9 +73,7 @@ impl Search {
     /// # Errors
     /// A commit to this place was interrupted, and has to be recovered first.
     pub fn at(&mut self, place: &Place) -> Result<Vec<Leftover>, CopyError> {
-        let Ok(folder) = place.folder.stat_self() else {
-            return Ok(Vec::new());
-        };
+        let folder = place.folder.at_open();
         let (own, boot) = (self.own, self.boot);
         let listing = self
             .listed
@@ -87,7 +85,7 @@ impl Search {
             let same_boot = other.content.is_of_boot(boot);
             let members = other.content.members.iter();
             let mut here = members
-                .filter(|member| member.name == name && member.folder_id.is(&folder, same_boot))
+                .filter(|member| member.name == name && member.folder_id.is(folder, same_boot))
                 .peekable();
             if here.peek().is_none() {
                 continue;
@@ -243,6 +241,7 @@ impl Leftover {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::copy::around::Around;
     use crate::copy::options::CopyOptions;
     use crate::copy::replace::Replacement;
     use crate::copy::source::Source;
@@ -251,7 +250,14 @@ mod tests {
 
     fn place(folder: &Path) -> Place {
         let source = Source::open(&folder.join("source")).unwrap();
-        match resolve(&folder.join("target"), &source, &CopyOptions::default()).unwrap() {
+        match resolve(
+            &folder.join("target"),
+            &source,
+            &CopyOptions::default(),
+            &mut Around::default(),
+        )
+        .unwrap()
+        {
             Target::Replace(place) => place,
             Target::InPlace(_) => panic!("a regular target is replaced"),
         }

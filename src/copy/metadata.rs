@@ -4,7 +4,6 @@ use super::error::CopyError;
 use crate::io::attribute::{
     Attribute, attributes, fchmod, fchown, remove_attribute, set_attribute, set_times,
 };
-use crate::io::process::creation_mask;
 use crate::io::stat::{Stat, Timestamp, stat};
 use std::fs::File;
 use std::io;
@@ -71,9 +70,9 @@ fn step<T>(what: impl Into<String>, answer: io::Result<T>) -> Result<T, NotKept>
 
 impl Metadata {
     /// For a target that does not exist yet: the source's permissions less the creation mask, ours otherwise.
-    pub fn for_new(source: &Stat) -> Self {
+    pub fn for_new(source: &Stat, mask: u32) -> Self {
         Self {
-            mode: source.mode & 0o777 & !creation_mask(),
+            mode: source.mode & 0o777 & !mask,
             replaced: None,
         }
     }
@@ -198,9 +197,9 @@ mod tests {
             .set_permissions(std::fs::Permissions::from_mode(0o4777))
             .unwrap();
         let new = File::create(folder.path().join("new")).unwrap();
-        Metadata::for_new(&stat(&source).unwrap())
+        Metadata::for_new(&stat(&source).unwrap(), 0o027)
             .apply(&new)
             .unwrap();
-        assert_eq!(stat(&new).unwrap().mode, 0o777 & !creation_mask());
+        assert_eq!(stat(&new).unwrap().mode, 0o750);
     }
 }

@@ -69,9 +69,11 @@
 //! # }
 //! ```
 
+mod around;
 mod backup;
 mod bad_map;
 mod behind;
+mod checked;
 mod digest;
 mod ends;
 mod error;
@@ -92,6 +94,7 @@ mod replace;
 mod report;
 mod room;
 mod source;
+mod spread;
 mod target;
 mod technique;
 mod transfer;

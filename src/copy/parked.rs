@@ -75,7 +75,7 @@ impl Known {
 
     /// Opens it again, as what it was.
     fn open(&self) -> Result<Source, JobError> {
-        let source = Source::open(&self.path).map_err(|error| failed(error.to_string()))?;
+        let source = Source::open_again(&self.path).map_err(|error| failed(error.to_string()))?;
         let same = |now: &Stat, was: &Stat| {
             (now.identity, now.born, now.size) == (was.identity, was.born, was.size)
                 && (now.modified, now.changed) == (was.modified, was.changed)

@@ -1,7 +1,7 @@
 //! Cutting a source into pieces: the next thing for any worker to do.
 
 use super::zero::BLOCK_BYTES;
-use crate::io::extent::{Extent, ExtentKind, extent_at};
+use crate::io::extent::{Extent, ExtentKind, data_at, extent_at};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -43,6 +43,8 @@ pub(super) struct Pieces {
     size: u64,
     /// The extent `next` is in, as far as it was looked up.
     extent: Option<Extent>,
+    /// Where the last hole ended, with data.
+    data: Option<u64>,
     /// Whether holes are told from data; else all is data.
     holes: bool,
     /// What the target has already, from where the next piece begins: in order, whole blocks, apart.
@@ -55,6 +57,7 @@ impl Pieces {
             next: 0,
             size,
             extent: None,
+            data: None,
             holes,
             kept: VecDeque::new(),
         }
@@ -149,9 +152,16 @@ impl Pieces {
                 });
             }
             _ => {
-                let Some(mut extent) = extent_at(source, self.next, self.size)? else {
+                let found = if self.data == Some(self.next) {
+                    Some(data_at(source, self.next, self.size)?)
+                } else {
+                    extent_at(source, self.next, self.size)?
+                };
+                let Some(mut extent) = found else {
                     return Ok(None);
                 };
+                self.data = (extent.kind == ExtentKind::Hole && extent.end < self.size)
+                    .then_some(extent.end);
                 let inward = block_end(extent.end, self.size);
                 if extent.kind == ExtentKind::Hole && inward <= self.next {
                     extent.kind = ExtentKind::Data;

@@ -1,25 +1,22 @@
 //! A list of pairs: checked as a whole, then started as one transaction.
 
+use super::around::Around;
 use super::backup::Backup;
 use super::bad_map::BadMap;
+use super::checked::{Checked, check_apart, share_folders};
 use super::ends::look_for_journal;
 use super::error::CopyError;
 use super::group::CommitGroup;
 use super::journal::{Spot, Taken};
-use super::leftover::{Leftover, Search};
+use super::leftover::Search;
 use super::options::CopyOptions;
-use super::parked::Known;
 use super::report::{CopyReport, Method, Summary};
-use super::source::Source;
-use super::target::{Target, check_room, resolve};
-use super::technique::{Technique, candidates};
+use super::spread::try_each;
+use super::target::{Target, check_room};
+use super::technique::Technique;
 use crate::driver::Driver;
 use crate::engine::{JobHandle, JobOptions, Manager};
-use crate::io::folder::Folder;
-use crate::io::process::effective_user;
-use crate::io::stat::{FileKind, Identity};
 use crate::trace::TraceSink;
-use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,28 +51,12 @@ pub struct CopyPlan {
     pub(super) io_trace: Option<Arc<dyn TraceSink>>,
 }
 
-pub(super) struct Checked {
-    pub planned: PlannedCopy,
-    pub source: Known,
-    pub target: Target,
-    /// Of copies that died; removed when this one starts. A large group looks for them then.
-    pub leftovers: Vec<Leftover>,
-    /// Bytes that will be free when they are.
-    pub freed: u64,
-}
-
 impl std::fmt::Debug for CopyPlan {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("CopyPlan")
             .field("options", &self.options)
             .field("checked", &self.checked)
             .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Checked {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.planned.fmt(out)
     }
 }
 
@@ -114,65 +95,11 @@ impl CopyPlan {
                 why: "a map is of one source",
             });
         }
-        let mut checked = Vec::with_capacity(pairs.len());
-        let mut thrift = Thrift::new(pairs.len() > options.tuning.open_max);
-        for pair in pairs {
-            let source = Source::open(&pair.source)?;
-            let mut target = resolve(&pair.target, &source, options)?;
-            let method = match &target {
-                Target::Replace(place) if place.existing.is_none() => Method::Create,
-                Target::Replace(_) => Method::Replace,
-                Target::InPlace(_) => Method::InPlace,
-            };
-            if method == Method::InPlace && pairs.len() > 1 && !options.allow_in_place {
-                return Err(CopyError::InPlaceInGroup {
-                    path: pair.target.clone(),
-                });
-            }
-            let device = match &target {
-                Target::InPlace(target) if target.stat.kind == FileKind::BlockDevice => {
-                    Some(&pair.target)
-                }
-                _ if source.stat.kind == FileKind::BlockDevice => Some(&pair.source),
-                _ => None,
-            };
-            if let Some(device) = device.filter(|_| options.times) {
-                return Err(CopyError::Conflict {
-                    what: "--times".to_owned(),
-                    other: format!("the block device {}", device.display()),
-                    why: "its contents have no times",
-                });
-            }
-            if options.times
-                && let Target::InPlace(target) = &target
-                && ![0, target.stat.user].contains(&effective_user())
-            {
-                return Err(CopyError::Metadata {
-                    path: pair.target.clone(),
-                    what: "the source's times".to_owned(),
-                    cause: std::io::Error::from_raw_os_error(libc::EPERM),
-                });
-            }
-            let planned = PlannedCopy {
-                pair: pair.clone(),
-                method,
-                size_bytes: source.size,
-                stored_bytes: source.stored_bytes(),
-                workers: options
-                    .workers
-                    .min(source.size.div_ceil(options.chunk_bytes as u64).max(1) as usize),
-                techniques: candidates(&source, &target, options)?,
-            };
-            let mut source = Known::from(source);
-            thrift.close(&mut source, &mut target);
-            checked.push(Checked {
-                planned,
-                source,
-                target,
-                leftovers: Vec::new(),
-                freed: 0,
-            });
-        }
+        let large = pairs.len() > options.tuning.open_max;
+        let mut checked = try_each(pairs.iter().collect(), Around::default, |around, pair| {
+            Checked::of(pair, pairs.len(), options, around)
+        })?;
+        share_folders(&mut checked);
         check_apart(&checked)?;
         if let Some(path) = &options.bad_map {
             BadMap::check(path, checked.iter().map(|one| &one.planned.pair))?;
@@ -184,7 +111,7 @@ impl CopyPlan {
             if let Target::Replace(place) = &one.target {
                 let found = search.at(place)?;
                 one.freed = found.iter().map(|leftover| leftover.stored).sum();
-                if !thrift.large {
+                if !large {
                     one.leftovers = found;
                 }
             }
@@ -362,88 +289,6 @@ pub(super) fn start<C: CopyDriver, D: Driver>(
         .zip(reports)
         .map(|(handle, report)| CopyJob { handle, report })
         .collect())
-}
-
-/// What keeps the number of descriptors small: one for each folder, and in a large group none for sources and old
-/// files.
-struct Thrift {
-    large: bool,
-    folders: HashMap<Identity, Arc<Folder>>,
-}
-
-impl Thrift {
-    fn new(large: bool) -> Self {
-        Self {
-            large,
-            folders: HashMap::new(),
-        }
-    }
-
-    fn close(&mut self, source: &mut Known, target: &mut Target) {
-        let Target::Replace(place) = target else {
-            return;
-        };
-        // One that cannot be looked at is not shared; whoever needs it will say why.
-        if let Ok(stat) = place.folder.stat_self() {
-            let folders = self.folders.entry(stat.identity);
-            let shared = folders.or_insert_with(|| Arc::clone(&place.folder));
-            place.folder = Arc::clone(shared);
-        }
-        if self.large {
-            source.close();
-            if let Some(existing) = &mut place.existing {
-                existing.let_go();
-            }
-        }
-    }
-}
-
-/// Refuses pairs that get in each other's way: two with one target, or one that writes in place what another reads.
-/// (A source that another pair *replaces* is fine: the copy reads the old file, which the commit puts aside.)
-fn check_apart(checked: &[Checked]) -> Result<(), CopyError> {
-    let mut taken: HashSet<(Identity, std::ffi::OsString)> = HashSet::new();
-    let mut written: HashSet<Identity> = HashSet::new();
-    for Checked {
-        planned, target, ..
-    } in checked
-    {
-        let path = || planned.pair.target.clone();
-        let first = match target {
-            Target::Replace(place) => {
-                let folder = place
-                    .folder
-                    .stat_self()
-                    .map_err(|cause| CopyError::Folder {
-                        path: path(),
-                        cause,
-                    })?;
-                let by_name = taken.insert((folder.identity, place.name.to_os_string()));
-                by_name
-                    && place
-                        .existing
-                        .as_ref()
-                        .is_none_or(|existing| written.insert(existing.id.identity))
-            }
-            Target::InPlace(target) => written.insert(target.stat.identity),
-        };
-        if !first {
-            return Err(CopyError::TargetTwice { path: path() });
-        }
-    }
-    for Checked { target, .. } in checked {
-        let Target::InPlace(target) = target else {
-            continue;
-        };
-        if let Some(reader) = checked
-            .iter()
-            .find(|one| one.source.stat.identity == target.stat.identity)
-        {
-            return Err(CopyError::SourceIsTarget {
-                path: reader.planned.pair.source.clone(),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// One copy under way: the job, and what it has done.

@@ -393,7 +393,7 @@ mod tests {
         Place {
             metadata: match &existing {
                 Some(stat) => Metadata::of_replaced(&File::open(&path).unwrap(), stat).unwrap(),
-                None => Metadata::for_new(&stat_path(folder).unwrap()),
+                None => Metadata::for_new(&stat_path(folder).unwrap(), 0),
             },
             existing: existing.map(|_| Existing::hold(&folder_of, &name_of).unwrap()),
             folder: folder_of,

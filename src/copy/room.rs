@@ -12,8 +12,8 @@ use super::work::lock;
 use crate::io::extent::{Extent, ExtentKind, allocate, reckons_by_block};
 use std::fs::File;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// Shorter runs are left to the file system.
 const RUN_BYTES_MIN: u64 = 64 << 10;
@@ -23,27 +23,36 @@ const WINDOW_BYTES: u64 = 256 << 20;
 /// What of a new file has room set aside.
 #[derive(Debug)]
 pub(super) struct Room {
-    helps: AtomicBool,
+    /// It may be stored as a whole, and nothing has said that room cannot be set aside.
+    wanted: AtomicBool,
+    /// Whether the file system is one where it helps, once somebody needs to know.
+    helps: OnceLock<bool>,
     /// The last window.
     last: Mutex<Range<u64>>,
 }
 
 impl Room {
-    /// For a new file; `wanted`: it may be stored as a whole, but for its holes.
-    pub fn new(file: &File, wanted: bool) -> Self {
+    /// `wanted`: for a new file that may be stored as a whole, but for its holes.
+    pub fn new(wanted: bool) -> Self {
         Self {
-            helps: AtomicBool::new(wanted && reckons_by_block(file).unwrap_or(false)),
+            wanted: AtomicBool::new(wanted),
+            helps: OnceLock::new(),
             last: Mutex::new(0..0),
         }
     }
 
     /// A piece of this run is about to be written. Any worker, with its piece's permit.
     pub fn set_aside(&self, file: &File, piece: Piece, run: Option<Extent>) {
-        let Some(run) = run.filter(|_| self.helps.load(Ordering::Relaxed)) else {
+        let Some(run) = run.filter(|_| self.wanted.load(Ordering::Relaxed)) else {
             return;
         };
         let long = run.kind == ExtentKind::Data && run.len() >= RUN_BYTES_MIN;
         if !long || piece.kind != PieceKind::Data {
+            return;
+        }
+        let helps = || reckons_by_block(file).unwrap_or(false);
+        if !self.helps.get_or_init(helps) {
+            self.wanted.store(false, Ordering::Relaxed);
             return;
         }
         let mut last = lock(&self.last);
@@ -55,7 +64,7 @@ impl Room {
         let start = window.max(run.start);
         let end = window.saturating_add(WINDOW_BYTES).min(run.end);
         if start >= end || !matches!(allocate(file, start, end - start), Ok(true)) {
-            self.helps.store(false, Ordering::Relaxed);
+            self.wanted.store(false, Ordering::Relaxed);
             return;
         }
         *last = start..end;
@@ -106,7 +115,7 @@ mod tests {
         ];
         for (wanted, (kind, extent), at, (start, end), stored) in cases {
             let file = file();
-            let room = Room::new(&file, wanted);
+            let room = Room::new(wanted);
             for _ in 0..2 {
                 room.set_aside(&file, piece(kind, at), run(extent, start, end));
             }

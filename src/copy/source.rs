@@ -22,20 +22,48 @@ pub(super) struct Source {
     pub size: u64,
 }
 
+/// What kernels read ahead by themselves.
+const READAHEAD_BYTES: u64 = 128 << 10;
+
+fn unopenable(path: &Path, cause: std::io::Error) -> CopyError {
+    let path = path.to_owned();
+    let side = Side::Source;
+    match cause.raw_os_error() {
+        Some(libc::ENOENT) => CopyError::Missing { side, path },
+        _ => CopyError::Unopenable { side, path, cause },
+    }
+}
+
 impl Source {
     /// Opens a source, or says why it is none.
     pub fn open(path: &Path) -> Result<Self, CopyError> {
-        let unopenable = |cause: std::io::Error| match cause.raw_os_error() {
-            Some(libc::ENOENT) => CopyError::Missing {
-                side: Side::Source,
+        let source = Self::open_again(path)?;
+        // Files of /proc and the like say 0 and have contents all the same; a copy of 0 bytes would look like success.
+        let answers = |cause| unopenable(path, cause);
+        // Beyond the last offset there is nothing to be asked for.
+        if source.stat.kind == FileKind::Regular
+            && source.size < i64::MAX as u64
+            && pread_full(&source.file, &mut [0], source.size).map_err(answers)? != 0
+            && stat(&source.file).map_err(answers)?.size == source.size
+        {
+            return Err(CopyError::Unsized {
                 path: path.to_owned(),
-            },
-            _ => CopyError::Unopenable {
-                side: Side::Source,
+                size: source.size,
+            });
+        }
+        if source.size > i64::MAX as u64 {
+            return Err(CopyError::TooLarge {
                 path: path.to_owned(),
-                cause,
-            },
-        };
+                size: source.size,
+                limit: None,
+            });
+        }
+        Ok(source)
+    }
+
+    /// Opens what may be a source, without a look at what it has beyond its size: it was looked at before.
+    pub fn open_again(path: &Path) -> Result<Self, CopyError> {
+        let unopenable = |cause| unopenable(path, cause);
         let check = |stat: &Stat| match stat.kind {
             FileKind::Regular | FileKind::BlockDevice => Ok(()),
             kind => Err(CopyError::Kind {
@@ -53,25 +81,10 @@ impl Source {
             FileKind::BlockDevice => device::size(&file).map_err(unopenable)?,
             _ => found.size,
         };
-        // Files of /proc and the like say 0 and have contents all the same; a copy of 0 bytes would look like success.
-        if found.kind == FileKind::Regular
-            && pread_full(&file, &mut [0], size).map_err(unopenable)? != 0
-            && stat(&file).map_err(unopenable)?.size == size
-        {
-            return Err(CopyError::Unsized {
-                path: path.to_owned(),
-                size,
-            });
+        // Only advice; where it is not taken the file is read all the same. What is small is read at once anyway.
+        if size > READAHEAD_BYTES {
+            let _ = attribute::advise_sequential(&file, 0, 0);
         }
-        if size > i64::MAX as u64 {
-            return Err(CopyError::TooLarge {
-                path: path.to_owned(),
-                size,
-                limit: None,
-            });
-        }
-        // Only advice; where it is not taken the file is read all the same.
-        let _ = attribute::advise_sequential(&file, 0, 0);
         Ok(Self {
             file,
             path: path.to_owned(),

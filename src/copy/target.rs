@@ -3,6 +3,7 @@
 //! A regular target is replaced: the copy is made beside it and takes its name at the end. A block device, and any
 //! target with [`CopyOptions::in_place`], is written where it is.
 
+use super::around::Around;
 use super::error::{CopyError, Side, cause_text};
 use super::journal::FileId;
 use super::metadata::Metadata;
@@ -94,6 +95,7 @@ pub(super) fn resolve(
     path: &Path,
     source: &Source,
     options: &CopyOptions,
+    around: &mut Around,
 ) -> Result<Target, CopyError> {
     let own = path.to_owned();
     let Some(found) = look(path)? else {
@@ -103,8 +105,8 @@ pub(super) fn resolve(
                 path: own,
             });
         }
-        let (folder, name) = open_folder(path, path)?;
-        let metadata = Metadata::for_new(&source.stat);
+        let (folder, name) = open_folder(path, path, around)?;
+        let metadata = Metadata::for_new(&source.stat, around.mask());
         return Ok(Target::Replace(Place {
             folder,
             name,
@@ -126,7 +128,7 @@ pub(super) fn resolve(
     match found.stat.kind {
         FileKind::BlockDevice => in_place(path, source).map(Target::InPlace),
         FileKind::Regular if options.in_place => in_place(path, source).map(Target::InPlace),
-        FileKind::Regular => replace(path, &found).map(Target::Replace),
+        FileKind::Regular => replace(path, &found, around).map(Target::Replace),
         kind => Err(CopyError::Kind {
             side: Side::Target,
             path: own,
@@ -180,37 +182,27 @@ fn look(path: &Path) -> Result<Option<Found>, CopyError> {
 }
 
 /// Opens the folder of `real`, checks that files can be made in it, and takes the name apart.
-fn open_folder(real: &Path, path: &Path) -> Result<(Arc<Folder>, Name), CopyError> {
+fn open_folder(
+    real: &Path,
+    path: &Path,
+    around: &mut Around,
+) -> Result<(Arc<Folder>, Name), CopyError> {
     let parent = match real.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let refuse = |cause| CopyError::Folder {
-        path: parent.to_owned(),
-        cause,
-    };
-    let folder = Folder::open(parent).map_err(refuse)?;
-    folder
-        .check_writable()
-        .map_err(|cause| CopyError::ReadOnly {
-            path: path.to_owned(),
-            reason: format!(
-                "no file can be made in folder {}: {}",
-                parent.display(),
-                cause_text(&cause)
-            ),
-        })?;
+    let folder = around.folder(parent, path)?;
     let name = real.file_name().ok_or_else(|| CopyError::NoFileName {
         path: path.to_owned(),
     })?;
     let name = Name::new(name).map_err(|_| CopyError::NoFileName {
         path: path.to_owned(),
     })?;
-    Ok((Arc::new(folder), name))
+    Ok((folder, name))
 }
 
 /// An existing regular file that will be replaced.
-fn replace(path: &Path, found: &Found) -> Result<Place, CopyError> {
+fn replace(path: &Path, found: &Found, around: &mut Around) -> Result<Place, CopyError> {
     let own = || path.to_owned();
     let was = &found.stat;
     // Its folder is read only where there is something to be found: in a group each member asks.
@@ -224,14 +216,14 @@ fn replace(path: &Path, found: &Found) -> Result<Place, CopyError> {
         return Err(CopyError::MountPoint { path: own() });
     }
     check_flags(path, was)?;
-    let (folder, name) = open_folder(&found.real, path)?;
-    let around = folder
+    let (folder, name) = open_folder(&found.real, path, around)?;
+    let holder = folder
         .stat_self()
         .map_err(|cause| CopyError::Folder { path: own(), cause })?;
     let user = effective_user();
     // In a sticky folder only the owner of a file or of the folder may take a name away; root may, but whose file
     // it is stays a question for the user, not for the copy.
-    if around.mode & 0o1000 != 0 && was.user != user && around.user != user {
+    if holder.mode & 0o1000 != 0 && was.user != user && holder.user != user {
         return Err(CopyError::Sticky { path: own() });
     }
     let file = open_writable(&folder, &name, path)?;
@@ -406,8 +398,8 @@ pub(super) fn check_room<'a>(
     options: &CopyOptions,
 ) -> Result<(), CopyError> {
     let limit = process::file_size_limit().unwrap_or(None);
-    // Bytes needed and bytes that become free, per file system; a group has few of them.
-    let mut needed: Vec<(u64, u64, u64)> = Vec::new();
+    // Bytes needed, bytes that become free, and bytes that are, per file system; a group has few of them.
+    let mut needed: Vec<(u64, u64, u64, u64)> = Vec::new();
     for (source, target, freed) in pairs {
         let Target::Replace(place) = target else {
             continue;
@@ -429,17 +421,19 @@ pub(super) fn check_room<'a>(
             path: place.path.clone(),
             cause,
         };
-        let device = place.folder.stat_self().map_err(refuse)?.identity.device;
+        let device = place.folder.identity().device;
         let known = needed.iter().position(|(known, ..)| *known == device);
-        let known = known.unwrap_or_else(|| {
-            needed.push((device, 0, 0));
+        let known = if let Some(known) = known {
+            known
+        } else {
+            let space = place.folder.space().map_err(refuse)?;
+            needed.push((device, 0, 0, space.available));
             needed.len() - 1
-        });
-        let (_, sum, free) = &mut needed[known];
+        };
+        let (_, sum, free, available) = &mut needed[known];
         *sum = sum.saturating_add(bytes);
         *free = free.saturating_add(freed);
-        let space = place.folder.space().map_err(refuse)?;
-        let available = space.available.saturating_add(*free);
+        let available = available.saturating_add(*free);
         if *sum > available {
             return Err(CopyError::NoRoom {
                 path: place.path.clone(),

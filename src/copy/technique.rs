@@ -139,27 +139,29 @@ impl Choice {
     }
 }
 
-/// How large the pieces of a technique are whose speed nobody knows: as many bytes as take a millisecond or two, so
-/// that a pause never waits long.
+/// How large pieces are, whose speed nobody knows beforehand: as many bytes as take a millisecond at most, so that a
+/// pause never waits long. Two workers in one file wait for each other's, and the pause for both.
 #[derive(Debug)]
 pub(super) struct Pace {
     bytes: AtomicU64,
     least: u64,
+    most: u64,
 }
 
-/// Largest piece that is asked for at once, in bytes.
-const PACE_BYTES_MAX: u64 = 256 << 20;
+/// Largest piece that is left to the kernel at once, in bytes.
+pub(super) const PACE_BYTES_MAX: u64 = 256 << 20;
 /// Smallest piece, in bytes: whole blocks. Less would be more calls than work.
 const PACE_BYTES_MIN: u64 = 64 << 10;
 /// A piece that took longer is followed by smaller ones, one that took less than half by larger ones.
-const PACE: Duration = Duration::from_millis(2);
+const PACE: Duration = Duration::from_millis(1);
 
 impl Pace {
-    /// Begins with pieces of `first` bytes: whole blocks.
-    pub fn new(first: u64) -> Self {
+    /// Begins with pieces of `first` bytes, and comes to `most`: whole blocks.
+    pub fn new(first: u64, most: u64) -> Self {
         Self {
             bytes: AtomicU64::new(first),
             least: first.min(PACE_BYTES_MIN),
+            most: most.max(first),
         }
     }
 
@@ -176,7 +178,7 @@ impl Pace {
             let block = BLOCK_BYTES as u64;
             (fitting as u64 / block * block).max(self.least)
         } else if time < PACE / 2 && bytes >= now {
-            (now * 2).min(PACE_BYTES_MAX.max(now))
+            (now * 2).min(self.most)
         } else {
             return;
         };
@@ -211,7 +213,7 @@ mod tests {
 
     #[test]
     fn pieces_grow_while_they_are_quick_and_shrink_to_the_least() {
-        let pace = Pace::new(4096);
+        let pace = Pace::new(4096, PACE_BYTES_MAX);
         pace.took(4096, Duration::ZERO);
         assert_eq!(pace.bytes(), 8192);
         // The last one before a hole says nothing of large ones.
@@ -223,7 +225,7 @@ mod tests {
         }
         assert_eq!(pace.bytes(), 4096, "the first is the least");
         // From a piece of two megabytes that took ten times as long as it may.
-        let slow = Pace::new(2 << 20);
+        let slow = Pace::new(2 << 20, PACE_BYTES_MAX);
         slow.took(2 << 20, PACE * 10);
         assert_eq!(slow.bytes(), 51 * 4096);
         slow.took(slow.bytes(), PACE * 10);

@@ -7,7 +7,7 @@ use super::options::{CopyOptions, Durability, Sparse};
 use super::piece::{Piece, PieceKind, Pieces};
 use super::report::CopyReport;
 use super::room::Room;
-use super::technique::{Choice, Pace, Technique};
+use super::technique::{Choice, PACE_BYTES_MAX, Pace, Technique};
 use super::work::{Queue, Task, Trouble};
 use super::writing::failed;
 use super::zero::{BLOCK_BYTES, runs};
@@ -31,7 +31,9 @@ pub(super) struct Transfer<'run> {
     queue: Queue,
     room: Room,
     choice: Choice,
+    /// Of what is left to the kernel, of what comes by here, and of holes.
     pace: Pace,
+    memory_pace: Pace,
     hole_pace: Pace,
     /// The target's file was written before this: what it has not been given may be something else than zeros.
     again: bool,
@@ -55,23 +57,22 @@ impl<'run> Transfer<'run> {
         let size = open.source.size;
         let chunk_bytes = options.chunk_bytes as u64;
         let workers = options.workers.min(size.div_ceil(chunk_bytes) as usize);
+        // A small file needs no large buffer.
+        let buffer_bytes = options
+            .chunk_bytes
+            .min((size as usize).next_multiple_of(BLOCK_BYTES));
         Self {
             open,
             report,
             sparse: options.sparse,
             workers,
-            // A small file needs no large buffer.
-            buffer_bytes: options
-                .chunk_bytes
-                .min((size as usize).next_multiple_of(BLOCK_BYTES)),
+            buffer_bytes,
             queue: Queue::new(Pieces::new(size, true).keeping(kept.iter().cloned())),
-            room: Room::new(
-                open.target.file(),
-                open.target.is_new() && options.sparse != Sparse::Always,
-            ),
+            room: Room::new(open.target.is_new() && options.sparse != Sparse::Always),
             choice: Choice::new(open.techniques.clone()),
-            pace: Pace::new(chunk_bytes),
-            hole_pace: Pace::new(chunk_bytes),
+            pace: Pace::new(chunk_bytes, PACE_BYTES_MAX),
+            memory_pace: Pace::new(buffer_bytes as u64, buffer_bytes as u64),
+            hole_pace: Pace::new(chunk_bytes, PACE_BYTES_MAX),
             again: false,
             on_source_error: options.on_source_error,
             on_target_error: options.on_target_error,
@@ -171,11 +172,13 @@ impl<'run> Transfer<'run> {
     fn through_memory(&self, range: Range<u64>, buffer: &mut [u8]) -> Result<u64, Trouble> {
         let (mut at, mut moved) = (range.start, 0);
         while at < range.end {
+            let began = Moment::now();
             let bytes = (range.end - at).min(buffer.len() as u64);
             let part = &mut buffer[..bytes as usize];
             self.read(part, at)?;
             moved += self.store(part, at)?;
             at += bytes;
+            self.memory_pace.took(bytes, began.elapsed());
         }
         Ok(moved)
     }
@@ -291,10 +294,12 @@ impl Task for Transfer<'_> {
         let source = &self.open.source;
         // Under a limit pieces are as small as it says.
         let limited = bytes_max < self.buffer_bytes as u64;
-        let data_max = if self.choice.now().is_blind() && !limited {
+        let data_max = if limited {
+            bytes_max
+        } else if self.choice.now().is_blind() {
             self.pace.bytes()
         } else {
-            bytes_max
+            self.memory_pace.bytes()
         };
         // A hole costs nothing in a new file; elsewhere it takes work, and so does the digest of its zeros.
         let hole_max = if self.digest.is_some() {
@@ -310,7 +315,7 @@ impl Task for Transfer<'_> {
             failed("source", &source.path, what, &cause)
         })?;
         Ok(found.map(|(piece, run)| {
-            if !self.choice.now().is_blind() {
+            if self.choice.now() != Technique::Clone {
                 self.room.set_aside(self.open.target.file(), piece, run);
             }
             piece

@@ -4,7 +4,7 @@
 //! the same folder even when it is renamed or another takes its path meanwhile.
 
 use super::kernel::{Call, kernel};
-use super::stat::{Stat, stat, statx};
+use super::stat::{Identity, Stat, stat, statx};
 use super::{c_path, check, durable, retry};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
@@ -87,6 +87,7 @@ pub fn open_path(path: &Path, access: Access, exclusive: bool) -> io::Result<Fil
 #[derive(Debug)]
 pub struct Folder {
     fd: OwnedFd,
+    at_open: Stat,
 }
 
 impl AsFd for Folder {
@@ -107,12 +108,13 @@ pub struct Space {
 }
 
 impl Folder {
-    /// `open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)`.
+    /// `open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)` and `statx(folder, "", AT_EMPTY_PATH, …)`.
     ///
     /// Opens the folder the path names, through symbolic links.
     ///
     /// # References
-    /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html)
+    /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html),
+    /// [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = c_path(path)?;
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
@@ -121,9 +123,9 @@ impl Folder {
             check(unsafe { libc::open(path.as_ptr(), flags) })
         })?;
         // SAFETY: `open` returned a new descriptor that nobody else owns.
-        Ok(Self {
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
-        })
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let at_open = stat(&fd)?;
+        Ok(Self { fd, at_open })
     }
 
     /// `openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)`.
@@ -153,7 +155,7 @@ impl Folder {
     /// `openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC)`.
     ///
     /// Holds on to the file without opening it: needs no permission on it and keeps nobody from executing it. While
-    /// it is held its inode number is given to no other file, so that [`Identity`](super::stat::Identity) can be
+    /// it is held its inode number is given to no other file, so that [`Identity`] can be
     /// compared later.
     ///
     /// # References
@@ -210,9 +212,19 @@ impl Folder {
         }
     }
 
+    /// Which folder it is: that does not change while it is open.
+    pub fn identity(&self) -> Identity {
+        self.at_open.identity
+    }
+
+    /// What the folder itself was when it was opened. Its identity and its birth it still has.
+    pub fn at_open(&self) -> &Stat {
+        &self.at_open
+    }
+
     /// `statx(folder, "", AT_EMPTY_PATH, …)`.
     ///
-    /// What the folder itself is.
+    /// What the folder itself is now.
     ///
     /// # References
     /// [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)

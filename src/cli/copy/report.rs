@@ -24,13 +24,31 @@ struct PlanLine<'a> {
     techniques: Vec<&'static str>,
 }
 
-/// Says what would be done.
+/// All pairs of a dry run, for machines.
+#[derive(Serialize)]
+struct PlanTotal {
+    kind: &'static str,
+    pairs: usize,
+    size_bytes: u64,
+    stored_bytes: u64,
+}
+
+/// Says what would be done, of each pair and of all.
 pub fn plan<'a>(
     copies: impl Iterator<Item = &'a PlannedCopy>,
     arguments: &Arguments,
     output: &mut Output,
 ) {
+    let mut all = PlanTotal {
+        kind: "plan-total",
+        pairs: 0,
+        size_bytes: 0,
+        stored_bytes: 0,
+    };
     for copy in copies {
+        all.pairs += 1;
+        all.size_bytes = all.size_bytes.saturating_add(copy.size_bytes);
+        all.stored_bytes = all.stored_bytes.saturating_add(copy.stored_bytes);
         let techniques: Vec<_> = copy.techniques.iter().map(|one| one.name()).collect();
         let source = copy.pair.source.to_string_lossy();
         let target = copy.pair.target.to_string_lossy();
@@ -60,6 +78,16 @@ pub fn plan<'a>(
                 ));
             }
         }
+    }
+    if arguments.json {
+        output.json(&all);
+    } else if all.pairs > 1 {
+        output.line(format!(
+            "{} pairs, {}, of which {} are stored",
+            all.pairs,
+            human_size(all.size_bytes),
+            human_size(all.stored_bytes),
+        ));
     }
 }
 
@@ -144,22 +172,25 @@ impl Bytes {
     }
 
     fn and(self, other: Bytes) -> Bytes {
+        // Files of holes may be larger together than anything that is stored.
+        let sum = u64::saturating_add;
         Bytes {
-            size: self.size + other.size,
-            copied: self.copied + other.copied,
-            cloned: self.cloned + other.cloned,
-            offloaded: self.offloaded + other.offloaded,
-            holes: self.holes + other.holes,
-            zeros: self.zeros + other.zeros,
-            unreadable: self.unreadable + other.unreadable,
-            resumed: self.resumed + other.resumed,
-            recopied: self.recopied + other.recopied,
+            size: sum(self.size, other.size),
+            copied: sum(self.copied, other.copied),
+            cloned: sum(self.cloned, other.cloned),
+            offloaded: sum(self.offloaded, other.offloaded),
+            holes: sum(self.holes, other.holes),
+            zeros: sum(self.zeros, other.zeros),
+            unreadable: sum(self.unreadable, other.unreadable),
+            resumed: sum(self.resumed, other.resumed),
+            recopied: sum(self.recopied, other.recopied),
         }
     }
 
     /// Bytes that came by here.
     fn moved(self) -> u64 {
-        self.copied.saturating_sub(self.cloned + self.offloaded)
+        let elsewhere = self.cloned.saturating_add(self.offloaded);
+        self.copied.saturating_sub(elsewhere)
     }
 
     /// What did not take the plain way, each with a comma before it.

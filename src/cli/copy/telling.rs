@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cli::args::human_size;
-use crate::cli::progress::{Bar, Shown};
+use crate::cli::progress::{Bar, Shown, width};
 use crate::cli::session::Copying;
 use crate::cli::state::{LINES_MAX, Meter, One, State, left_seconds, pace};
 
@@ -57,7 +57,7 @@ fn lines(state: &State) -> Vec<String> {
                 .trouble()
                 .map_or_else(String::new, |words| format!("  {words}"));
             let target = shortened(&one.target);
-            format!("  {target:<TARGET_COLUMNS$} {percent:>3} %  {done} of {total}{trouble}")
+            format!("  {target} {percent:>3} %  {done} of {total}{trouble}")
         })
         .collect();
     lines.push(format!("  {}", state.counts()));
@@ -66,14 +66,23 @@ fn lines(state: &State) -> Vec<String> {
 
 const TARGET_COLUMNS: usize = 32;
 
-/// The end of a name, where it is too long: there it differs from others.
+/// A name in as many columns as there are for one: its end, where it is too long, because there it differs from others.
 fn shortened(name: &str) -> String {
-    let length = name.chars().count();
-    if length <= TARGET_COLUMNS {
-        return name.to_owned();
+    let mut columns: usize = name.chars().map(width).sum();
+    let mut short = name.to_owned();
+    if columns > TARGET_COLUMNS {
+        let mut rest = name.chars();
+        while columns >= TARGET_COLUMNS {
+            columns -= rest.next().map_or(columns, width);
+        }
+        short = format!("…{}", rest.as_str());
+        columns += 1;
     }
-    let end: String = name.chars().skip(length - TARGET_COLUMNS + 1).collect();
-    format!("…{end}")
+    short.extend(std::iter::repeat_n(
+        ' ',
+        TARGET_COLUMNS.saturating_sub(columns),
+    ));
+    short
 }
 
 /// Says on standard output how far the copies are, from a thread of its own, until it is dropped.
@@ -178,5 +187,32 @@ fn line(state: &State, rate: u64, since: Duration) -> ProgressLine<'_> {
                 speed_bytes_per_second: one.speed_bytes_per_s,
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_takes_as_many_columns_as_there_are_whatever_its_script() {
+        let columns = |text: &str| text.chars().map(width).sum::<usize>();
+        for name in [
+            "b",
+            &"x".repeat(32),
+            &"x".repeat(33),
+            &"磁".repeat(16),
+            &"磁".repeat(17),
+            "a磁盘",
+        ] {
+            let short = shortened(name);
+            assert_eq!(columns(&short), TARGET_COLUMNS, "{short:?}");
+            match short.strip_prefix('…') {
+                Some(end) => {
+                    assert!(columns(name) > TARGET_COLUMNS && name.ends_with(end.trim_end()));
+                }
+                None => assert_eq!(short.trim_end(), name),
+            }
+        }
     }
 }

@@ -202,11 +202,11 @@ impl Journal {
     /// In each folder where nobody would find the journal by its name, makes a file that says where it is.
     fn point_at(&self, written: &mut Written, file: Option<&JournalFile>) -> io::Result<()> {
         let Some(file) = file else { return Ok(()) };
-        let here = self.spot.folder.stat_self()?.identity;
+        let here = self.spot.folder.identity();
         let usual = crate::copy::names::is_journal(&self.spot.name.to_os_string());
         let mut path = None;
         for (folder, first) in &self.folders {
-            if usual && folder.stat_self()?.identity == here {
+            if usual && folder.identity() == here {
                 continue;
             }
             let name = journal_name(first)?;
@@ -359,9 +359,16 @@ impl Journal {
         }
         tracked.done.add(range.clone());
         tracked.unsaid.add(range);
-        tracked.unsaid_bytes += length;
-        tracked.unsynced_bytes += length;
-        let all = self.bytes.fetch_add(length, Ordering::Relaxed) + length;
+        // Files of holes may be larger together than any number here.
+        tracked.unsaid_bytes = tracked.unsaid_bytes.saturating_add(length);
+        tracked.unsynced_bytes = tracked.unsynced_bytes.saturating_add(length);
+        let sum = |bytes: u64| bytes.saturating_add(length);
+        let before = self
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
+                Some(sum(bytes))
+            });
+        let all = sum(before.unwrap_or_else(|bytes| bytes));
         let began = self.began.elapsed();
         let wanted = all >= self.tuning.begin_bytes || began >= self.tuning.begin_after;
         let size = self.members[index].source.size;

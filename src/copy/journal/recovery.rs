@@ -240,7 +240,7 @@ impl Found {
         };
         let existing = existing.map(|stat| Existing::known(super::FileId::of(stat)));
         let place = Place {
-            metadata: Metadata::for_new(&folder.stat_self()?),
+            metadata: Metadata::for_new(folder.at_open(), 0),
             path: path_of(member),
             existing,
             folder,

@@ -43,9 +43,9 @@ pub(in crate::copy) fn member_for(
     place: &Place,
     same_boot: bool,
 ) -> Option<usize> {
-    let folder = place.folder.stat_self().ok()?;
+    let folder = place.folder.at_open();
     content.members.iter().position(|member| {
-        member.name == place.name.to_os_string() && member.folder_id.is(&folder, same_boot)
+        member.name == place.name.to_os_string() && member.folder_id.is(folder, same_boot)
     })
 }
 
