@@ -166,7 +166,7 @@ pub static RULES: &[Rule] = &[
     rule("error-event-order", "8", "BLOCK_JOB_ERROR comes only of a job that performs I/O"),
     rule("error-policy", "8", "an I/O error is handled by the policy the job was created with"),
     rule("error-operation", "8", "an I/O error is of an operation that this kind of job performs"),
-    rule("success-after-error", "8", "an I/O error that is reported ends the run with that error"),
+    rule("success-after-error", "8", "an I/O error that is reported, and any that a job is listed with, is the one with which its run ends"),
     rule("event-shape", "7.1", "an event carries the members of its kind, of the right types"),
     rule("event-job-type", "7.1", "the type of a job does not change"),
     rule("event-of-another-version", "11", "an event is one that the version judged has"),

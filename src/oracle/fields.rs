@@ -47,6 +47,8 @@ pub struct Known {
     pub progress_then: Option<(i128, u64)>,
     /// The line of an I/O error that was reported, and so must end the run.
     pub failed: Option<u64>,
+    /// The line of a query that shows the error with which the run has ended.
+    pub ended: Option<u64>,
     /// The recording was filtered: a word in capitals, or null, may stand for any value.
     pub filtered: bool,
     /// Another job of this id may have been made since, unseen.
@@ -70,6 +72,7 @@ impl Known {
             progress: None,
             progress_then: None,
             failed: None,
+            ended: None,
             filtered: false,
             may_be_another: false,
         }
@@ -365,12 +368,21 @@ pub fn error_event(
     Ok(action)
 }
 
-/// A reported I/O error ends the run with that error: nothing but an abort may follow.
+/// A reported I/O error ends the run with that error: nothing but an abort may follow. Nor does a run go on that has ended.
 pub fn success_after_report(known: &Known, place: Place<'_>, to: Status) -> Result<(), Fault> {
-    match known.failed {
+    if let Some(line) = known.ended
+        && !(to.is_completed() || to == Status::Null)
+    {
+        return Err(place.fault(
+            rule!("success-after-error"),
+            &format!("line {line} lists it with the error with which its run has ended"),
+            "the job goes on",
+        ));
+    }
+    match known.failed.or(known.ended) {
         Some(line) if to == Status::Waiting => Err(place.fault(
             rule!("success-after-error"),
-            &format!("line {line} reports an I/O error, with which the run ends"),
+            &format!("line {line} shows an error with which the run ends"),
             "the job goes on as if it had succeeded",
         )),
         _ => Ok(()),
@@ -436,6 +448,10 @@ pub fn entry(
             "a parked job's run has not ended",
             "it is listed with an error",
         ));
+    }
+    if has_error && status.is_some_and(|status| !status.is_completed()) && !known.filtered {
+        // The run has ended with it.
+        known.ended = known.ended.or(Some(place.line));
     }
     if !block {
         progress(

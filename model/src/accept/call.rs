@@ -3,10 +3,11 @@
 //! A call is in the worlds of every transaction that it concerns, under the number of its slot: numbers are given
 //! again, so that worlds stay alike however many calls there were.
 
-use super::belief::{SightPattern, Symbol};
+use super::belief::{BeliefId, SightPattern, Symbol};
 use super::{Acceptor, CallTrack, GroupKey, JobKey, Rejection, explain};
 use crate::hash::FastMap;
 use crate::request::{bit, is_creators};
+use crate::state::CallState;
 use crate::verb::Refusal;
 use crate::vocabulary::{Reply, Request};
 
@@ -121,6 +122,39 @@ impl Acceptor {
         }
         self.end_call(thread);
         Ok(())
+    }
+
+    /// How the thread's call may be answered now.
+    pub fn answers(&self, thread: u16) -> Vec<Reply> {
+        let Some(call) = self.calls.get(&thread) else {
+            return Vec::new();
+        };
+        let groups = call
+            .groups
+            .iter()
+            .filter_map(|group| self.groups.get(&group.0));
+        let mut replies: Vec<Reply> = groups
+            .flat_map(|track| self.answers_in(track.belief, call.slot))
+            .collect();
+        if call.gone {
+            replies.push(Err(Refusal::NotFound));
+        }
+        replies.sort_unstable();
+        replies.dedup();
+        replies
+    }
+
+    /// How the call in this slot has been answered in some world of the belief.
+    pub(super) fn answers_in(&self, belief: BeliefId, slot: u16) -> Vec<Reply> {
+        let worlds = self.pool.worlds(belief).iter();
+        let calls = worlds.flat_map(|world| &world.calls);
+        calls
+            .filter(|call| call.thread == slot)
+            .filter_map(|call| match call.state {
+                CallState::Answered(reply) => Some(reply),
+                _ => None,
+            })
+            .collect()
     }
 
     /// The thread's call returned with no more than that it was taken: it came from inside a callback

@@ -7,9 +7,7 @@
 
 use super::belief::{BeliefId, Symbol};
 use super::{Acceptor, GroupKey, JobKey, Seen};
-use crate::state::CallState;
 use crate::step::Output;
-use crate::vocabulary::Reply;
 
 /// So many observations may be missing before one.
 const MISSING_MAX: usize = 3;
@@ -76,15 +74,7 @@ impl Acceptor {
             let Some(track) = self.groups.get(&group.0) else {
                 continue;
             };
-            let worlds = self.pool.worlds(track.belief);
-            let calls = worlds.iter().flat_map(|world| &world.calls);
-            let mut replies: Vec<Reply> = calls
-                .filter(|call| call.thread == slot)
-                .filter_map(|call| match call.state {
-                    CallState::Answered(reply) => Some(reply),
-                    _ => None,
-                })
-                .collect();
+            let mut replies = self.answers_in(track.belief, slot);
             replies.sort_unstable();
             replies.dedup();
             let mut ends = replies

@@ -93,6 +93,15 @@ impl Session {
                 &format!("it failed: {desc}"),
             ));
         }
+        let alone = self.observer != Observer::Shared;
+        if let Some(made) = made.iter().find(|made| made.started && alone) {
+            return Err(head.fault(
+                line,
+                rule!("creation-failed-but-alive"),
+                &format!("job '{}' was started, the last thing that it does", made.id),
+                &format!("it failed: {desc}"),
+            ));
+        }
         if class == "CommandNotFound" {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! Replies: whose they are, and what a verb may be answered.
 
+use blockjob_model::vocabulary::Reply;
 use blockjob_model::{Profile, Refusal, Request, Status, rule};
 
 use super::{Judged, MONITOR, Pending, Session, Target, text_of_another_version};
@@ -216,15 +217,20 @@ impl Session {
                 Ok(())
             }
             Some((class, desc)) => {
-                let Some(refusal) = refusal_of(line, head, verb, class, desc, self.profile())?
-                else {
-                    // It failed before it reached the job layer, or the driver turned it down.
-                    if head.progress.called {
-                        self.acceptor.withdraw(MONITOR);
+                match refusal_of(line, head, verb, class, desc, self.profile())? {
+                    Said::Refused(refusal) => Err(refusal),
+                    said => {
+                        // It failed before it reached the job layer, or the driver turned it down.
+                        let judged = match said {
+                            Said::ByDriver => self.may_be_the_driver(line, head, verb, desc),
+                            _ => Ok(()),
+                        };
+                        if head.progress.called {
+                            self.acceptor.withdraw(MONITOR);
+                        }
+                        return judged;
                     }
-                    return Ok(());
-                };
-                Err(refusal)
+                }
             }
         };
         if let Some(known) = self.jobs.get_mut(id)
@@ -295,6 +301,36 @@ impl Session {
     }
 }
 
+impl Session {
+    /// A driver is asked only where the job layer refuses nothing before.
+    fn may_be_the_driver(&self, line: u64, head: &Pending, verb: &VerbAsk, desc: &str) -> Judged {
+        let id = verb.id.as_deref().unwrap_or_default();
+        let replies = match head.progress.target {
+            Target::Job(_) if head.progress.called => self.acceptor.answers(MONITOR),
+            // Somebody else may have created it meanwhile.
+            Target::Nobody if !self.jobs.contains_key(id) => vec![Err(Refusal::NotFound)],
+            _ => return Ok(()),
+        };
+        let passes = |reply: &Reply| matches!(reply, Ok(()) | Err(Refusal::CannotComplete));
+        if replies.is_empty() || replies.iter().any(passes) {
+            return Ok(());
+        }
+        let said = |reply: &Reply| match reply {
+            Ok(()) => "success".to_owned(),
+            Err(refusal) => self.profile().text(*refusal, id, verb.block),
+        };
+        Err(Fault {
+            allowed: replies.iter().map(said).collect(),
+            ..head.fault(
+                line,
+                rule!("refusal-text"),
+                "it is refused before the job's driver is asked",
+                &format!("the answer was: {desc}"),
+            )
+        })
+    }
+}
+
 impl Pending {
     /// Whether the answer looks like one to this command, where several are open and answers are missing.
     fn may_be_answered_so(&self, message: &Message<'_>) -> bool {
@@ -332,7 +368,17 @@ impl Pending {
     }
 }
 
-/// Which refusal an error reply to a verb is; `None`: none of the job layer's.
+/// Who refused a verb.
+enum Said {
+    /// The job layer, for this.
+    Refused(Refusal),
+    /// The job's driver, in its own words.
+    ByDriver,
+    /// Whoever read the command.
+    Before,
+}
+
+/// Which refusal an error reply to a verb is.
 fn refusal_of(
     line: u64,
     head: &Pending,
@@ -340,7 +386,7 @@ fn refusal_of(
     class: &str,
     desc: &str,
     profile: &Profile,
-) -> Result<Option<Refusal>, Fault> {
+) -> Result<Said, Fault> {
     let id = verb.id.as_deref().unwrap_or_default();
     if !verb.argument_faults.is_empty() {
         let about_arguments =
@@ -360,13 +406,16 @@ fn refusal_of(
                 )
             });
         }
-        return Ok(None);
-    }
-    if class == "CommandNotFound" {
-        // Not negotiated yet, disabled, or a command of another version.
-        return Ok(None);
+        if about_arguments && class != "GenericError" {
+            return Err(class_of_another(line, head, class, "GenericError"));
+        }
+        return Ok(Said::Before);
     }
     let meaning = refusal::read(desc);
+    if class == "CommandNotFound" && meaning == Meaning::Other {
+        // Not negotiated yet, disabled, or a command of another version.
+        return Ok(Said::Before);
+    }
     if let Err(says) = refusal::fits(&meaning, desc, profile) {
         return Err(text_of_another_version(line, head, desc, says, profile));
     }
@@ -404,21 +453,24 @@ fn refusal_of(
                 });
             }
             if class != refusal.class(verb.block) {
-                return Err(Fault {
-                    allowed: vec![refusal.class(verb.block).to_owned()],
-                    ..head.fault(
-                        line,
-                        rule!("error-class"),
-                        &format!("this error is of class {}", refusal.class(verb.block)),
-                        &format!("its class was {class}"),
-                    )
-                });
+                return Err(class_of_another(
+                    line,
+                    head,
+                    class,
+                    refusal.class(verb.block),
+                ));
             }
             // The driver says the same of a convergence it has lost (§12-13).
             let drivers = refusal == Refusal::CannotComplete && profile.ready_may_lapse;
-            Ok((!drivers).then_some(refusal))
+            Ok(if drivers {
+                Said::ByDriver
+            } else {
+                Said::Refused(refusal)
+            })
         }
-        Meaning::SpeedUnsupported if matches!(verb.request, Request::SetSpeed { .. }) => Ok(None),
+        Meaning::SpeedUnsupported if matches!(verb.request, Request::SetSpeed { .. }) => {
+            Ok(Said::Before)
+        }
         Meaning::Missing(_) | Meaning::Unfit(_) => Err(head.fault(
             line,
             rule!("argument-error"),
@@ -426,12 +478,25 @@ fn refusal_of(
             &format!("the answer was: {desc}"),
         )),
         // A driver may turn these down in its own words.
-        Meaning::Other if matches!(verb.request, Request::Complete | Request::Change) => Ok(None),
+        Meaning::Other if verb.request == Request::Complete => Ok(Said::ByDriver),
+        Meaning::Other if verb.request == Request::Change => Ok(Said::Before),
         _ => Err(head.fault(
             line,
             rule!("refusal-text"),
             "no refusal of this command has such a text",
             &format!("the answer was: {desc}"),
         )),
+    }
+}
+
+fn class_of_another(line: u64, head: &Pending, class: &str, expected: &str) -> Fault {
+    Fault {
+        allowed: vec![expected.to_owned()],
+        ..head.fault(
+            line,
+            rule!("error-class"),
+            &format!("this error is of class {expected}"),
+            &format!("its class was {class}"),
+        )
     }
 }
