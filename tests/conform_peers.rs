@@ -98,6 +98,37 @@ fn a_list_of_jobs_that_nobody_made_is_rejected() {
 }
 
 #[test]
+fn a_peer_whose_jobs_are_never_waiting_nor_pending_is_rejected() {
+    let source = made_up(|command| {
+        if command["execute"] != "blockdev-backup" {
+            return Some(vec![plain(command)]);
+        }
+        let arguments = &command["arguments"];
+        let status = |status: &str| json!({"event": "JOB_STATUS_CHANGE", "data": {"id": arguments["job-id"], "status": status}});
+        let speed = arguments["speed"].as_i64().unwrap_or(0);
+        let completed = json!({"event": "BLOCK_JOB_COMPLETED", "data": {"device": arguments["job-id"],
+            "type": "backup", "len": 8, "offset": 8, "speed": speed}});
+        let answer = json!({"return": {}, "id": command["id"]});
+        let said = [status("created"), status("running"), answer, completed];
+        Some(said.iter().map(Value::to_string).collect())
+    });
+    let report = run(&campaign(source, 8, 3));
+    // Each such job shows it, however many there are.
+    let rules: Vec<_> = report
+        .found
+        .iter()
+        .map(|found| (found.divergence.kind, found.divergence.rule))
+        .collect();
+    assert!(rules.len() > 3, "{rules:?}");
+    let missing = (Kind::Rejected, Some("terminal-event-order"));
+    assert!(rules.contains(&missing), "{rules:?}");
+    assert!(
+        rules.iter().all(|(kind, _)| *kind == Kind::Rejected),
+        "{rules:?}"
+    );
+}
+
+#[test]
 fn what_is_no_peer_is_told_why_with_what_it_said_last() {
     command(["conform", "--spawn", "/nowhere/qemu-storage-daemon"]).refused(&[
         "no peer from /nowhere/qemu-storage-daemon",
