@@ -446,3 +446,39 @@ pub(crate) fn catch_panic<T>(body: impl FnOnce() -> T) -> Result<T, String> {
 pub(crate) fn catch_panic<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     Ok(body())
 }
+
+#[cfg(all(test, debug_assertions, not(any(blockjob_loom, blockjob_shuttle))))]
+mod tests {
+    use super::*;
+
+    /// Rule 7.
+    #[test]
+    fn other_peoples_code_is_not_called_with_a_lock_held() {
+        assert_unlocked();
+        for mutex in [Mutex::new(()), Mutex::first(())] {
+            let guard = mutex.lock();
+            std::panic::catch_unwind(assert_unlocked).expect_err("a lock is held");
+            drop(guard);
+            assert_unlocked();
+        }
+    }
+
+    #[test]
+    fn every_thread_has_a_name_of_its_own() {
+        let named = |name: &str| {
+            let thread = thread::Builder::new().name(name.to_owned());
+            thread
+                .spawn(thread::label)
+                .expect("a thread")
+                .join()
+                .expect("a label")
+        };
+        let (one, other) = (named("lane"), named("lane"));
+        assert!(
+            one.starts_with("lane-") && other.starts_with("lane-"),
+            "{one}, {other}"
+        );
+        assert_ne!(one, other);
+        assert_eq!(named("main"), "main");
+    }
+}

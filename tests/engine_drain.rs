@@ -235,7 +235,9 @@ fn a_section_of_a_resource_holds_who_holds_it_and_who_comes() {
     let section = begin(&mut bench, begun, &[(&job, &puppet)]).unwrap();
     assert_eq!(section.ids(), ["on-disk"]);
     let (late, _for_late) = bench.created(JobOptions::new("late").resource(disk()));
+    let (late_elsewhere, _for_it) = bench.created(JobOptions::new("late-elsewhere"));
     assert_eq!(section.ids(), ["on-disk", "late"]);
+    drop(late_elsewhere);
     assert!(late.handle().info().pause_requested);
     drop(late);
     for_other.order(Step::End(Ok(())));

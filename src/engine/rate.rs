@@ -156,6 +156,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_owed_is_forgotten_while_there_is_no_limit() {
+        let mut limit = RateLimit::new(10);
+        let now = Duration::from_secs(1);
+        assert_eq!(limit.charge(now, 100), Duration::from_secs(10));
+        limit.set_speed(now, 0);
+        limit.set_speed(now, 10);
+        assert_eq!(limit.charge(now, 0), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_has_waited_for_all_of_it_owes_nothing() {
+        let mut limit = RateLimit::new(1000);
+        let now = Duration::from_secs(1);
+        assert_eq!(limit.charge(now, 100), SLICE);
+        assert_eq!(limit.charge(now + SLICE, 99), Duration::ZERO);
+    }
+
+    #[test]
     fn extremes_of_time_and_bytes_do_not_overflow() {
         let longest = Duration::from_nanos(u64::MAX);
         let mut limit = RateLimit::new(1);

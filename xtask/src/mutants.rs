@@ -101,13 +101,15 @@ impl Part {
         }
     }
 
-    /// The tests that are tried, beside those in the sources.
-    fn tests(self, whole: bool) -> Result<Vec<String>, String> {
-        match self {
-            Part::Model if whole => test_names(&root().join("model/tests"), ""),
-            Part::Model => Ok(MODEL.map(str::to_owned).to_vec()),
-            Part::Engine => test_names(&root().join("tests"), "engine_"),
-        }
+    /// The tests that are tried, beside those in the sources; `built_once` if not for each mutant.
+    fn tests(self, whole: bool, built_once: bool) -> Result<Vec<String>, String> {
+        let mut tests = match self {
+            Part::Model if whole => test_names(&root().join("model/tests"), "")?,
+            Part::Model => MODEL.map(str::to_owned).to_vec(),
+            Part::Engine => test_names(&root().join("tests"), "engine_")?,
+        };
+        tests.retain(|test| test != NEVER && (whole || built_once || test != SLOW_TO_BUILD));
+        Ok(tests)
     }
 
     /// Of the tests, those that take too long for each mutant: what their names have in them.
@@ -162,8 +164,11 @@ const SLOW: [&str; 10] = [
 /// What tests in the engine's package are about that say little of the engine, for how long they take.
 const ELSEWHERE: [&str; 2] = ["copy::", "io::"];
 
-/// Tests of the engine that are not about its being quick to build or to judge.
-const OTHERS: [&str; 2] = ["engine_compile_fail", "engine_accepted"];
+/// About the compiler's answers, which would be those to the mutants.
+const NEVER: &str = "engine_compile_fail";
+
+/// A test of the engine that takes too long to build for each mutant.
+const SLOW_TO_BUILD: &str = "engine_accepted";
 
 /// Starts cargo-mutants; its exit code is ours (2: some survived, 3: some timed out).
 pub fn run(options: &Options) -> ExitCode {
@@ -210,7 +215,7 @@ fn command(options: &Options, output: &Path) -> Result<Command, String> {
         // Chosen for the build as well, which would otherwise be of every test there is.
         command.arg("--cargo-arg=--lib");
         command.args(options.part.features());
-        let tests = options.part.tests(false)?;
+        let tests = options.part.tests(false, false)?;
         command.args(
             tests
                 .iter()
@@ -235,7 +240,6 @@ fn test_names(folder: &Path, beginning: &str) -> Result<Vec<String>, String> {
         let name = entry.map_err(fault)?.file_name();
         if let Some(name) = name.to_string_lossy().strip_suffix(".rs")
             && name.starts_with(beginning)
-            && !OTHERS.contains(&name)
         {
             names.push(name.to_owned());
         }

@@ -33,7 +33,7 @@ pub fn start(options: &Options) -> Result<ExitCode, String> {
             open(&results).len(),
             mutants.len()
         );
-        let built = build::build(part, &mutants, &part.tests(options.whole)?, &folder)?;
+        let built = build::build(part, &mutants, &part.tests(options.whole, true)?, &folder)?;
         for (fate, numbers) in [
             (Fate::Unviable, &built.out.unviable),
             (Fate::Apart, &built.out.apart),
