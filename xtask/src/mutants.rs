@@ -136,12 +136,13 @@ impl Part {
 }
 
 /// Tests of the model that take seconds.
-const MODEL: [&str; 8] = [
+const MODEL: [&str; 9] = [
     "acceptor",
     "coarse",
     "counts",
     "explorer",
     "liveness",
+    "refusals",
     "views",
     "walks",
     "profiles_page",
