@@ -49,6 +49,10 @@ const REQUESTS: [Request; 9] = [
 
 /// Every value of every field of a job.
 fn jobs() -> Vec<Wrong<Job>> {
+    use Body::{
+        Asleep, AtPoint, Ended, Moving, Parked, PauseDone, PauseIn, ResumeIn, Returned, Unparked,
+        Unstarted, Yielded,
+    };
     let mut all: Vec<Wrong<Job>> = Vec::new();
     macro_rules! each {
         ($($($field:ident).+ in $values:expr;)*) => {
@@ -57,10 +61,6 @@ fn jobs() -> Vec<Wrong<Job>> {
             })*
         };
     }
-    use Body::{
-        Asleep, AtPoint, Ended, Moving, Parked, PauseDone, PauseIn, ResumeIn, Returned, Unparked,
-        Unstarted, Yielded,
-    };
     each! {
         status in Status::ALL;
         body in [Unstarted, Moving, AtPoint, PauseIn, PauseDone, Parked, Unparked, ResumeIn, Asleep, Yielded, Returned, Ended];
@@ -87,8 +87,8 @@ fn jobs() -> Vec<Wrong<Job>> {
 }
 
 fn groups() -> Vec<Wrong<Group>> {
-    let mut all: Vec<Wrong<Group>> = Vec::new();
     use Phase::{Aborting, Announcing, Committing, Idle, Preparing};
+    let mut all: Vec<Wrong<Group>> = Vec::new();
     for phase in [Idle, Announcing, Preparing, Committing, Aborting] {
         all.push(("phase", Box::new(move |group| group.phase = phase)));
     }

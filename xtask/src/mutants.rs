@@ -38,6 +38,10 @@ pub struct Options {
     /// With --together: so many tests at a time.
     #[arg(long, value_name = "N", requires = "together")]
     jobs: Option<usize>,
+    /// With --together: tries those again that were taken to hang, with more patience. On a machine with other
+    /// work a test may well be late.
+    #[arg(long, requires = "together")]
+    confirm: bool,
     /// With --together: tries nothing, only prints what is known.
     #[arg(long, requires = "together")]
     report: bool,

@@ -32,6 +32,8 @@ pub struct Out {
     pub unviable: BTreeSet<usize>,
     /// Those that cannot be switched.
     pub apart: BTreeSet<usize>,
+    /// Functions that turned out to be called by constants.
+    constant: BTreeSet<String>,
 }
 
 /// What was built.
@@ -138,6 +140,11 @@ impl Round<'_> {
                 if diagnostic.level != "error" || diagnostic.spans.is_empty() {
                     continue;
                 }
+                if let Some(name) = called_in_a_constant(diagnostic) {
+                    wrong += 1;
+                    self.out.constant.insert(name);
+                    continue;
+                }
                 let Some(region) = blamed(diagnostic, &regions) else {
                     let text = diagnostic.rendered.as_deref().unwrap_or("");
                     return Err(format!(
@@ -164,6 +171,7 @@ impl Round<'_> {
 
     /// Writes the copy, and says where in which file the mutants are.
     fn write(&mut self, style: Style) -> Result<BTreeMap<String, Vec<Region>>, String> {
+        let constant = &self.constant | &self.out.constant;
         let mut files = BTreeMap::new();
         let mut regions = BTreeMap::new();
         for (file, source) in &self.sources {
@@ -174,7 +182,7 @@ impl Round<'_> {
                         && !self.out.apart.contains(number)
                 })
                 .collect();
-            let written = rewrite::rewrite(source, &of_file, &self.constant, style)
+            let written = rewrite::rewrite(source, &of_file, &constant, style)
                 .map_err(|error| format!("{file}: {error}"))?;
             self.out.apart.extend(written.apart);
             files.insert(PathBuf::from(file), written.text.into_bytes());
@@ -216,6 +224,16 @@ fn hash(
     sources.hash(&mut hasher);
     constant.hash(&mut hasher);
     hasher.finish()
+}
+
+/// The function that a constant calls after all: what is made by macros cannot be read from them.
+fn called_in_a_constant(diagnostic: &Diagnostic) -> Option<String> {
+    let code = diagnostic.code.as_ref()?;
+    // "cannot call non-const method `Status::may_become` in constant functions"
+    let named = diagnostic.message.split('`').nth(1)?;
+    let last = named.rsplit("::").next()?;
+    let name = last.split('<').next()?;
+    (code.code == "E0015" && !name.is_empty()).then(|| name.to_owned())
 }
 
 /// The smallest region that an error is in.
@@ -261,8 +279,15 @@ struct Message {
 #[derive(Deserialize)]
 struct Diagnostic {
     level: String,
+    message: String,
+    code: Option<Code>,
     spans: Vec<Span>,
     rendered: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Code {
+    code: String,
 }
 
 #[derive(Deserialize)]
@@ -332,7 +357,7 @@ mod tests {
         )]);
         let blamed = |file: &str, start: usize, end: usize| {
             let diagnostic: Diagnostic = serde_json::from_value(serde_json::json!({
-                "level": "error", "rendered": null, "spans": [
+                "level": "error", "message": "", "code": null, "rendered": null, "spans": [
                     {"file_name": file, "byte_start": start, "byte_end": end, "is_primary": true}
                 ]
             }))
@@ -344,5 +369,22 @@ mod tests {
         assert_eq!(blamed("a.rs", 45, 60), Some((1, false)));
         assert_eq!(blamed("a.rs", 5, 15), None);
         assert_eq!(blamed("b.rs", 32, 33), None);
+    }
+
+    #[test]
+    fn a_function_that_a_constant_calls_is_named_by_the_compiler() {
+        let called = |code: &str, message: &str| {
+            let diagnostic = serde_json::from_value(serde_json::json!({
+                "level": "error", "message": message, "code": {"code": code}, "rendered": null, "spans": []
+            }));
+            called_in_a_constant(&diagnostic.expect("a diagnostic"))
+        };
+        let method = "cannot call non-const method `Status::may_become` in constant functions";
+        let function = "cannot call non-const function `edge` in constants";
+        let generic = "cannot call non-const associated function `Set::<u8>::of` in statics";
+        assert_eq!(called("E0015", method).as_deref(), Some("may_become"));
+        assert_eq!(called("E0015", function).as_deref(), Some("edge"));
+        assert_eq!(called("E0015", generic).as_deref(), Some("of"));
+        assert_eq!(called("E0308", function), None);
     }
 }

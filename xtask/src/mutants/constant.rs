@@ -130,22 +130,9 @@ impl<'ast> Visit<'ast> for Found {
         }
     }
 
-    /// Nobody knows what a macro makes of it: `thread_local!`, `const_assert!`.
-    fn visit_macro(&mut self, call: &'ast syn::Macro) {
-        let constant = [
-            "thread_local",
-            "const_assert",
-            "const_assert_eq",
-            "macro_rules",
-        ];
-        if call
-            .path
-            .segments
-            .last()
-            .is_some_and(|last| constant.contains(&last.ident.to_string().as_str()))
-        {
-            Mentioned(&mut self.used).tokens(call.tokens.clone());
-        }
+    /// Nobody knows what a macro makes of it: constants, as `thread_local!` and `const_assert!` do.
+    fn visit_item_macro(&mut self, item: &'ast syn::ItemMacro) {
+        Mentioned(&mut self.used).tokens(item.mac.tokens.clone());
     }
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {

@@ -20,11 +20,28 @@ use super::list::Mutant;
 use super::results::{Fate, Results};
 use crate::museum::child;
 
-/// A test that is over this many times later than without a mutant hangs …
-const PATIENCE: u32 = 5;
+/// When a test hangs.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// It takes this many times as long as without a mutant …
+    times: u32,
+    /// … and at least so long.
+    least: Duration,
+}
 
-/// … but not before this.
-const PATIENCE_MIN: Duration = Duration::from_secs(5);
+impl Patience {
+    /// For all, the first time.
+    pub const FIRST: Patience = Patience {
+        times: 5,
+        least: Duration::from_secs(5),
+    };
+
+    /// For those that were taken to hang.
+    pub const SECOND: Patience = Patience {
+        times: 20,
+        least: Duration::from_secs(30),
+    };
+}
 
 /// A test without a mutant that takes longer is left out.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -64,6 +81,7 @@ pub struct Tests<'a> {
     scratch: PathBuf,
     /// At a time.
     jobs: usize,
+    patience: Patience,
     all: Vec<Test>,
 }
 
@@ -74,6 +92,7 @@ impl<'a> Tests<'a> {
         package: &str,
         scratch: &Path,
         jobs: usize,
+        patience: Patience,
         chosen: impl Fn(&str) -> bool,
     ) -> Result<Tests<'a>, String> {
         fs::create_dir_all(scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
@@ -82,6 +101,7 @@ impl<'a> Tests<'a> {
             package: built.source.join(package),
             scratch: scratch.to_owned(),
             jobs,
+            patience,
             all: Vec::new(),
         };
         let mut all = Vec::new();
@@ -167,7 +187,7 @@ impl<'a> Tests<'a> {
         for (_, test) in tests {
             let mut command = self.command(&test.program, &test.name);
             command.env("BLOCKJOB_MUTANT", number.to_string());
-            let limit = PATIENCE_MIN.max(test.took * PATIENCE);
+            let limit = self.patience.least.max(test.took * self.patience.times);
             let ran = child::run(&mut command, limit, &self.log(worker))?;
             fate = match ran.status {
                 None => Fate::Hangs,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::list::{self, Mutant};
 use super::results::{Fate, Results};
-use super::run::Tests;
+use super::run::{Patience, Tests};
 use super::{Options, build};
 use crate::prove;
 
@@ -24,7 +24,11 @@ pub fn start(options: &Options) -> Result<ExitCode, String> {
     let open = |results: &Results| -> Vec<(usize, Mutant)> {
         let numbered = mutants.iter().cloned().enumerate();
         numbered
-            .filter(|(_, mutant)| results.fate(mutant).is_none())
+            .filter(|(_, mutant)| match results.fate(mutant) {
+                None => true,
+                Some(Fate::Hangs) => options.confirm,
+                Some(_) => false,
+            })
             .collect()
     };
     if !options.report && !open(&results).is_empty() {
@@ -45,7 +49,19 @@ pub fn start(options: &Options) -> Result<ExitCode, String> {
         let jobs = options.jobs.unwrap_or(part.jobs());
         let chosen =
             |name: &str| options.whole || !part.slow().iter().any(|slow| name.contains(slow));
-        let tests = Tests::measure(&built, part.folder(), &folder.join("run"), jobs, chosen)?;
+        let patience = if options.confirm {
+            Patience::SECOND
+        } else {
+            Patience::FIRST
+        };
+        let tests = Tests::measure(
+            &built,
+            part.folder(),
+            &folder.join("run"),
+            jobs,
+            patience,
+            chosen,
+        )?;
         let (count, took) = tests.total();
         eprintln!(
             "mutants: {count} tests take {:.0} s without a mutant",
