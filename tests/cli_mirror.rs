@@ -286,6 +286,44 @@ fn machines_are_told_when_it_is_ready_and_the_oracle_accepts_the_trace() {
 }
 
 #[test]
+fn no_line_for_machines_stands_in_another() {
+    // Longer than what a pipe takes at once, each line for itself and all together, beside as many others as can be.
+    let folder = scratch(&[("a", &vec![1; 20_000])]);
+    let deep = vec!["d".repeat(200); 12].join("/");
+    fs::create_dir_all(folder.path().join(&deep)).unwrap();
+    let target = |number: usize| format!("{deep}/{number}");
+    let mut arguments = vec!["--json", "--progress-interval", "0.000001"];
+    let targets: Vec<_> = (0..64).map(target).collect();
+    for target in &targets {
+        arguments.extend(["--pair", "a", target]);
+    }
+    let mut mirror = Mirror::start(&folder, &arguments);
+    let mut stream = mirror.child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        // Slowly: then what is written waits for room in the middle.
+        let (mut text, mut some) = (Vec::new(), [0; 10]);
+        loop {
+            match stream.read(&mut some).unwrap() {
+                0 => return text,
+                bytes => text.extend(&some[..bytes]),
+            }
+        }
+    });
+    mirror.hear("ready: ");
+    mirror.signal("-USR2");
+    let code = mirror.child.wait().unwrap().code();
+    let text = String::from_utf8(reader.join().unwrap()).unwrap();
+    assert_eq!(code, Some(0));
+    let kinds: Vec<_> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line))
+        .map(|line| line["kind"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(kinds.contains(&"progress".to_owned()));
+    assert_eq!(kinds.iter().filter(|kind| *kind == "ready").count(), 64);
+}
+
+#[test]
 fn a_killed_mirror_leaves_the_target_alone_and_the_next_one_cleans_up() {
     let folder = scratch(&[("a", &vec![1; 300_000]), ("b", b"old")]);
     let mut mirror = Mirror::start(&folder, &["a", "b"]);

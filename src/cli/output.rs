@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use blockjob::driver::Errno;
 use serde::Serialize;
@@ -185,6 +186,15 @@ impl Output {
             }
         }
     }
+}
+
+/// Held by whoever writes lines to standard output while others may, each from a thread of its own.
+static LINES: Mutex<()> = Mutex::new(());
+
+/// For whole lines of standard output: nobody else's come between, or into one of them, until it is dropped. What was
+/// said by then has been flushed.
+pub fn alone() -> MutexGuard<'static, ()> {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One message on standard error; nobody left to read it is no reason to fail.

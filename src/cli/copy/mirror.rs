@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::Arguments;
 use crate::cli::controls::Controls;
-use crate::cli::output::{Output, complain};
+use crate::cli::output::{Output, alone, complain};
 use crate::cli::session::{Copying, Session};
 
 /// What is to be done with the pairs.
@@ -127,6 +127,7 @@ pub fn until_ready(
         return;
     }
     if arguments.json {
+        let _alone = alone();
         for Copying { copy, .. } in jobs {
             let summary = copy.summary();
             output.json(&ReadyLine {

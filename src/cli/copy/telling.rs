@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::cli::args::human_size;
+use crate::cli::output::alone;
 use crate::cli::progress::{Bar, Shown, width};
 use crate::cli::session::Copying;
 use crate::cli::state::{LINES_MAX, Meter, One, State, left_seconds, pace};
@@ -97,7 +98,7 @@ impl Telling {
     /// # Errors
     /// Standard output cannot be had a second time, or there is no thread.
     pub fn watch(jobs: Arc<[Copying]>, interval: Duration) -> io::Result<Telling> {
-        // The result has standard output locked to the end of the process; nothing of it is written meanwhile.
+        // The result has standard output locked to the end of the process; what is written meanwhile is so `alone`.
         let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let (end, ended) = channel();
         let began = Instant::now();
@@ -116,7 +117,10 @@ impl Telling {
                         return;
                     };
                     text.push(b'\n');
-                    if output.write_all(&text).is_err() {
+                    let alone = alone();
+                    let written = output.write_all(&text);
+                    drop(alone);
+                    if written.is_err() {
                         return;
                     }
                 }
