@@ -322,7 +322,8 @@ fn killed_more_than_a_thousand_times() {
     let group = kill(&many_small(), 1000, 0x5eed_0003);
     assert!(group.mixed > 0, "no kill met the exchange of names");
     assert!(group.finished > 0 && group.undecided > 0);
-    kill(&one_large(), 100, 0x5eed_0004);
+    let large = kill(&one_large(), 100, 0x5eed_0004);
+    assert!(large.resumed > 0, "no kill left anything to continue");
 }
 
 const SIZE: usize = 24 << 20;

@@ -27,7 +27,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -45,6 +45,8 @@ pub(in crate::copy) struct Journal {
     began: Instant,
     /// Bytes copied by all members.
     bytes: AtomicU64,
+    /// The file was made, for whatever reason: then it says what is written, too.
+    made: AtomicBool,
     /// Members whose driver still lives.
     living: AtomicUsize,
     tracked: Vec<Mutex<Tracked>>,
@@ -100,6 +102,7 @@ impl Journal {
             folders,
             began: Instant::now(),
             bytes: AtomicU64::new(0),
+            made: AtomicBool::new(false),
             living: AtomicUsize::new(0),
             written: Mutex::new(Written {
                 file: None,
@@ -145,6 +148,7 @@ impl Journal {
         let mut written = lock(&self.written);
         self.point_at(&mut written, Some(&file))?;
         written.file = Some(file);
+        self.made.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -181,6 +185,7 @@ impl Journal {
                 return Err(cause);
             }
             written.file = Some(file);
+            self.made.store(true, Ordering::Relaxed);
         }
         Self::standing(written)
     }
@@ -370,7 +375,9 @@ impl Journal {
             });
         let all = sum(before.unwrap_or_else(|bytes| bytes));
         let began = self.began.elapsed();
-        let wanted = all >= self.tuning.begin_bytes || began >= self.tuning.begin_after;
+        let wanted = self.made.load(Ordering::Relaxed)
+            || all >= self.tuning.begin_bytes
+            || began >= self.tuning.begin_after;
         let size = self.members[index].source.size;
         if !wanted || tracked.unsaid_bytes < self.tuning.record_bytes(size) {
             return Ok(());
