@@ -193,6 +193,34 @@ fn one_mirror_that_a_client_completes_early_keeps_nobody_from_completing_the_oth
 }
 
 #[test]
+fn a_client_gives_a_ready_mirror_up_and_its_target_is_what_it_was() {
+    let folder = scratch(&[("a", &vec![7; SIZE]), ("b", b"old")]);
+    let mut copy = driven(&folder, "", &["--mirror", "--json", "a", "b"]);
+    // It may have become ready before the client was there.
+    while copy.client.ask("query-jobs", json!({}))["return"][0]["status"] != "ready" {}
+    let jobs = copy.client.ask("query-block-jobs", json!({}))["return"].take();
+    assert_eq!(
+        (&jobs[0]["type"], &jobs[0]["ready"]),
+        (&json!("mirror"), &json!(true))
+    );
+    copy.client
+        .done("block-job-cancel", json!({"device": "copy0"}));
+    let (client, ran) = copy.end(&folder);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    // A success to QEMU's clients, who know it by that.
+    assert!(
+        client
+            .events()
+            .any(|event| event["event"] == "BLOCK_JOB_COMPLETED")
+    );
+    client.judge(Observer::Shared);
+    let ending = ran.json().into_iter().find(|line| line["kind"] == "copy");
+    assert_eq!(ending.unwrap()["ending"], "unpivoted");
+    assert_eq!(fs::read(folder.path().join("b")).unwrap(), b"old");
+    assert_eq!(contents(folder.path()).len(), 2);
+}
+
+#[test]
 fn ctrl_c_ends_what_a_client_has_paused_and_what_waits_to_be_dismissed() {
     let folder = scratch(&[("a", &vec![7; SIZE]), ("b", b"old")]);
     let options = ["--speed", "64K", "--manual-dismiss", "a", "b"];

@@ -257,6 +257,60 @@ fn in_place_writes_the_very_file_and_zeroes_what_the_source_does_not_store() {
     assert_eq!(scratch.names(), ["other-name", "source", "target"]);
 }
 
+/// An access or default ACL as the kernel has it: the owner may do all, this user, the group and the mask so much, others
+/// nothing.
+fn acl(name: &std::ffi::CStr, user: u32, may: u16) -> blockjob::io::attribute::Attribute {
+    let nobody = u32::MAX;
+    let entries = [
+        (0x01, 7, nobody),
+        (0x02, may, user),
+        (0x04, may, nobody),
+        (0x10, may, nobody),
+        (0x20, 0, nobody),
+    ];
+    let mut value = 2_u32.to_le_bytes().to_vec();
+    for (tag, may, id) in entries {
+        value.extend(u16::to_le_bytes(tag));
+        value.extend(u16::to_le_bytes(may));
+        value.extend(u32::to_le_bytes(id));
+    }
+    let name = name.to_owned();
+    blockjob::io::attribute::Attribute { name, value }
+}
+
+#[test]
+fn an_acl_is_kept_and_none_is_taken_from_the_folder() {
+    use blockjob::io::attribute::{attributes, set_attribute};
+    let scratch = Scratch::new();
+    let folder = scratch.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let source = scratch.dense("source", 100_000);
+    let (plain, shared) = (folder.join("plain"), folder.join("shared"));
+    for target in [&plain, &shared] {
+        std::fs::write(target, "old").unwrap();
+        std::fs::set_permissions(target, std::fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    let own = acl(c"system.posix_acl_access", 12_345, 6);
+    if let Err(why) = set_attribute(File::open(&shared).unwrap(), &own) {
+        return skip("access control lists", &why.to_string());
+    }
+    // What is made in the folder from now on gets one by itself.
+    let default = acl(c"system.posix_acl_default", 54_321, 7);
+    set_attribute(File::open(&folder).unwrap(), &default).unwrap();
+    let all = |path: &Path| {
+        let mode = std::fs::metadata(path).unwrap().mode();
+        (mode, attributes(File::open(path).unwrap()).unwrap())
+    };
+    let before = [all(&plain), all(&shared)];
+    assert!(before[0].1.is_empty() && before[1].1.contains(&own));
+    for target in [&plain, &shared] {
+        copy(&source, target, &CopyOptions::default());
+        assert_same(&source, target);
+    }
+    assert_eq!([all(&plain), all(&shared)], before);
+    assert_eq!(contents(&folder).len(), 2);
+}
+
 /// A loop device over a file, detached at the end; `None` where that is not permitted.
 struct LoopDevice(String);
 

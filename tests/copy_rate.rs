@@ -36,12 +36,32 @@ enum Disturbance {
 struct Disturb {
     job: OnceLock<JobHandle>,
     next: Mutex<std::vec::IntoIter<Disturbance>>,
+    manager: Manager,
+    workers: u64,
+    /// The highest limit that it ever has.
+    fastest: u64,
+    /// Bytes that were begun, and the first piece that came too early.
+    begun: Mutex<(u64, Option<String>)>,
+}
+
+impl Disturb {
+    /// A piece begins when those before it are paid for: but for what others have in hand, and a slice.
+    fn begins(&self, bytes: u64) {
+        let (now, mut begun) = (self.manager.now(), self.begun.lock().unwrap());
+        let paid = begun.0.saturating_sub((self.workers - 1) * PIECE as u64);
+        if worth(paid, self.fastest) > now + SLICE && begun.1.is_none() {
+            begun.1 = Some(format!("{} bytes were begun before {now:?}", begun.0));
+        }
+        begun.0 += bytes;
+    }
 }
 
 impl TraceSink for Disturb {
     fn record(&self, entry: &TraceEntry<'_>) {
-        if !matches!(entry.step, TraceStep::IoEnd { .. }) {
-            return;
+        match entry.step {
+            TraceStep::IoBegin(io) => return self.begins(io.bytes),
+            TraceStep::IoEnd { .. } => {}
+            _ => return,
         }
         let next = self.next.lock().unwrap().next();
         let job = self.job.get().unwrap();
@@ -79,13 +99,17 @@ fn took(bytes: usize, workers: usize, speed: u64, disturbances: Vec<Disturbance>
         .workers(workers)
         .durability(Durability::None);
     let plan = CopyPlan::check(&[pair(&source, &target)], &options).unwrap();
+    let (manager, mut main_loop) = Manager::new(ManagerConfig::default().virtual_time(true));
     let sink = Arc::new(Disturb {
         job: OnceLock::new(),
         next: Mutex::new(disturbances.into_iter()),
+        manager: manager.clone(),
+        workers: workers as u64,
+        fastest: speed.max(FAST),
+        begun: Mutex::default(),
     });
     let driver = plan.drivers().unwrap().remove(0);
     let driver = driver.record_io(Arc::clone(&sink) as Arc<dyn TraceSink>, "copy", None);
-    let (manager, mut main_loop) = Manager::new(ManagerConfig::default().virtual_time(true));
     let options = JobOptions::new("copy").speed(speed.cast_signed());
     let created = manager.create(options, driver).unwrap();
     sink.job.set(created.handle()).unwrap();
@@ -105,6 +129,8 @@ fn took(bytes: usize, workers: usize, speed: u64, disturbances: Vec<Disturbance>
     }
     assert_eq!(job.outcome(), Some(Ok(())));
     assert_same(&source, &target);
+    let early = sink.begun.lock().unwrap().1.take();
+    assert_eq!(early, None, "{workers} workers");
     let time = Arc::new(OnceLock::new());
     manager
         .create(JobOptions::new("clock"), Clock(Arc::clone(&time)))

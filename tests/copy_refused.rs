@@ -199,6 +199,85 @@ fn read_only_targets() {
     }
 }
 
+/// A disk with two partitions, made of a loop device and taken away at the end.
+struct Disk(String);
+
+impl Disk {
+    fn on(image: &Path) -> Result<Self, String> {
+        let image = image.to_str().unwrap();
+        let disk = Self(ask("losetup", &["-f", "--show", image])?);
+        for (number, begin) in [("1", "2048"), ("2", "4096")] {
+            ask("addpart", &[&disk.0, number, begin, "2048"])?;
+            // The kernel makes the name, and nobody else need to.
+            let there = File::open(disk.part(number)).map(drop);
+            there.map_err(|error| format!("{}: {error}", disk.part(number)))?;
+        }
+        Ok(disk)
+    }
+
+    fn part(&self, number: &str) -> String {
+        format!("{}p{number}", self.0)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        for number in ["1", "2"] {
+            let _ = ask("delpart", &[&self.0, number]);
+        }
+        ask("losetup", &["-d", &self.0]).unwrap();
+    }
+}
+
+/// What a program of the system says.
+fn ask(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let answer = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
+    if answer.status.success() {
+        Ok(String::from_utf8(answer.stdout).unwrap().trim().to_owned())
+    } else {
+        Err(String::from_utf8_lossy(&answer.stderr).trim().to_owned())
+    }
+}
+
+#[test]
+fn a_disk_and_a_partition_of_it() {
+    let scratch = Scratch::new();
+    let image = scratch.dense("image", 4 << 20);
+    let disk = match Disk::on(&image) {
+        Ok(disk) => disk,
+        Err(why) => return skip("a disk and its partitions", &why),
+    };
+    let (whole, first, second) = (disk.0.clone(), disk.part("1"), disk.part("2"));
+    let check = |pairs: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().map(|(from, to)| pair(from, to)).collect();
+        CopyPlan::check(&pairs, &plain().allow_in_place(true)).map(drop)
+    };
+    let refused = |pairs: &[(&str, &str)]| {
+        let error = check(pairs).expect_err("they overlap");
+        let is_it = matches!(
+            error,
+            CopyError::DeviceOverlap { .. } | CopyError::SameFile { .. }
+        );
+        assert!(is_it, "{pairs:?}: {error}");
+    };
+    refused(&[(&first, &whole)]);
+    refused(&[(&whole, &first)]);
+    refused(&[(&first, &first)]);
+    // Whoever's source it is.
+    let (file, new) = (scratch.dense("file", 4096), scratch.path("new"));
+    let (file, new) = (file.to_str().unwrap(), new.to_str().unwrap());
+    refused(&[(&first, new), (file, &whole)]);
+    refused(&[(file, &first), (&whole, new)]);
+    // What has no block in common has none.
+    check(&[(&first, &second)]).unwrap();
+    check(&[(&first, new), (file, &second)]).unwrap();
+    assert_eq!(std::fs::read(&image).unwrap(), pattern(4 << 20, 4 << 20));
+    assert_eq!(scratch.names(), ["file", "image"]);
+}
+
 #[test]
 fn targets_in_place_that_do_not_fit() {
     let scratch = Scratch::new();

@@ -8,7 +8,7 @@ use super::parked::Known;
 use super::plan::{Pair, PlannedCopy};
 use super::report::Method;
 use super::source::Source;
-use super::target::{Target, resolve};
+use super::target::{Target, resolve, share_blocks};
 use super::technique::candidates;
 use crate::io::folder::Folder;
 use crate::io::process::effective_user;
@@ -167,6 +167,15 @@ pub(super) fn check_apart(checked: &[Checked]) -> Result<(), CopyError> {
         {
             return Err(CopyError::SourceIsTarget {
                 path: reader.planned.pair.source.clone(),
+            });
+        }
+        if let Some(reader) = checked
+            .iter()
+            .find(|one| share_blocks(&one.source.stat, &target.stat))
+        {
+            return Err(CopyError::DeviceOverlap {
+                from: reader.planned.pair.source.clone(),
+                path: target.path.clone(),
             });
         }
     }

@@ -350,9 +350,7 @@ fn in_place(path: &Path, source: &Source) -> Result<InPlace, CopyError> {
                 reason: "the device is set read-only".to_owned(),
             });
         }
-        if source.stat.kind == FileKind::BlockDevice
-            && overlap(now.represents, source.stat.represents)
-        {
+        if share_blocks(&now, &source.stat) {
             return Err(CopyError::DeviceOverlap {
                 from: source.path.clone(),
                 path: own(),
@@ -377,9 +375,17 @@ fn in_place(path: &Path, source: &Source) -> Result<InPlace, CopyError> {
     })
 }
 
-/// Whether one of two block devices is the disk the other is a partition of. Unknown counts as no: the same device
-/// under one number was refused before.
-fn overlap(one: u64, other: u64) -> bool {
+/// Whether both are block devices, and the same one, or one is the disk the other is a partition of. Where that is not
+/// known, it counts as no.
+pub(super) fn share_blocks(one: &Stat, other: &Stat) -> bool {
+    let is_device = |stat: &Stat| stat.kind == FileKind::BlockDevice;
+    if !is_device(one) || !is_device(other) {
+        return false;
+    }
+    let (one, other) = (one.represents, other.represents);
+    if one == other {
+        return true;
+    }
     let folder = |device: u64| {
         let (major, minor) = (libc::major(device), libc::minor(device));
         std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}"))

@@ -1,6 +1,7 @@
 //! The manager: makes jobs, lists them, pauses them all.
 
 use std::fmt;
+use std::time::Duration;
 
 use blockjob_model::resource::Sharing;
 use blockjob_model::{IoStatus, Refusal, Status};
@@ -413,6 +414,12 @@ impl Manager {
                 newest.wait_for(&[Status::Concluded, Status::Null])?;
             }
         }
+    }
+
+    /// The manager's clock, as runs see it ([`RunContext::now`](crate::driver::RunContext::now)): counted from its
+    /// creation. Any thread, without any lock.
+    pub fn now(&self) -> Duration {
+        self.monitor.now()
     }
 
     /// The listed jobs, which are all but internal ones, newest first.
