@@ -225,6 +225,8 @@ fn ctrl_c_ends_what_a_client_has_paused_and_what_waits_to_be_dismissed() {
     let folder = scratch(&[("a", &vec![7; SIZE]), ("b", b"old")]);
     let options = ["--speed", "64K", "--manual-dismiss", "a", "b"];
     let mut copy = driven(&folder, "", &options);
+    // One that was paused before it began is still one that waits.
+    while copy.client.ask("query-block-jobs", json!({}))["return"][0]["offset"] == 0 {}
     copy.client.done("job-pause", json!({"id": "copy0"}));
     copy.client.until("copy0", "paused");
     let process = copy.child.id();
