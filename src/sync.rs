@@ -72,6 +72,10 @@ pub(crate) mod thread {
         }
     }
 
+    /// The calling thread unwinds.
+    #[cfg(debug_assertions)]
+    pub(crate) use std::thread::panicking;
+
     /// The calling thread's id.
     pub(crate) fn current_id() -> ThreadId {
         current().id()
@@ -154,7 +158,7 @@ impl<T> Mutex<T> {
 pub(crate) fn assert_unlocked() {
     #[cfg(debug_assertions)]
     assert!(
-        held::count() == 0,
+        held::count() == 0 || thread::panicking(),
         "{OUR_MISTAKE}other people's code is called with a lock held"
     );
 }

@@ -434,3 +434,215 @@ fn two_bodies_that_need_each_other_both_get_a_thread() {
         }
     }
 }
+
+/// Converges, and looks how it is to finish once it is let.
+struct Held {
+    go: Mutex<Receiver<()>>,
+    told: Arc<Mutex<Vec<Finish>>>,
+}
+
+impl Driver for Held {
+    fn job_type(&self) -> &'static str {
+        "held"
+    }
+
+    fn supports_complete(&self) -> bool {
+        true
+    }
+
+    fn run(&self, context: RunContext<'_>) -> Result<(), JobError> {
+        let mut context = context.ready();
+        self.go.lock().unwrap().recv().unwrap();
+        let told = context.wait_for_finish();
+        self.told.lock().unwrap().push(told);
+        Ok(())
+    }
+}
+
+/// A job that is ready, and does not look before it is let.
+fn held(
+    manager: &Manager,
+    main_loop: &mut MainLoop,
+) -> (JobHandle, Sender<()>, Arc<Mutex<Vec<Finish>>>) {
+    let (let_go, go) = channel();
+    let told = Arc::default();
+    let driver = Held {
+        go: Mutex::new(go),
+        told: Arc::clone(&told),
+    };
+    let job = manager.create(JobOptions::new("j0"), driver).unwrap();
+    let job = job.start();
+    assert!(main_loop.run_until(|| job.status() == Status::Ready));
+    (job, let_go, told)
+}
+
+/// SEMANTICS.md §2.7: what is paused and told to complete pauses, and completes once it is resumed.
+#[test]
+fn a_pause_goes_before_a_completion() {
+    let (manager, mut main_loop) = manager();
+    let (job, let_go, told) = held(&manager, &mut main_loop);
+    job.complete().unwrap();
+    job.pause().unwrap();
+    let_go.send(()).unwrap();
+    // Whichever comes first: a run that is over is not busy, and not in standby.
+    assert!(main_loop.run_until(|| job.status() == Status::Standby || !job.info().busy));
+    assert_eq!(job.status(), Status::Standby);
+    assert_eq!(*told.lock().unwrap(), []);
+    job.resume().unwrap();
+    main_loop.run_until_idle();
+    assert_eq!(*told.lock().unwrap(), [Finish::Complete]);
+    assert_eq!(job.outcome(), Some(Ok(())));
+}
+
+/// Decision 17: who was taken to complete completes, whatever is asked softly after it.
+#[test]
+fn a_completion_that_came_first_goes_before_a_soft_cancel() {
+    let (manager, mut main_loop) = manager();
+    let (job, let_go, told) = held(&manager, &mut main_loop);
+    job.complete().unwrap();
+    job.cancel(CancelMode::Soft).unwrap();
+    let_go.send(()).unwrap();
+    main_loop.run_until_idle();
+    assert_eq!(*told.lock().unwrap(), [Finish::Complete]);
+    assert_eq!(job.outcome(), Some(Ok(())));
+}
+
+/// Decision 12: `pause_all` holds those that can still pause; nobody is held who would keep it for ever.
+#[test]
+fn a_job_whose_run_is_over_is_held_by_nobody() {
+    let (manager, mut main_loop) = manager();
+    let options = JobOptions::new("over").manual_dismiss(true);
+    let over = manager.create(options, Member::new("over", &Arc::default()));
+    let over = over.unwrap().start();
+    over.enter();
+    main_loop.run_until_idle();
+    assert_eq!(over.status(), Status::Concluded);
+    let token = manager.pause_all();
+    assert_eq!(token.ids().collect::<Vec<_>>(), [""; 0]);
+    assert!(!manager.query_block_jobs()[0].paused);
+    manager.resume_all(token);
+    over.dismiss().unwrap();
+}
+
+/// Decision 16: the same of an error that `prepare` returned.
+#[test]
+fn why_a_member_was_not_prepared_is_known_before_its_turn() {
+    /// Its `prepare` fails, or else it looks at its peer's error when its own turn has come.
+    struct Prepares {
+        fails: bool,
+        manager: Manager,
+        seen: Arc<Mutex<Vec<Option<String>>>>,
+    }
+    impl Driver for Prepares {
+        fn job_type(&self) -> &'static str {
+            "prepares"
+        }
+        fn run(&self, _: RunContext<'_>) -> Result<(), JobError> {
+            Ok(())
+        }
+        fn prepare(&self) -> Result<(), JobError> {
+            if self.fails {
+                return Err(JobError::with_message(
+                    blockjob::driver::Errno::IO,
+                    "broken",
+                ));
+            }
+            Ok(())
+        }
+        fn abort(&self) {
+            if !self.fails {
+                let listed = self.manager.query_jobs();
+                let older = listed.into_iter().find(|line| line.id == "older").unwrap();
+                self.seen.lock().unwrap().push(older.error);
+            }
+        }
+    }
+    let (manager, mut main_loop) = manager();
+    let seen = Arc::default();
+    let mut transaction = manager.transaction();
+    for (name, fails) in [("older", true), ("newer", false)] {
+        let driver = Prepares {
+            fails,
+            manager: manager.clone(),
+            seen: Arc::clone(&seen),
+        };
+        transaction.create(JobOptions::new(name), driver).unwrap();
+    }
+    transaction.start();
+    main_loop.run_until_idle();
+    assert_eq!(*seen.lock().unwrap(), [Some("broken".to_owned())]);
+}
+
+/// Looks at the list when it is dropped.
+struct LooksAtTheEnd {
+    manager: Manager,
+    looked: Arc<AtomicUsize>,
+}
+
+impl Driver for LooksAtTheEnd {
+    fn job_type(&self) -> &'static str {
+        "looks-at-the-end"
+    }
+
+    fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
+        while context.wait() == Flow::Continue {}
+        Ok(())
+    }
+}
+
+impl Drop for LooksAtTheEnd {
+    fn drop(&mut self) {
+        // Takes the lock: whoever had it here would wait for himself.
+        let _ = self.manager.query_jobs();
+        self.looked.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// P28 of the last that a driver does: whichever way a job goes, its driver is dropped with no lock held.
+#[test]
+fn a_driver_may_call_in_while_it_is_dropped() {
+    let looked = Arc::new(AtomicUsize::new(0));
+    let (manager, mut main_loop) = manager();
+    let driver = || LooksAtTheEnd {
+        manager: manager.clone(),
+        looked: Arc::clone(&looked),
+    };
+    let dropped = |count| assert_eq!(looked.load(Ordering::SeqCst), count);
+    // Refused, by its id and by its speed.
+    assert!(manager.create(JobOptions::new("1"), driver()).is_err());
+    dropped(1);
+    assert!(
+        manager
+            .create(JobOptions::new("slow").speed(-1), driver())
+            .is_err()
+    );
+    main_loop.run_until_idle();
+    dropped(2);
+    // Given up.
+    drop(manager.create(JobOptions::new("alone"), driver()).unwrap());
+    main_loop.run_until_idle();
+    dropped(3);
+    let mut transaction = manager.transaction();
+    transaction
+        .create(JobOptions::new("member"), driver())
+        .unwrap();
+    assert!(
+        transaction
+            .create(JobOptions::new("member"), driver())
+            .is_err()
+    );
+    drop(transaction);
+    main_loop.run_until_idle();
+    dropped(5);
+    // At its end, and with the main loop.
+    let ends = manager.create(JobOptions::new("ends"), driver()).unwrap();
+    let ends = ends.start();
+    ends.cancel(CancelMode::Force).unwrap();
+    main_loop.run_until_idle();
+    drop(ends);
+    dropped(6);
+    let left = manager.create(JobOptions::new("left"), driver()).unwrap();
+    drop(main_loop);
+    drop(left);
+    dropped(7);
+}

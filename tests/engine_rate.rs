@@ -90,6 +90,27 @@ proptest! {
         }
     }
 
+    /// A wait ends when what was done is paid for, to the nanosecond: who asks before that, however late, is to wait for the
+    /// rest, and who asks then is not.
+    #[test]
+    fn a_wait_is_neither_shorter_nor_longer_than_its_piece_is_worth(
+        speed in speed(),
+        slices in 1..1_000_u64,
+        more in 0..1_000_u64,
+        part in 0.0..1.0_f64,
+    ) {
+        let bytes = (speed / 10 + 1) * slices + more;
+        let now = Duration::from_secs(1);
+        let mut limit = RateLimit::new(speed);
+        let delay = limit.charge(now, bytes);
+        prop_assert_eq!(delay.as_nanos(), worth_ns(u128::from(bytes), speed));
+        for early in [delay.mul_f64(part), Duration::from_nanos(1)] {
+            let asked = limit.clone().charge(now + delay.saturating_sub(early), 0);
+            prop_assert_eq!(asked, early.min(delay), "asked {:?} before the end of {:?}", early, delay);
+        }
+        prop_assert_eq!(limit.charge(now + delay, 0), Duration::ZERO);
+    }
+
     /// A busy driver gets its speed to the byte: it is not made to wait longer than what it did is worth, nor shorter by
     /// more than a slice.
     #[test]

@@ -30,6 +30,8 @@ pub enum Departure {
     Paused,
     /// A drained section has made it quiet, or was about to.
     Drained,
+    /// A drained section waits for it to come to rest, and the main loop knows of it.
+    Draining,
     /// Somebody waits for its end.
     WaitedFor,
     /// Somebody has cancelled it and waits for its end.
@@ -38,12 +40,13 @@ pub enum Departure {
 
 impl Departure {
     /// All of them.
-    pub const ALL: [Departure; 7] = [
+    pub const ALL: [Departure; 8] = [
         Departure::Asleep,
         Departure::Waiting,
         Departure::Ready,
         Departure::Paused,
         Departure::Drained,
+        Departure::Draining,
         Departure::WaitedFor,
         Departure::CancelledAndWaitedFor,
     ];
@@ -51,7 +54,7 @@ impl Departure {
     /// Plays it once.
     pub fn play(self, recorder: &Arc<Recorder>) {
         recorder.clear();
-        let (manager, main_loop) = Manager::new(config(recorder));
+        let (manager, mut main_loop) = Manager::new(config(recorder));
         let left = Left {
             case: self,
             recorder: Arc::clone(recorder),
@@ -66,6 +69,9 @@ impl Departure {
         let job = started.expect("nobody cancelled it");
         let notes = Arc::clone(recorder);
         let other = tool::spawn(move || self.meanwhile(&job, &notes));
+        if self == Departure::Draining {
+            main_loop.run_pending();
+        }
         drop(main_loop);
         other.join().expect("the other thread panicked");
     }
@@ -77,6 +83,15 @@ impl Departure {
             Departure::Paused => {
                 // Refused if its run is over by then.
                 notes.call(1, Target::Job(0), Request::Pause, || job.pause());
+                return;
+            }
+            Departure::Draining => {
+                // It may have begun.
+                let answer = job.drained_begin();
+                assert!(
+                    answer.is_ok() || matches!(answer, Err(EngineError::MainLoopGone)),
+                    "P39: a section that the main loop has in hand is answered {answer:?}"
+                );
                 return;
             }
             Departure::Drained => job.drained_begin().map(drop),

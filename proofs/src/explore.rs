@@ -89,6 +89,7 @@ impl Stage {
             Case::LockFree(case) => case.play(&self.recorder),
             Case::Following(case) => case.play(),
             Case::Asleep(case) => case.play(&self.recorder),
+            Case::Moment(moment) => moment.play(&self.recorder),
             Case::Departure(case) => case.play(&self.recorder),
             Case::Counters => counters::play(),
         }

@@ -12,6 +12,7 @@ use crate::following::Following;
 use crate::generate::Sizes;
 use crate::judge::Cast;
 use crate::lockfree::LockFree;
+use crate::moments::Moment;
 use crate::programs::{Ending, Space};
 use crate::scenario::{Ask, Controller, Member, Scenario};
 
@@ -26,6 +27,8 @@ pub enum Case {
     Following(Following),
     /// A pause of who sleeps or waits.
     Asleep(Asleep),
+    /// What has to hold at a moment that no history shows.
+    Moment(Moment),
     /// The end of the main loop.
     Departure(Departure),
     /// What counts and decides nothing.
@@ -39,6 +42,7 @@ impl Case {
             Case::Scenario(scenario) => scenario.cast(),
             Case::LockFree(case) => case.cast(),
             Case::Asleep(case) => case.cast(),
+            Case::Moment(moment) => moment.cast(),
             Case::Following(_) | Case::Departure(_) | Case::Counters => Cast::default(),
         }
     }
@@ -340,11 +344,18 @@ pub const HARNESSES: &[Harness] = &[
     unbounded("cancel-is-seen", || {
         vec![Case::LockFree(LockFree::CancelIsSeen)]
     }),
+    unbounded("cancel-is-noticed", || {
+        vec![
+            Case::LockFree(LockFree::RequestIsSeen),
+            Case::LockFree(LockFree::LaneSeesCancel),
+        ]
+    }),
     bounded("pause-ends-a-sleep", || {
         [Asleep::ForAWhile, Asleep::NotAtAll, Asleep::UntilEntered]
             .map(Case::Asleep)
             .to_vec()
     }),
+    within("moments", 3, || Moment::ALL.map(Case::Moment).to_vec()),
     unbounded("home-is-told", arrival::home_is_told),
     unbounded("home-goes-away", || {
         Departure::ALL.map(Case::Departure).to_vec()

@@ -42,6 +42,7 @@ pub mod generate;
 pub mod harness;
 pub mod judge;
 pub mod lockfree;
+pub mod moments;
 pub mod obligations;
 pub mod programs;
 pub mod record;

@@ -26,6 +26,10 @@ pub enum LockFree {
     PauseIsSeen,
     /// Who learns of a cancel from the control word sees what was written before it.
     CancelIsSeen,
+    /// The same of who asks whether a cancel was requested.
+    RequestIsSeen,
+    /// The same of lanes, which ask whether the job is cancelled, and are turned away at the gate.
+    LaneSeesCancel,
     /// While `paused` is acknowledged no lane is in flight, what lanes wrote is there, and lanes
     /// see what was written during the pause (P18, P19).
     GateQuiesces,
@@ -97,7 +101,10 @@ impl LockFree {
                         }
                     }
                 }
-                LockFree::CancelIsSeen | LockFree::LaneStays => {
+                LockFree::CancelIsSeen
+                | LockFree::RequestIsSeen
+                | LockFree::LaneSeesCancel
+                | LockFree::LaneStays => {
                     cancel();
                 }
                 LockFree::GateQuiesces
@@ -143,6 +150,16 @@ struct Shared {
     resumed: Unseen,
 }
 
+impl Shared {
+    fn reason_is_seen(&self) {
+        assert_eq!(
+            self.reason.load(Ordering::Relaxed),
+            1,
+            "the cancel is seen, what was written before it is not"
+        );
+    }
+}
+
 const UNSEEN: std::sync::atomic::Ordering = std::sync::atomic::Ordering::SeqCst;
 
 struct Witness {
@@ -182,12 +199,23 @@ impl Witness {
             }
             LockFree::CancelIsSeen => {
                 if self.point(&mut context) == Flow::Cancelled {
-                    assert_eq!(
-                        self.shared.reason.load(Ordering::Relaxed),
-                        1,
-                        "the cancel is seen, what was written before it is not"
-                    );
+                    self.shared.reason_is_seen();
                 }
+            }
+            LockFree::RequestIsSeen => {
+                if context.cancel_requested() {
+                    self.shared.reason_is_seen();
+                }
+            }
+            LockFree::LaneSeesCancel => {
+                let (gate, shared) = (context.gate(), Arc::clone(&self.shared));
+                let lane = tool::spawn(move || {
+                    // Nobody shuts the gate before the lane has ended.
+                    if gate.is_cancelled() || gate.enter().is_none() {
+                        shared.reason_is_seen();
+                    }
+                });
+                lane.join().expect("the lane panicked");
             }
             LockFree::GateQuiesces
             | LockFree::GateLetsGo

@@ -41,6 +41,37 @@ pub fn yield_now() {
     backend::thread::yield_now();
 }
 
+/// Something that one thread waits for another to do.
+#[derive(Default)]
+pub struct Flag {
+    is_set: backend::sync::Mutex<bool>,
+    changed: backend::sync::Condvar,
+}
+
+impl Flag {
+    /// Lets whoever waits go on, now and later.
+    ///
+    /// # Panics
+    ///
+    /// After a panic of another thread that had it.
+    pub fn set(&self) {
+        *self.is_set.lock().expect("nobody panics with it") = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until it is set.
+    ///
+    /// # Panics
+    ///
+    /// As [`set`](Self::set).
+    pub fn wait(&self) {
+        let mut is_set = self.is_set.lock().expect("nobody panics with it");
+        while !*is_set {
+            is_set = self.changed.wait(is_set).expect("nobody panics with it");
+        }
+    }
+}
+
 /// A place where shuttle may let others go on, as they may while a callback runs. Locks let nobody in
 /// between their release and what follows it, so what a thread does between two sections of its own would
 /// otherwise happen at once. loom needs no such place, and threads have it everywhere.

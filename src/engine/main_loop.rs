@@ -34,7 +34,7 @@ pub(super) enum Task {
 
 impl Task {
     /// Who waits for it to be carried out.
-    fn ticket(&self) -> Option<&Arc<Ticket>> {
+    pub(super) fn ticket(&self) -> Option<&Arc<Ticket>> {
         match self {
             Task::Verb(_, _, ticket) => ticket.as_ref(),
             Task::DrainBegin(_, ticket) | Task::Attach(_, _, _, ticket) => Some(ticket),

@@ -32,7 +32,9 @@ use super::resource::{Held, Register, Released};
 use super::stage::{Stage, infallible};
 use super::timer::{Clock, Sleeper, TimerKey, Timers};
 use crate::driver::{Driver, JobError, JobOutcome};
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, OUR_MISTAKE, OnceLock, Statistic, thread};
+use crate::sync::{
+    Arc, Condvar, Mutex, MutexGuard, OUR_MISTAKE, OnceLock, Statistic, assert_unlocked, thread,
+};
 use crate::trace::{EventDetail, TraceEntry, TraceSink, TraceStep};
 
 /// A job's place in the order of creation; never used twice.
@@ -138,6 +140,8 @@ impl JobCore {
 impl Drop for JobCore {
     /// A job that never came to its end, because its main loop was dropped before.
     fn drop(&mut self) {
+        // It is other people's code that goes here (P28).
+        assert_unlocked();
         if !self.ledger.has_begun(Callback::Free) {
             infallible("free", || self.driver.free());
         }
@@ -618,6 +622,53 @@ impl State {
         let context = job.context.clone();
         self.transition(monitor, key, Status::Running);
         Some(context)
+    }
+}
+
+/// Whoever had a part in it has let go of the manager, so nobody waits for anything, and of jobs that are gone
+/// nothing is left.
+#[cfg(debug_assertions)]
+impl Drop for State {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        let nothing =
+            |left: bool, what: &str| assert!(!left, "{OUR_MISTAKE}at the end there is left {what}");
+        nothing(!self.answers.is_empty(), "an answer that nobody took");
+        nothing(!self.sections.is_empty(), "a drained section");
+        nothing(!self.buried.is_empty(), "a driver that nobody let go of");
+        nothing(!self.closing.is_empty(), "a descriptor that nobody closed");
+        nothing(self.watchers > 0, "somebody who waits");
+        let waited_for = |task: &Task| task.ticket().is_some() || matches!(task, Task::Free(_));
+        nothing(
+            self.tasks.iter().any(waited_for),
+            "a task that somebody waits for",
+        );
+        nothing(self.timers.has_a_body(), "the timer of a body (P21)");
+        let member_of = |members: &Vec<JobKey>| {
+            !members.is_empty() && members.iter().all(|key| self.jobs.contains_key(key))
+        };
+        nothing(
+            !self.groups.values().all(|group| member_of(&group.members)),
+            "a transaction without its members",
+        );
+        nothing(
+            !self.ids.values().all(|key| self.jobs.contains_key(key)),
+            "the id of a job that is gone",
+        );
+        let over = |job: &Job| job.status == Status::Concluded;
+        nothing(
+            self.live != self.jobs.values().filter(|job| !over(job)).count(),
+            "a job that is counted and not there",
+        );
+        nothing(
+            !self
+                .resources
+                .holders()
+                .all(|key| self.jobs.contains_key(&key)),
+            "a resource of a job that is gone",
+        );
     }
 }
 

@@ -16,6 +16,7 @@ use std::os::fd::OwnedFd;
 use blockjob_model::resource::{self, Claim, Conflict, Permissions, Sharing};
 
 use super::monitor::JobKey;
+use crate::sync::assert_unlocked;
 
 /// A file or device that a job works on, by the name people know it by: QEMU's node (SEMANTICS.md
 /// §2.1). Given to [`JobOptions::resource`](super::manager::JobOptions::resource).
@@ -214,10 +215,23 @@ impl Register {
         }
     }
 
+    /// Everybody who holds something.
+    #[cfg(debug_assertions)]
+    pub(super) fn holders(&self) -> impl Iterator<Item = JobKey> {
+        self.holdings.values().flatten().map(|holding| holding.job)
+    }
+
     /// The jobs that hold the resource of this identity, oldest first.
     pub(super) fn jobs_on(&self, identity: &str) -> Vec<JobKey> {
         let holders = self.holdings.get(identity).into_iter().flatten();
         holders.map(|holding| holding.job).collect()
+    }
+}
+
+impl Drop for Released {
+    /// Descriptors are closed without the monitor's lock.
+    fn drop(&mut self) {
+        assert_unlocked();
     }
 }
 

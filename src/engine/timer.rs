@@ -69,6 +69,13 @@ impl Timers {
         let earliest = self.armed.first_entry()?;
         (earliest.key().deadline <= now).then(|| earliest.remove())
     }
+
+    /// A body has one that it did not disarm.
+    #[cfg(debug_assertions)]
+    pub(super) fn has_a_body(&self) -> bool {
+        let body = |sleeper: &Sleeper| matches!(sleeper, Sleeper::Body(_));
+        self.armed.values().any(body)
+    }
 }
 
 /// What time it is, counted from the manager's creation.

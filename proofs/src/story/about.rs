@@ -6,6 +6,7 @@ use crate::departure::Departure;
 use crate::following::Following;
 use crate::harness::Case;
 use crate::lockfree::LockFree;
+use crate::moments::Moment;
 use crate::scenario::{Ask, Scenario};
 
 /// One line for each job and each thread.
@@ -15,6 +16,7 @@ pub fn case(case: &Case) -> Vec<String> {
         Case::LockFree(case) => vec![lock_free(*case).to_owned()],
         Case::Following(case) => vec![following(*case).to_owned()],
         Case::Asleep(case) => vec![asleep(*case).to_owned()],
+        Case::Moment(moment) => vec![at(*moment).to_owned()],
         Case::Departure(case) => vec![format!("the main loop goes away, and {}", departure(*case))],
         Case::Counters => vec!["two lanes count, and somebody looks (P46)".to_owned()],
     }
@@ -24,6 +26,10 @@ fn lock_free(case: LockFree) -> &'static str {
     match case {
         LockFree::PauseIsSeen => "a pause that happens before a pause point is not missed (P23)",
         LockFree::CancelIsSeen => "who sees a cancel sees what was written before it",
+        LockFree::RequestIsSeen => {
+            "who sees that a cancel was requested sees what was written before it"
+        }
+        LockFree::LaneSeesCancel => "a lane that sees a cancel sees what was written before it",
         LockFree::GateQuiesces => {
             "while the job is paused no lane is in flight, and what lanes wrote is there (P18, P19)"
         }
@@ -49,6 +55,17 @@ fn asleep(case: Asleep) -> &'static str {
     }
 }
 
+fn at(moment: Moment) -> &'static str {
+    match moment {
+        Moment::Resumed => "who was resumed and has not woken is busy (P26)",
+        Moment::PausedAndResumed => {
+            "a pause ends a wait, also one that is over before it is noticed"
+        }
+        Moment::Committing => "who waits for the decision is told before the job commits",
+        Moment::Aborting => "who waits for the decision is told before the job aborts",
+    }
+}
+
 fn departure(case: Departure) -> &'static str {
     match case {
         Departure::Asleep => "the job sleeps",
@@ -56,6 +73,7 @@ fn departure(case: Departure) -> &'static str {
         Departure::Ready => "the job waits to be told how to finish",
         Departure::Paused => "somebody pauses the job",
         Departure::Drained => "somebody wants the job quiet",
+        Departure::Draining => "somebody waits for the job to come to rest",
         Departure::WaitedFor => "somebody waits until the job is decided",
         Departure::CancelledAndWaitedFor => "somebody cancels the job and waits for its end",
     }
