@@ -125,6 +125,8 @@ pub struct Acceptor {
     ways: Ways,
     /// The memory of paths that are over.
     paths: Vec<Path>,
+    /// The memory of lists of groups, which no longer are.
+    lists: Vec<Vec<GroupKey>>,
 }
 
 impl Acceptor {
@@ -146,6 +148,7 @@ impl Acceptor {
             thin: false,
             ways: Ways::new(),
             paths: Vec::new(),
+            lists: Vec::new(),
         }
     }
 

@@ -5,13 +5,14 @@
 //! ordinary jobs costs one look-up an observation: the subset construction, made lazily. What is
 //! remembered is dropped when it grows over a bound; nothing depends on it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::hash::{FastMap, FastSet};
 use crate::profile::Profile;
 use crate::state::{Call, CallState, Group, Job, JobSpec, Sight, Tail, World};
 use crate::status::Status;
-use crate::step::{Output, View, steps_showing};
+use crate::step::{Next, Output, View, steps_showing, steps_unseen};
 use crate::vocabulary::{Reply, Request};
 
 /// The number of a belief in its [`Pool`].
@@ -385,29 +386,40 @@ impl Pool {
     }
 
     /// Adds everything that may have happened unseen.
-    fn close(&self, mut worlds: Vec<World>) -> Result<Vec<World>, TooLarge> {
-        let mut known: FastSet<World> = worlds.iter().cloned().collect();
-        let mut place = 0;
-        while place < worlds.len() {
-            let mut new = Vec::new();
-            steps_showing(
-                &worlds[place],
-                self.profile,
-                self.view,
-                &|output| output.is_none(),
-                &mut |_, next, _| new.push(next.into_world()),
-            );
-            for world in new {
-                if known.insert(world.clone()) {
-                    worlds.push(world);
-                }
+    fn close(&self, worlds: Vec<World>) -> Result<Vec<World>, TooLarge> {
+        let mut known: FastSet<Rc<World>> = FastSet::default();
+        let mut closed: Vec<Rc<World>> = Vec::with_capacity(worlds.len());
+        // Those that are there twice count twice.
+        let mut count = 0;
+        for world in worlds {
+            count += 1;
+            if !known.contains(&world) {
+                let world = Rc::new(world);
+                known.insert(Rc::clone(&world));
+                closed.push(world);
             }
-            if worlds.len() > WORLDS_MAX && worlds[0].jobs.len() > 1 {
+        }
+        let mut memory = World::new(Group::CLOSED, []);
+        let mut place = 0;
+        while let Some(world) = closed.get(place) {
+            let world = Rc::clone(world);
+            let mut visit = |_, next: Next<'_>, _| {
+                // Most are known: only others are worth a copy.
+                if !known.contains(&*next) {
+                    let world = Rc::new(World::clone(&next));
+                    known.insert(Rc::clone(&world));
+                    closed.push(world);
+                    count += 1;
+                }
+            };
+            steps_unseen(&world, self.profile, self.view, &mut memory, &mut visit);
+            if count > WORLDS_MAX && world.jobs.len() > 1 {
                 return Err(TooLarge);
             }
             place += 1;
         }
-        Ok(worlds)
+        drop(known);
+        Ok(closed.into_iter().map(Rc::unwrap_or_clone).collect())
     }
 
     /// Everything that may be seen next.

@@ -11,18 +11,29 @@ use crate::state::CallState;
 use crate::verb::Refusal;
 use crate::vocabulary::{Reply, Request};
 
+/// So many lists of groups are kept for use again.
+const LISTS_MAX: usize = 8;
+
+/// So many jobs of a list are looked through sooner than hashed.
+const FEW: usize = 8;
+
 impl Acceptor {
     /// A call begins; `job` is `None` where it concerns every job. One call at a time a thread.
     pub fn call(&mut self, thread: u16, job: Option<JobKey>, request: Request, block: bool) {
         let slot = self.take_slot();
-        let (groups, member) = match job {
-            None => (self.groups.values().map(|track| track.key).collect(), None),
-            Some(job) => match self.place(job) {
-                Some((group, member)) => (vec![group], Some(member)),
-                None => (Vec::new(), None),
-            },
-        };
-        let mut track = CallTrack {
+        let mut groups = self.lists.pop().unwrap_or_default();
+        let mut member = None;
+        match job {
+            None => groups.extend(self.groups.values().map(|track| track.key)),
+            Some(job) => {
+                if let Some((group, place)) = self.place(job) {
+                    groups.push(group);
+                    member = Some(place);
+                }
+            }
+        }
+        groups.sort_unstable();
+        let track = CallTrack {
             slot,
             gone: job.is_some() && groups.is_empty(),
             groups,
@@ -30,7 +41,6 @@ impl Acceptor {
             block,
             all: job.is_none() && request != Request::Start,
         };
-        track.groups.sort_unstable();
         let symbol = Symbol::Call {
             slot,
             member,
@@ -38,10 +48,34 @@ impl Acceptor {
             block,
             maybe_over: false,
         };
-        let groups = track.groups.clone();
+        let groups = self.copied(&track.groups);
         self.calls.insert(thread, track);
-        for group in groups {
+        for &group in &groups {
             self.change(group, &symbol);
+        }
+        self.give_back(groups);
+    }
+
+    /// The same list, in memory that is used again: a call that is carried out may become one of other groups.
+    fn copied(&mut self, groups: &[GroupKey]) -> Vec<GroupKey> {
+        let mut list = self.lists.pop().unwrap_or_default();
+        list.extend_from_slice(groups);
+        list
+    }
+
+    /// The groups that the thread's call concerns.
+    fn groups_of(&mut self, thread: u16) -> Vec<GroupKey> {
+        let mut list = self.lists.pop().unwrap_or_default();
+        if let Some(call) = self.calls.get(&thread) {
+            list.extend_from_slice(&call.groups);
+        }
+        list
+    }
+
+    fn give_back(&mut self, mut list: Vec<GroupKey>) {
+        if self.lists.len() < LISTS_MAX {
+            list.clear();
+            self.lists.push(list);
         }
     }
 
@@ -99,7 +133,8 @@ impl Acceptor {
         if call.gone && reply != expected {
             return Err(explain::answer_of_nobody(request, expected, reply));
         }
-        for group in call.groups.clone() {
+        let groups = self.groups_of(thread);
+        for &group in &groups {
             let before = self.belief(group);
             if !self.change(group, &Symbol::Answer { slot, reply }) {
                 if self.thin {
@@ -115,6 +150,7 @@ impl Acceptor {
                 ));
             }
         }
+        self.give_back(groups);
         match request {
             Request::DrainBegin { token } if all && reply.is_ok() => self.drained |= bit(token),
             Request::DrainEnd { token } if all => self.drained &= !bit(token),
@@ -231,27 +267,37 @@ impl Acceptor {
             return Err(explain::no_call());
         };
         let slot = call.slot;
-        let listed: FastMap<u32, SightPattern> = sights
-            .iter()
-            .map(|&(job, pattern)| (job.0, pattern))
-            .collect();
-        for group in call.groups.clone() {
+        let listed: FastMap<u32, SightPattern> = if sights.len() > FEW {
+            let listed = sights.iter().map(|&(job, pattern)| (job.0, pattern));
+            listed.collect()
+        } else {
+            FastMap::default()
+        };
+        let listed = |member: &JobKey| {
+            if listed.is_empty() {
+                // The last counts.
+                let sight = sights.iter().rfind(|(job, _)| job == member);
+                sight.map(|&(_, pattern)| pattern)
+            } else {
+                listed.get(&member.0).copied()
+            }
+        };
+        let groups = self.groups_of(thread);
+        let mut listing = Vec::new();
+        for &group in &groups {
             let Some(track) = self.groups.get(&group.0) else {
                 continue;
             };
             let before = track.belief;
-            let listing: Vec<Option<SightPattern>> = track
-                .members
-                .iter()
-                .map(|member| listed.get(&member.0).copied())
-                .collect();
-            if !self.change(
-                group,
-                &Symbol::Looked {
-                    slot,
-                    listing: listing.clone(),
-                },
-            ) {
+            listing.clear();
+            listing.extend(track.members.iter().map(listed));
+            let symbol = Symbol::Looked { slot, listing };
+            let explained = self.change(group, &symbol);
+            let Symbol::Looked { listing: shown, .. } = symbol else {
+                break;
+            };
+            listing = shown;
+            if !explained {
                 if self.thin {
                     return Err(explain::nothing_found());
                 }
@@ -264,6 +310,7 @@ impl Acceptor {
                 ));
             }
         }
+        self.give_back(groups);
         self.end_call(thread);
         Ok(())
     }
@@ -296,9 +343,10 @@ impl Acceptor {
     pub(super) fn end_call(&mut self, thread: u16) {
         if let Some(call) = self.calls.remove(&thread) {
             self.slots[usize::from(call.slot)] = false;
-            for group in call.groups {
+            for &group in &call.groups {
                 self.sweep(group);
             }
+            self.give_back(call.groups);
         }
     }
 }

@@ -14,7 +14,9 @@
 //! | `recover` | how it goes on behind a fault |
 //! | `creation` | what a command that makes jobs may be answered |
 //! | `filtered` | recordings that leave things out |
+//! | `by_id` | what is known of jobs, by id |
 
+mod by_id;
 mod creation;
 mod event;
 mod filtered;
@@ -22,7 +24,7 @@ mod query;
 mod recover;
 mod reply;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use blockjob_model::accept::{Acceptor, GroupKey, JobKey, Seen};
 use blockjob_model::identity::is_well_formed;
@@ -36,6 +38,7 @@ use super::{Observer, at};
 use crate::oracle::fields::{Known, Place};
 use crate::oracle::reader::qmp::{Direction, EventData, Message, Record};
 use crate::oracle::verdict::Fault;
+use by_id::ById;
 
 /// How many ids of jobs that are gone are remembered, for better words and for ids that somebody
 /// still holds on to (SEMANTICS.md §12-21).
@@ -97,10 +100,10 @@ struct Made {
 pub struct Session {
     acceptor: Acceptor,
     observer: Observer,
-    jobs: HashMap<String, Known>,
+    jobs: ById<Known>,
     gone: VecDeque<String>,
     /// Jobs that went while a query was in hand: its answer may still list them.
-    leaving: HashMap<String, Known>,
+    leaving: ById<Known>,
     queue: VecDeque<Pending>,
     oob: Vec<Pending>,
     next_serial: u64,
@@ -160,9 +163,9 @@ impl Session {
         Session {
             acceptor: Acceptor::new(profile, View::QMP),
             observer,
-            jobs: HashMap::new(),
+            jobs: ById::new(),
             gone: VecDeque::new(),
-            leaving: HashMap::new(),
+            leaving: ById::new(),
             queue: VecDeque::new(),
             oob: Vec::new(),
             next_serial: 0,

@@ -181,8 +181,10 @@ impl Trial {
         let mut open = false;
         for candidate in &mut self.candidates {
             if candidate.fault.is_none() {
-                candidate.fault = candidate.session.take(record).err();
-                open |= candidate.fault.is_none();
+                match candidate.session.take(record) {
+                    Ok(()) => open = true,
+                    Err(fault) => candidate.fault = Some(fault),
+                }
             }
         }
         if self.partial && self.candidates.iter().any(Candidate::is_belied) {

@@ -13,31 +13,63 @@ use super::scan;
 use crate::oracle::error::TraceError;
 
 /// A field: absent, or some JSON.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Piece<'a>(Option<&'a str>);
+#[derive(Clone, Copy, Default)]
+pub struct Piece<'a> {
+    /// Empty: it is absent. No JSON is.
+    text: &'a str,
+    /// It is known to be a string without escapes.
+    plain: bool,
+}
 
 impl<'a> Piece<'a> {
     /// It is not there.
-    pub const ABSENT: Piece<'static> = Piece(None);
+    pub const ABSENT: Piece<'static> = Piece {
+        text: "",
+        plain: false,
+    };
 
     /// This text, which is some JSON.
     pub(super) const fn written(text: &'a str) -> Piece<'a> {
-        Piece(Some(text))
+        Piece { text, plain: false }
+    }
+
+    /// This text, which is a string without escapes.
+    pub(super) const fn plain_string(text: &'a str) -> Piece<'a> {
+        Piece { text, plain: true }
     }
 
     /// It is there.
     pub const fn is_present(self) -> bool {
-        self.0.is_some()
+        !self.text.is_empty()
     }
 
     /// Its text as it stands in the line; empty when it is absent.
-    pub fn text(self) -> &'a str {
-        self.0.unwrap_or_default()
+    pub const fn text(self) -> &'a str {
+        self.text
+    }
+
+    /// The same; `None` when it is absent.
+    const fn present(self) -> Option<&'a str> {
+        if self.is_present() {
+            Some(self.text)
+        } else {
+            None
+        }
     }
 
     /// Its value, if it is a string.
+    #[inline]
     pub fn as_str(self) -> Option<Cow<'a, str>> {
-        let text = self.0?;
+        if self.plain {
+            let inner = self.text.get(1..self.text.len() - 1)?;
+            return Some(Cow::Borrowed(inner));
+        }
+        self.as_any_str()
+    }
+
+    /// The same, whatever stands there.
+    fn as_any_str(self) -> Option<Cow<'a, str>> {
+        let text = self.present()?;
         let bytes = text.as_bytes();
         if bytes.len() < 2 || bytes[0] != b'"' {
             return None;
@@ -53,7 +85,7 @@ impl<'a> Piece<'a> {
 
     /// Its value, if it is an integer; numbers beyond 64 bits are not.
     pub fn as_integer(self) -> Option<i128> {
-        let text = self.0?;
+        let text = self.present()?;
         text.parse::<i64>()
             .map(i128::from)
             .or_else(|_| text.parse::<u64>().map(i128::from))
@@ -62,7 +94,7 @@ impl<'a> Piece<'a> {
 
     /// Its value, if it is a boolean.
     pub fn as_bool(self) -> Option<bool> {
-        match self.0? {
+        match self.text {
             "true" => Some(true),
             "false" => Some(false),
             _ => None,
@@ -71,21 +103,22 @@ impl<'a> Piece<'a> {
 
     /// It is an object.
     pub fn is_object(self) -> bool {
-        self.0.is_some_and(|text| text.starts_with('{'))
+        self.text.starts_with('{')
     }
 
     /// It is the object without members.
     pub fn is_empty_object(self) -> bool {
-        self.0.is_some_and(|text| {
-            text.strip_prefix('{')
+        self.text == "{}"
+            || self
+                .text
+                .strip_prefix('{')
                 .and_then(|rest| rest.strip_suffix('}'))
                 .is_some_and(|inner| inner.trim().is_empty())
-        })
     }
 
     /// What it is, for people: `a string`, `a number` …
     pub fn kind(self) -> &'static str {
-        match self.0.and_then(|text| text.bytes().next()) {
+        match self.text.bytes().next() {
             None => "absent",
             Some(b'"') => "a string",
             Some(b'{') => "an object",
@@ -98,13 +131,13 @@ impl<'a> Piece<'a> {
 
     /// Reads it as `T`; `None` when it is absent or no `T`.
     pub fn read<T: Deserialize<'a>>(self) -> Option<T> {
-        serde_json::from_str(self.0?).ok()
+        serde_json::from_str(self.present()?).ok()
     }
 
     /// Reads its members as `T`; none of them where it is no object, `None` when it is absent.
     pub fn read_members<T: Members<'a> + Deserialize<'a>>(self) -> Option<T> {
         let mut found = T::default();
-        match scan::members(self.0?, &mut found) {
+        match scan::members(self.present()?, &mut found) {
             Some(()) => Some(found),
             None => self.read(),
         }
@@ -112,7 +145,7 @@ impl<'a> Piece<'a> {
 
     /// Reads it as a list, and the members of each element as `T`; `None` when it is absent or no list.
     pub fn read_list<T: Members<'a> + Deserialize<'a>>(self) -> Option<Vec<T>> {
-        scan::list(self.0?).or_else(|| self.read())
+        scan::list(self.present()?).or_else(|| self.read())
     }
 
     /// Whether both are the same value, however they are written.
@@ -129,10 +162,16 @@ impl<'a> Piece<'a> {
     }
 }
 
+impl fmt::Debug for Piece<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Piece").field(&self.present()).finish()
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Piece<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Not through `Option`, which would take `null` for absent.
-        <&'a RawValue>::deserialize(deserializer).map(|raw| Piece(Some(raw.get())))
+        <&'a RawValue>::deserialize(deserializer).map(|raw| Piece::written(raw.get()))
     }
 }
 
@@ -233,27 +272,54 @@ macro_rules! pieces {
             $($(#[$field_doc])* pub $field: $crate::oracle::reader::json::Piece<'a>,)+
         }
 
-        impl $name<'_> {
-            /// None of them.
-            #[allow(dead_code)]
-            pub const EMPTY: $name<'static> = $name {
-                object: false,
-                $($field: $crate::oracle::reader::json::Piece::ABSENT,)+
-            };
-        }
+        const _: () = {
+            /// Which of them.
+            #[allow(non_camel_case_types)]
+            #[derive(Clone, Copy, PartialEq, Eq)]
+            pub enum Name {
+                $($field,)+
+            }
 
-        impl<'a> $crate::oracle::reader::json::Members<'a> for $name<'a> {
-            fn place(&mut self, key: &str) -> Option<&mut $crate::oracle::reader::json::Piece<'a>> {
-                match key {
-                    $($key => Some(&mut self.$field),)+
-                    _ => None,
+            impl<'a> $crate::oracle::reader::json::Members<'a> for $name<'a> {
+                type Name = Name;
+
+                #[inline]
+                fn named(key: &str) -> Option<Name> {
+                    match key {
+                        $($key => Some(Name::$field),)+
+                        _ => None,
+                    }
+                }
+
+                #[inline]
+                fn begins(eight: u64, text: &[u8]) -> Option<(Name, usize)> {
+                    use $crate::oracle::reader::json::{first_eight, first_eight_mask};
+                    $(
+                        const { assert!(!$key.is_empty()) };
+                        let name = concat!("\"", $key, "\": ").as_bytes();
+                        if eight & const { first_eight_mask(concat!("\"", $key, "\": ")) }
+                            == const { first_eight(concat!("\"", $key, "\": ")) }
+                            && (name.len() <= 8 || text.starts_with(name))
+                        {
+                            return Some((Name::$field, name.len()));
+                        }
+                    )+
+                    None
+                }
+
+                #[inline]
+                fn member(&mut self, name: Name) -> &mut $crate::oracle::reader::json::Piece<'a> {
+                    match name {
+                        $(Name::$field => &mut self.$field,)+
+                    }
+                }
+
+                #[inline]
+                fn mark_object(&mut self) {
+                    self.object = true;
                 }
             }
-
-            fn mark_object(&mut self) {
-                self.object = true;
-            }
-        }
+        };
 
         impl<'de: 'a, 'a> serde::Deserialize<'de> for $name<'a> {
             fn deserialize<D: serde::Deserializer<'de>>(
@@ -266,10 +332,36 @@ macro_rules! pieces {
 }
 pub(crate) use pieces;
 
+/// The first eight bytes of `text`, as one number; zeroes behind its end.
+pub const fn first_eight(text: &str) -> u64 {
+    let (text, mut eight, mut at) = (text.as_bytes(), [0; 8], 0);
+    while at < 8 && at < text.len() {
+        eight[at] = text[at];
+        at += 1;
+    }
+    u64::from_le_bytes(eight)
+}
+
+/// The bits of that number that are of `text`.
+pub const fn first_eight_mask(text: &str) -> u64 {
+    if text.len() < 8 {
+        (1 << (8 * text.len())) - 1
+    } else {
+        u64::MAX
+    }
+}
+
 /// What `pieces!` declares: where a member of that name goes.
 pub trait Members<'a>: Default {
-    /// The place for the member `key`, if it is asked for.
-    fn place(&mut self, key: &str) -> Option<&mut Piece<'a>>;
+    /// Which of the members that are asked for.
+    type Name: Copy;
+    /// The one called `key`, if it is asked for.
+    fn named(key: &str) -> Option<Self::Name>;
+    /// The one whose name `text` begins with, and how long that is with its quotation marks, a colon and a space, as
+    /// QEMU writes them; `eight` are the first eight bytes.
+    fn begins(eight: u64, text: &[u8]) -> Option<(Self::Name, usize)>;
+    /// Where it goes.
+    fn member(&mut self, name: Self::Name) -> &mut Piece<'a>;
     /// An object was found.
     fn mark_object(&mut self);
 }
@@ -294,8 +386,8 @@ where
             let mut found = T::default();
             found.mark_object();
             while let Some(Key(key)) = map.next_key()? {
-                if let Some(place) = found.place(&key) {
-                    *place = map.next_value()?;
+                if let Some(name) = T::named(&key) {
+                    *found.member(name) = map.next_value()?;
                 } else {
                     map.next_value::<serde::de::IgnoredAny>()?;
                 }

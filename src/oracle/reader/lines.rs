@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use std::ops::Range;
 use std::rc::Rc;
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use crate::oracle::error::TraceError;
 
@@ -14,6 +14,9 @@ pub const LINE_MAX_BYTES: u64 = 64 << 20;
 
 /// How much is read at a time, bytes.
 const BUFFER_BYTES: usize = 1 << 18;
+
+/// So many bytes of lines are taken at once; a longer line is taken by itself.
+const BLOCK_MAX_BYTES: usize = 4 * BUFFER_BYTES;
 
 /// One line.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +48,37 @@ pub struct Lines<R> {
     shed: u64,
     /// The longest line that is read, bytes.
     max_bytes: u64,
+}
+
+/// Lines that are there at once.
+#[derive(Debug)]
+pub struct Block<'a> {
+    /// Those that were not taken yet.
+    text: &'a str,
+    /// That of the line before.
+    number: &'a mut u64,
+}
+
+impl<'a> Iterator for Block<'a> {
+    type Item = Line<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Line<'a>> {
+        loop {
+            let end = memchr(b'\n', self.text.as_bytes())?;
+            let text = &self.text[..end];
+            self.text = &self.text[end + 1..];
+            *self.number += 1;
+            // As a rule the first byte shows that there is something.
+            if text.bytes().any(|byte| !byte.is_ascii_whitespace()) {
+                return Some(Line {
+                    number: *self.number,
+                    text,
+                    whole: true,
+                });
+            }
+        }
+    }
 }
 
 /// How many zero bytes stand at a trace's end, where a file system leaves them that lost what was being written.
@@ -120,6 +154,50 @@ impl<R: BufRead> Lines<R> {
                 column: error.valid_up_to() as u64 + 1,
             }),
         }
+    }
+
+    /// The next lines, as many as are there at once and are text; `None` where there is no such line: the next one is the
+    /// last, or has something wrong with it.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn next_lines(&mut self) -> Result<Option<Block<'_>>, TraceError> {
+        // The first line may begin as others do not.
+        if self.number == 0 {
+            return Ok(None);
+        }
+        let end = loop {
+            let window = self.end.min(self.start + BLOCK_MAX_BYTES);
+            if let Some(unseen) = self.buffer.get(self.seen..window)
+                && let Some(at) = memrchr(b'\n', unseen)
+            {
+                break self.seen + at + 1;
+            }
+            if window < self.end {
+                return Ok(None);
+            }
+            self.seen = self.end;
+            if !self.more()? {
+                return Ok(None);
+            }
+        };
+        let bytes = &self.buffer[self.start..end];
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let whole = memrchr(b'\n', &bytes[..error.valid_up_to()]).map_or(0, |at| at + 1);
+                std::str::from_utf8(&bytes[..whole]).unwrap_or_default()
+            }
+        };
+        self.start += text.len();
+        self.seen = self.start;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Block {
+            text,
+            number: &mut self.number,
+        }))
     }
 
     /// How many lines of a log were no text, and the first of them.
@@ -268,6 +346,24 @@ mod tests {
         read
     }
 
+    /// The same, as many at a time as are there.
+    fn read_at_once(reader: impl BufRead) -> Result<Vec<(u64, String, bool)>, TraceError> {
+        let mut lines = Lines::new(reader);
+        let mut read = Vec::new();
+        let mut take = |line: &Line<'_>| {
+            read.push((line.number, line.text.to_owned(), line.whole));
+        };
+        loop {
+            if let Some(block) = lines.next_lines()? {
+                block.for_each(|line| take(&line));
+            } else if let Some(line) = lines.next_line()? {
+                take(&line);
+            } else {
+                return Ok(read);
+            }
+        }
+    }
+
     #[test]
     fn blank_lines_count_and_are_passed_over() {
         assert_eq!(
@@ -392,6 +488,48 @@ mod tests {
                 assert!(same, "{piece} {number}");
             }
             assert!(lines.next_line().unwrap().is_none());
+            let at_once = read_at_once(Pieces(text.as_bytes(), piece)).unwrap();
+            assert!(at_once == expected, "{piece}");
+        }
+        assert!(read_at_once(text.as_bytes()).unwrap() == expected);
+        // A line that is longer than what is taken at once, and one that is no text behind it.
+        let mut bytes = text
+            .replace("last", &"z".repeat(BLOCK_MAX_BYTES + 1))
+            .into_bytes();
+        bytes.extend_from_slice(b"\nab\xff\nend\n");
+        let found = read_at_once(bytes.as_slice());
+        let Err(TraceError::NotText { line, column: 3 }) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(line, expected[expected.len() - 1].0 + 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_found_at_its_line_however_many_are_taken_at_once() {
+        for text in [
+            &b"a\nb\n\xff\nc\n"[..],
+            b"a\n\xc3\nb\n",
+            b"a\n\n \r\nb\nc\0\0",
+            b"a\nb\xc3",
+            b"\xef\xbb\xbfa\nb\n",
+            b"a\xff\nb\n",
+            b"",
+        ] {
+            let mut lines = Lines::new(text);
+            let mut one_by_one = Vec::new();
+            let error = loop {
+                match lines.next_line() {
+                    Ok(Some(line)) => {
+                        one_by_one.push((line.number, line.text.to_owned(), line.whole));
+                    }
+                    Ok(None) => break None,
+                    Err(error) => break Some(error.to_string()),
+                }
+            };
+            match read_at_once(text) {
+                Ok(at_once) => assert_eq!((at_once, None), (one_by_one, error)),
+                Err(found) => assert_eq!(Some(found.to_string()), error),
+            }
         }
     }
 

@@ -42,6 +42,13 @@ pieces! {
     }
 }
 
+impl Message<'_> {
+    /// Whether that member has members of its own that are read along with it.
+    fn is_data(name: <Message<'static> as Members<'static>>::Name) -> bool {
+        Some(name) == Message::named("data")
+    }
+}
+
 pieces! {
     /// What the events of jobs carry.
     EventData {
@@ -166,14 +173,17 @@ pub struct Record<'a> {
     pub data: Option<EventData<'a>>,
 }
 
-impl Record<'_> {
+impl Default for Record<'_> {
     /// One in which nothing is yet.
-    pub const EMPTY: Record<'static> = Record {
-        line: 0,
-        direction: Direction::Received,
-        message: Message::EMPTY,
-        data: None,
-    };
+    #[inline]
+    fn default() -> Self {
+        Record {
+            line: 0,
+            direction: Direction::Received,
+            message: Message::default(),
+            data: None,
+        }
+    }
 }
 
 /// Reads a line into `record`, in which nothing is yet; `Ok(false)`: the last line, cut.
@@ -238,8 +248,18 @@ fn read_slowly<'a>(line: &Line<'a>) -> Result<Option<Record<'a>>, TraceError> {
 
 /// Who sent it, and what, in one pass: the message, and what is in its data, is put into `record`.
 fn scanned<'a>(text: &'a str, record: &mut Record<'a>) -> Option<&'a str> {
-    let (mut dir, mut found) = (None, false);
     let mut scan = Scan::new(text);
+    if let Some(dir) = scan.attempt(begin) {
+        message(&mut scan, record)?;
+        if scan.pass(b"}").is_some() && scan.end() {
+            return Some(dir);
+        }
+        // Other members follow.
+        record.message = Message::default();
+        record.data = None;
+        scan = Scan::new(text);
+    }
+    let (mut dir, mut found) = (None, false);
     scan.space();
     scan.object(|scan, name| {
         match name {
@@ -251,26 +271,44 @@ fn scanned<'a>(text: &'a str, record: &mut Record<'a>) -> Option<&'a str> {
                     record.data = None;
                 }
                 found = true;
-                let message = &mut record.message;
-                let data = &mut record.data;
-                scan.object(|scan, name| {
-                    if name == "data" {
-                        message.data = scan.piece_with(data.insert(EventData::default()))?;
-                    } else {
-                        let piece = Piece::written(scan.piece(0)?);
-                        if let Some(place) = message.place(name) {
-                            *place = piece;
-                        }
-                    }
-                    Some(())
-                })?;
-                message.object = true;
+                message(scan, record)?;
             }
             _ => scan.skip(0)?,
         }
         Some(())
     })?;
     (scan.end() && found).then_some(dir)?
+}
+
+/// How a record begins as Python writes it: who sent it; the message is next.
+#[inline]
+fn begin<'a>(scan: &mut Scan<'a>) -> Option<&'a str> {
+    scan.pass(b"{\"t\": ")?;
+    scan.number()?;
+    scan.pass(b", \"dir\": ")?;
+    let dir = scan.plain_string()?;
+    scan.pass(b", \"msg\": ")?;
+    Some(dir)
+}
+
+/// How an event begins as QEMU writes it; the name of the next member is next.
+#[inline]
+fn begin_event(scan: &mut Scan<'_>) -> Option<()> {
+    scan.pass(b"{\"timestamp\": {\"seconds\": ")?;
+    scan.number()?;
+    scan.pass(b", \"microseconds\": ")?;
+    scan.number()?;
+    scan.pass(b"}, ")
+}
+
+/// A message, and what is in its data.
+#[inline]
+fn message<'a>(scan: &mut Scan<'a>, record: &mut Record<'a>) -> Option<()> {
+    if scan.attempt(begin_event).is_some() || scan.begin_object()? {
+        return scan.rest_of_members(&mut record.message, Message::is_data, &mut record.data);
+    }
+    record.message.object = true;
+    Some(())
 }
 
 /// What a greeting says.
@@ -312,7 +350,7 @@ mod tests {
     }
 
     fn one(text: &str) -> Result<Record<'_>, TraceError> {
-        let mut record = Record::EMPTY;
+        let mut record = Record::default();
         read(&line(text), &mut record).map(|whole| {
             assert!(whole);
             record
@@ -350,6 +388,63 @@ mod tests {
         }
         let error = one("{\"dir\":").unwrap_err().to_string();
         assert!(error.contains("not JSON"), "{error}");
+    }
+
+    /// Where the fast way answers, the other one answers the same.
+    fn as_the_other(text: &str) -> bool {
+        let mut fast = Record::default();
+        let Some(dir) = scanned(text, &mut fast) else {
+            return false;
+        };
+        let slow = match read_slowly(&line(text)) {
+            Ok(Some(slow)) => slow,
+            // Who else sent it is told by the slow way.
+            _ if dir != "<" && dir != ">" => return true,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(slow.direction == Direction::Received, dir == "<", "{text}");
+        let shown = |message: &Message<'_>| format!("{message:?}");
+        assert_eq!(shown(&fast.message), shown(&slow.message), "{text}");
+        if let Some(data) = fast.data {
+            let slow: EventData<'_> = slow.message.data.read().unwrap_or_default();
+            assert_eq!(format!("{data:?}"), format!("{slow:?}"), "{text}");
+        }
+        true
+    }
+
+    #[test]
+    fn every_recorded_line_is_read_the_fast_way() {
+        let folder =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/live-10.0");
+        let mut lines = 0;
+        for entry in folder.read_dir().unwrap() {
+            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            for line in text.lines() {
+                lines += u32::from(as_the_other(line));
+                // As others write it.
+                let close = line.replace("\": ", "\":").replace(", \"", ",\"");
+                assert_eq!(as_the_other(&close), as_the_other(line), "{line}");
+            }
+        }
+        assert!(lines > 4000, "{lines}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn both_ways_yield_the_same(
+            pieces in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "{\"t\": 1.5, \"dir\": \"<\", \"msg\": {", "{\"t\": 0, \"dir\": \">\", \"msg\": ", "{\"dir\":\"<\",\"msg\":{",
+                    "\"timestamp\": {\"seconds\": 1, \"microseconds\": 20}, ", "\"timestamp\":{\"seconds\":1},", "\"msg\":{",
+                    "\"event\": \"X\"", "\"data\": {", "\"data\": 1", "\"status\": \"running\"", "\"id\": \"j0\"", "\"return\": {",
+                    "\"return\":[]", "\"execute\": \"query-jobs\"", "\"arguments\": {", "\"id\":\"a\\\"b\"", "\"\\u0041\": 1",
+                    "{", "}", "}", "}}", "}}}", ", ", ",", " ", "\t", "1", "-0.5e3",
+                ]),
+                0..14,
+            ),
+        ) {
+            as_the_other(&pieces.concat());
+        }
     }
 
     #[test]

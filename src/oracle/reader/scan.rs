@@ -15,6 +15,15 @@ pub struct Scan<'a> {
     at: usize,
 }
 
+/// Which member it is.
+#[derive(Clone, Copy)]
+enum Which<N> {
+    /// One that is asked for.
+    Asked(N),
+    /// Another.
+    Other,
+}
+
 /// Puts the members of the object that is all of `text` into `found`, where nothing is yet. Where that is
 /// left to the other way, some may have been put there.
 #[must_use]
@@ -49,7 +58,7 @@ pub fn pairs<'a>(text: &'a str, mut each: impl FnMut(&'a str, Piece<'a>)) -> Opt
     let mut scan = Scan::new(text);
     scan.space();
     scan.object(|scan, name| {
-        each(name, Piece::written(scan.piece(1)?));
+        each(name, scan.piece(1)?);
         Some(())
     })?;
     scan.end().then_some(())
@@ -61,11 +70,25 @@ impl<'a> Scan<'a> {
         Scan { text, at: 0 }
     }
 
-    fn peek(&self) -> Option<u8> {
+    #[inline]
+    pub fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    /// What is next, if there is so much.
+    #[inline]
+    fn next<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.text.as_bytes().get(self.at..)?.first_chunk()
+    }
+
+    /// Passes over this text, if it is next.
+    #[inline]
+    pub fn pass<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
+        (self.next()? == text).then(|| self.at += N)
+    }
+
     /// Passes over white space.
+    #[inline]
     pub fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
@@ -83,70 +106,171 @@ impl<'a> Scan<'a> {
     }
 
     /// Goes through an object: `member` takes each name, and the value behind it.
+    #[inline]
     pub fn object(
         &mut self,
         mut member: impl FnMut(&mut Scan<'a>, &'a str) -> Option<()>,
     ) -> Option<()> {
-        self.expect(b'{')?;
-        self.space();
-        if self.peek()? == b'}' {
-            self.at += 1;
+        let mut more = self.begin_object()?;
+        while more {
+            let name = self.plain_string()?;
+            self.colon()?;
+            member(self, name)?;
+            more = self.another(b'}')?;
+        }
+        Some(())
+    }
+
+    /// Passes over what all of this does, or stays where it is.
+    #[inline]
+    pub fn attempt<T>(&mut self, way: impl FnOnce(&mut Scan<'a>) -> Option<T>) -> Option<T> {
+        let start = self.at;
+        let found = way(self);
+        if found.is_none() {
+            self.at = start;
+        }
+        found
+    }
+
+    /// Passes over the colon behind a name, and the space around it.
+    #[inline]
+    fn colon(&mut self) -> Option<()> {
+        // As QEMU and Python write it.
+        if let Some([b':', b' ', value]) = self.next()
+            && *value > b' '
+        {
+            self.at += 2;
             return Some(());
         }
-        loop {
-            let name = self.plain_string()?;
-            self.space();
-            self.expect(b':')?;
-            self.space();
-            member(self, name)?;
-            self.space();
-            match self.peek()? {
-                b',' => self.at += 1,
-                b'}' => {
-                    self.at += 1;
-                    return Some(());
-                }
-                _ => return None,
-            }
-            self.space();
+        self.space();
+        self.expect(b':')?;
+        self.space();
+        Some(())
+    }
+
+    /// Behind a value: passes over the comma, and says whether there is one; else over what ends the whole.
+    #[inline]
+    fn another(&mut self, end: u8) -> Option<bool> {
+        if let Some([b',', b' ', value]) = self.next()
+            && *value > b' '
+        {
+            self.at += 2;
+            return Some(true);
         }
+        self.space();
+        let byte = self.peek()?;
+        self.at += 1;
+        if byte == end {
+            return Some(false);
+        }
+        self.space();
+        (byte == b',').then_some(true)
+    }
+
+    /// Passes over the name of the next member, and the colon.
+    #[inline]
+    fn name<T: Members<'a>>(&mut self) -> Option<Which<T::Name>> {
+        if let Some(eight) = self.next() {
+            let text = &self.text.as_bytes()[self.at..];
+            if let Some((name, length)) = T::begins(u64::from_le_bytes(*eight), text) {
+                self.at += length;
+                return Some(Which::Asked(name));
+            }
+        }
+        let name = self.plain_string()?;
+        self.colon()?;
+        Some(T::named(name).map_or(Which::Other, Which::Asked))
+    }
+
+    /// Goes to the first member of an object, which is next; nothing there, behind it.
+    #[inline]
+    pub fn begin_object(&mut self) -> Option<bool> {
+        self.expect(b'{')?;
+        if self.peek()? != b'"' {
+            self.space();
+            if self.peek()? == b'}' {
+                self.at += 1;
+                return Some(false);
+            }
+        }
+        Some(true)
     }
 
     /// The members of an object, into their places.
-    pub fn members(&mut self, found: &mut impl Members<'a>) -> Option<()> {
-        self.object(|scan, name| {
-            let piece = scan.piece(0)?;
-            if let Some(place) = found.place(name) {
-                *place = Piece::written(piece);
+    #[inline]
+    pub fn members<T: Members<'a>>(&mut self, found: &mut T) -> Option<()> {
+        let mut more = self.begin_object()?;
+        while more {
+            let name = self.name::<T>()?;
+            let piece = self.piece(0)?;
+            if let Which::Asked(name) = name {
+                *found.member(name) = piece;
             }
-            Some(())
-        })?;
+            more = self.another(b'}')?;
+        }
         found.mark_object();
         Some(())
     }
 
+    /// The same, but what `nested` says of takes part with its own members; from the first name on.
+    #[inline]
+    pub fn rest_of_members<T: Members<'a>>(
+        &mut self,
+        found: &mut T,
+        nested: impl Fn(T::Name) -> bool,
+        inner: &mut Option<impl Members<'a>>,
+    ) -> Option<()> {
+        loop {
+            let name = self.name::<T>()?;
+            let piece = match name {
+                Which::Asked(name) if nested(name) => {
+                    self.piece_with(inner.insert(Default::default()))?
+                }
+                _ => self.piece(0)?,
+            };
+            if let Which::Asked(name) = name {
+                *found.member(name) = piece;
+            }
+            if !self.another(b'}')? {
+                found.mark_object();
+                return Some(());
+            }
+        }
+    }
+
     /// The next value, as it stands; the members of an object go into their places too.
+    #[inline]
     pub fn piece_with(&mut self, found: &mut impl Members<'a>) -> Option<Piece<'a>> {
         let start = self.at;
-        if self.peek()? == b'{' {
-            self.members(found)?;
-        } else {
-            self.skip(0)?;
+        if self.peek()? != b'{' {
+            return self.piece(0);
         }
+        self.members(found)?;
         Some(Piece::written(&self.text[start..self.at]))
     }
 
     /// A string without escapes; what is in it.
+    #[inline]
     pub fn plain_string(&mut self) -> Option<&'a str> {
         let start = self.at + 1;
         self.string()?.then(|| &self.text[start..self.at - 1])
     }
 
     /// The next value, as it stands.
-    pub fn piece(&mut self, depth: u32) -> Option<&'a str> {
+    #[inline]
+    pub fn piece(&mut self, depth: u32) -> Option<Piece<'a>> {
         let start = self.at;
+        if self.peek()? == b'"' {
+            let plain = self.string()?;
+            let text = &self.text[start..self.at];
+            return Some(if plain {
+                Piece::plain_string(text)
+            } else {
+                Piece::written(text)
+            });
+        }
         self.skip(depth)?;
-        Some(&self.text[start..self.at])
+        Some(Piece::written(&self.text[start..self.at]))
     }
 
     /// Passes over a value.
@@ -173,16 +297,9 @@ impl<'a> Scan<'a> {
         }
         loop {
             element(self)?;
-            self.space();
-            match self.peek()? {
-                b',' => self.at += 1,
-                b']' => {
-                    self.at += 1;
-                    return Some(());
-                }
-                _ => return None,
+            if !self.another(b']')? {
+                return Some(());
             }
-            self.space();
         }
     }
 
@@ -192,15 +309,25 @@ impl<'a> Scan<'a> {
             .then(|| self.at += word.len())
     }
 
+    #[inline]
     fn digits(&mut self) -> Option<()> {
         let start = self.at;
+        while let Some(eight) = self.next() {
+            let passed = digits_before(u64::from_le_bytes(*eight));
+            self.at += passed;
+            if passed < 8 {
+                return (self.at > start).then_some(());
+            }
+        }
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
         (self.at > start).then_some(())
     }
 
-    fn number(&mut self) -> Option<()> {
+    /// Passes over a number.
+    #[inline]
+    pub fn number(&mut self) -> Option<()> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
@@ -225,31 +352,45 @@ impl<'a> Scan<'a> {
     }
 
     /// Passes over a string; whether it had no escapes.
+    #[inline]
     fn string(&mut self) -> Option<bool> {
         self.expect(b'"')?;
-        let bytes = self.text.as_bytes();
+        // Eight at a time; most are plain.
+        while let Some(eight) = self.next() {
+            let passed = before_it_matters(u64::from_le_bytes(*eight));
+            self.at += passed;
+            if passed == 8 {
+                continue;
+            }
+            if eight[passed] == b'"' {
+                self.at += 1;
+                return Some(true);
+            }
+            break;
+        }
+        self.rest_of_string()
+    }
+
+    /// The same from somewhere in it on.
+    fn rest_of_string(&mut self) -> Option<bool> {
         let mut plain = true;
         loop {
-            // Eight at a time, as long as there is none of the three kinds of byte that matter.
-            while let Some(eight) = bytes.get(self.at..self.at + 8) {
-                let Ok(eight) = <[u8; 8]>::try_from(eight) else {
-                    return None;
-                };
-                let passed = before_it_matters(u64::from_le_bytes(eight));
+            while let Some(eight) = self.next() {
+                let passed = before_it_matters(u64::from_le_bytes(*eight));
                 self.at += passed;
                 if passed < 8 {
                     break;
                 }
             }
-            match *bytes.get(self.at)? {
+            match self.peek()? {
                 b'"' => {
                     self.at += 1;
                     return Some(plain);
                 }
                 b'\\' => {
                     plain = false;
-                    match bytes.get(self.at + 1)? {
-                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 2,
+                    match self.next()? {
+                        [_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't'] => self.at += 2,
                         _ => return None,
                     }
                 }
@@ -260,21 +401,30 @@ impl<'a> Scan<'a> {
     }
 }
 
+const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+
 /// How many of eight bytes, the lowest first, come before a quotation mark, a backslash or a control
 /// character.
+#[inline]
 const fn before_it_matters(eight: u64) -> usize {
-    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
-    // The high bit of each byte that is zero, or below 0x20. What is borrowed from the next one up may set
-    // a bit there too, but the lowest that is set is right.
-    const fn zero(eight: u64) -> u64 {
-        eight.wrapping_sub(ONES) & !eight
-    }
-    let quote = zero(eight ^ u64::from_le_bytes([b'"'; 8]));
-    let backslash = zero(eight ^ u64::from_le_bytes([b'\\'; 8]));
-    let control = eight.wrapping_sub(u64::from_le_bytes([0x20; 8])) & !eight;
-    let matter = (quote | backslash | control) & HIGHS;
+    // The high bit of each byte that matters. What is borrowed from the next one up may set a bit there too, but
+    // the lowest that is set is right. A quotation mark is taken to where it is next to the control characters,
+    // and a space to where the quotation mark was.
+    let quote_or_control = (eight ^ (0x02 * ONES)).wrapping_sub(0x21 * ONES);
+    let backslash = (eight ^ (0x5c * ONES)).wrapping_sub(ONES);
+    let matter = (quote_or_control | backslash) & !eight & HIGHS;
     matter.trailing_zeros() as usize / 8
+}
+
+/// How many of eight bytes, the lowest first, are digits.
+#[inline]
+const fn digits_before(eight: u64) -> usize {
+    // Digits become 0 to 9; the high bit of each byte that is more. What is carried to the next one up may set a bit
+    // there too, but the lowest that is set is right.
+    let value = eight ^ (0x30 * ONES);
+    let other = (value | value.wrapping_add(0x76 * ONES)) & HIGHS;
+    other.trailing_zeros() as usize / 8
 }
 
 #[cfg(test)]
@@ -380,6 +530,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn digits_are_counted_up_to_what_is_none() {
+        for byte in 0..=u8::MAX {
+            for place in 0..8 {
+                for (other, next) in [(b'0', 0xff), (b'9', b'0'), (b'5', b'/'), (b'5', b':')] {
+                    let mut eight = [other; 8];
+                    eight[place] = byte;
+                    if let Some(next_place) = eight.get_mut(place + 1) {
+                        *next_place = next;
+                    }
+                    let passed = digits_before(u64::from_le_bytes(eight));
+                    let expected = eight.iter().position(|byte| !byte.is_ascii_digit());
+                    assert_eq!(passed, expected.unwrap_or(8), "{eight:?}");
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn both_ways_yield_the_same(
@@ -387,7 +555,8 @@ mod tests {
                 prop::sample::select(vec![
                     "{", "}", "[", "]", ",", ":", "\"", "\\", "\\\"", "\\u00e9", "\"id\"", "\"data\":", "\"event\":",
                     "\"JOB_STATUS_CHANGE\"", "{\"id\":\"j\"}", "1", "-", "0", ".5", "e+1", "true", "null", " ", "\t", "ü",
-                    "\u{1}", "\u{7f}", "\"a\":1,", "\"return\":[]",
+                    "\u{1}", "\u{7f}", "\"a\":1,", "\"return\":[]", "\"id\": ", "\"data\": {", "\"event\": \"X\", ", "\"return\": ",
+                    "\"exec-oob\": ", ", ",
                 ]),
                 0..16,
             ),

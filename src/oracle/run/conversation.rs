@@ -29,6 +29,13 @@ impl Run<'_> {
         let result = (|| {
             let mut open = self.take_qmp(&mut trial, first)?;
             while open {
+                if let Some(mut block) = lines.next_lines()? {
+                    while open && let Some(line) = block.next() {
+                        read = line.number;
+                        open = self.take_qmp(&mut trial, &line)?;
+                    }
+                    continue;
+                }
                 let Some(line) = lines.next_line()? else {
                     break;
                 };
@@ -42,7 +49,7 @@ impl Run<'_> {
 
     /// Takes a line; `false` once nothing more can be judged.
     fn take_qmp(&mut self, trial: &mut Trial, line: &Line<'_>) -> Result<bool, TraceError> {
-        let mut record = qmp::Record::EMPTY;
+        let mut record = qmp::Record::default();
         if qmp::read(line, &mut record)? {
             if let Some(watch) = &mut self.watch {
                 watch.before(&Read::Message("", &record), trial);

@@ -324,8 +324,8 @@ impl Session {
     /// before.
     pub(super) fn may_make_others(&mut self, ask: &Ask) {
         let Ask::Create(creation) = ask else { return };
-        for (id, known) in &mut self.jobs {
-            let named = |plan: &Planned| !plan.explicit || plan.id.as_ref() == Some(id);
+        for (id, known) in self.jobs.iter_mut() {
+            let named = |plan: &Planned| !plan.explicit || plan.id.as_deref() == Some(id);
             known.may_be_another |= creation.jobs.iter().any(named);
         }
     }

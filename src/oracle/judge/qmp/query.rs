@@ -110,14 +110,13 @@ impl Session {
                 .iter()
                 .filter(|(id, known)| {
                     known.key.is_none()
-                        && !listed.contains(id.as_str())
-                        && !first.iter().any(|first| **first == **id)
+                        && !listed.contains(*id)
+                        && !first.iter().any(|first| first == id)
                 })
                 .filter(|(_, known)| known.last.is_some_and(|(_, seen)| seen < head.line))
-                .map(|(id, _)| id.clone())
-                .min();
-            if let Some(id) = missing {
-                let known = &self.jobs[&id];
+                .map(|(id, known)| (id.to_owned(), known))
+                .min_by(|(one, _), (other, _)| one.cmp(other));
+            if let Some((id, known)) = missing {
                 // It may have gone unseen.
                 let gone =
                     |(last, _)| self.unseen.has(Status::Null) && self.leads_to(last, Status::Null);
@@ -135,8 +134,7 @@ impl Session {
         if self.filtered {
             // Of those that are not listed, others may come.
             for (id, known) in self.jobs.iter_mut().filter(|_| !block) {
-                let there =
-                    listed.contains(id.as_str()) || first.iter().any(|first| **first == **id);
+                let there = listed.contains(id) || first.iter().any(|first| first == id);
                 known.may_be_another |= !there;
             }
             return Ok(());
