@@ -465,6 +465,10 @@ mod tests {
             drop(guard);
             assert_unlocked();
         }
+        let (first, last) = (Mutex::first(()), Mutex::new(()));
+        let both = (first.lock(), last.lock());
+        std::panic::catch_unwind(assert_unlocked).expect_err("two are held");
+        drop(both);
     }
 
     #[test]
