@@ -2,6 +2,7 @@
 //! ways that docs/mirror.md names and in no other, leaves targets alone that it does not take, and refuses what the page
 //! says it refuses.
 //! Method: the command is started, and what it says is waited for: the line that it is ready, the answer to a signal.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod cli_support;

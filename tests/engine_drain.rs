@@ -541,6 +541,49 @@ fn a_job_on_its_way_out_is_held_but_not_quiet() {
     assert_eq!(job.outcome(), Some(Err(JobError::canceled())));
 }
 
+/// Asks the engine something when it is let go of.
+struct AsksInTheEnd {
+    manager: Manager,
+    told: Sender<usize>,
+}
+
+impl Driver for AsksInTheEnd {
+    fn job_type(&self) -> &'static str {
+        "asks"
+    }
+
+    fn run(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
+        while context.wait() == Flow::Continue {}
+        Ok(())
+    }
+}
+
+impl Drop for AsksInTheEnd {
+    fn drop(&mut self) {
+        self.told.send(self.manager.jobs().len()).unwrap();
+    }
+}
+
+#[test]
+fn a_section_that_is_the_last_to_know_a_job_lets_go_of_its_driver_without_a_lock() {
+    let mut bench = Bench::new();
+    let (told, tells) = channel();
+    let driver = AsksInTheEnd {
+        manager: bench.manager.clone(),
+        told,
+    };
+    let job = bench.manager.create(JobOptions::new("j0"), driver);
+    let job = job.unwrap().start();
+    let section = drain(&mut bench, &job, None);
+    job.cancel(CancelMode::Force).unwrap();
+    bench.until(&job, Status::Null);
+    bench.finish();
+    drop(job);
+    tells.try_recv().unwrap_err();
+    drop(section);
+    assert_eq!(tells.try_recv(), Ok(0));
+}
+
 /// Ready, and waits to be told how to finish.
 struct Converged;
 

@@ -313,12 +313,13 @@ impl DrainedSection {
 impl Drop for DrainedSection {
     fn drop(&mut self) {
         let mut guard = self.monitor.lock();
-        let Some(section) = guard.sections.remove(&self.number) else {
-            return;
-        };
-        for key in section.held {
-            guard.let_go_of(key);
+        let section = guard.sections.remove(&self.number);
+        for key in section.iter().flat_map(|section| &section.held) {
+            guard.let_go_of(*key);
         }
+        // Only then: it may be the last that knows a job, whose driver goes with it (P28).
+        drop(guard);
+        drop(section);
     }
 }
 

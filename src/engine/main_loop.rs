@@ -172,10 +172,13 @@ impl Drop for MainLoop {
         let in_hand = state.in_hand.take();
         let tasks = std::mem::take(&mut state.tasks);
         let mut waiting: Vec<_> = in_hand.into_iter().collect();
+        let mut left = Vec::new();
         for task in tasks {
             waiting.extend(task.ticket().map(Arc::clone));
-            if let Task::Free(job) = task {
-                state.buried.push(*job);
+            match task {
+                Task::Free(job) => state.buried.push(*job),
+                // It may be the last that knows its job.
+                task => left.push(task),
             }
         }
         for ticket in waiting {
@@ -193,6 +196,7 @@ impl Drop for MainLoop {
             self.monitor.watch.notify_all();
         }
         Monitor::unlock(guard);
+        drop(left);
     }
 }
 
@@ -273,6 +277,13 @@ fn carry_out<'a>(
             // Nobody waits for what was posted: its refusal is silent.
             if let Some(ticket) = ticket {
                 guard.answer(&ticket, answer);
+            }
+            // A job that is gone, and whose handle the callback that posted this had: its driver is let
+            // go of without the lock (P28).
+            if let Some(last) = Arc::into_inner(job) {
+                Monitor::unlock(guard);
+                drop(last);
+                guard = monitor.lock();
             }
             guard
         }
