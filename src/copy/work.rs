@@ -195,6 +195,7 @@ impl Work<'_> {
             }
         };
         loop {
+            make_way();
             if context.pause_point() == Flow::Cancelled {
                 return Flow::Cancelled;
             }
@@ -411,6 +412,7 @@ impl Work<'_> {
             return;
         };
         while self.wait_while_held() {
+            make_way();
             let Some(permit) = gate.enter() else { return };
             let done = self.step(&mut buffer, gate.speed_bytes_per_s());
             drop(permit);
@@ -504,6 +506,15 @@ impl Work<'_> {
             trace.record(self.pass.op, piece, end);
         }
     }
+}
+
+/// Between two pieces: lets whoever waits for this processor have it.
+///
+/// The workers keep every processor busy, and who asks for a pause or a cancel, and the main loop that carries it out, need one
+/// as well. A kernel that does not preempt gives it to them at its next tick, up to 4 ms later each; so it does here,
+/// a piece later.
+fn make_way() {
+    std::thread::yield_now();
 }
 
 /// A lane is through: the body may wait for that.
