@@ -371,17 +371,22 @@ fn a_section_waits_for_whoever_has_more_to_come() {
 /// after that of a member which still runs.
 #[test]
 fn why_a_member_failed_is_known_before_its_turn() {
-    struct Stubborn(Mutex<Receiver<()>>);
+    struct Stubborn {
+        begun: Mutex<Sender<()>>,
+        ends: Mutex<Receiver<()>>,
+    }
     impl Driver for Stubborn {
         fn job_type(&self) -> &'static str {
             "stubborn"
         }
         fn run(&self, _: RunContext<'_>) -> Result<(), JobError> {
-            self.0.lock().unwrap().recv().unwrap();
+            self.begun.lock().unwrap().send(()).unwrap();
+            self.ends.lock().unwrap().recv().unwrap();
             Ok(())
         }
     }
     let (manager, mut main_loop) = manager();
+    let (begun, has_begun) = channel();
     let (end, ends) = channel();
     let mut transaction = manager.transaction();
     let failing = Member {
@@ -389,9 +394,15 @@ fn why_a_member_failed_is_known_before_its_turn() {
         ..Member::new("older", &Arc::default())
     };
     let older = transaction.create(JobOptions::new("older"), failing);
-    let newer = transaction.create(JobOptions::new("newer"), Stubborn(Mutex::new(ends)));
+    let stubborn = Stubborn {
+        begun: Mutex::new(begun),
+        ends: Mutex::new(ends),
+    };
+    let newer = transaction.create(JobOptions::new("newer"), stubborn);
     transaction.start();
     let (older, _newer) = (older.unwrap(), newer.unwrap());
+    // Cancelled before its first step it would hold up nothing.
+    has_begun.recv().unwrap();
     older.enter();
     assert!(main_loop.run_until(|| older.status() == Status::Aborting));
     let listed = manager.query_jobs();
