@@ -484,7 +484,7 @@ pub const HARNESSES: &[Harness] = &[
         full: false,
         parts: Parts {
             quick: 6,
-            full: 61,
+            full: 509,
             whole: 509,
         },
     },
