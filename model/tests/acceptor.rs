@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 use blockjob_model::accept::{Acceptor, JobKey, Rejection, Seen};
-use blockjob_model::profile::{QEMU_10_0, REFERENCE};
+use blockjob_model::profile::{QEMU_2_11, QEMU_10_0, REFERENCE};
 use blockjob_model::state::{Group, JobSpec, World};
 use blockjob_model::step::{Output, View, steps};
 use blockjob_model::{Callback, Event, Profile, Refusal, Request, Status, Verb};
@@ -36,6 +36,27 @@ impl Bench {
         for &job in &jobs {
             acceptor.start(job);
         }
+        Bench { acceptor, jobs }
+    }
+
+    /// The same with callbacks: the jobs have been started, and are in their runs.
+    fn with_callbacks(profile: &'static Profile, specs: &[JobSpec]) -> Bench {
+        let mut acceptor = Acceptor::new(profile, View::FULL);
+        let group = acceptor.group(Group::CLOSED);
+        let each = specs.iter().map(|&spec| acceptor.job(group, &[spec], "j"));
+        let jobs: Vec<JobKey> = each.collect();
+        for &job in &jobs {
+            acceptor.call(0, Some(job), Request::Create, false);
+            acceptor.observe(job, Seen::Status(Created)).unwrap();
+            acceptor.answer(0, Ok(())).unwrap();
+        }
+        acceptor.call_group(0, group, Request::Start);
+        for seen in [Seen::Status(Running), Seen::Begin(Callback::Run)] {
+            for &job in &jobs {
+                acceptor.observe(job, seen).unwrap();
+            }
+        }
+        acceptor.answer(0, Ok(())).unwrap();
         Bench { acceptor, jobs }
     }
 
@@ -238,6 +259,24 @@ fn a_group_with_a_failed_member_commits_nobody() {
         assert_eq!(rule(bench.try_event(0, DONE)), "terminal-event-kind");
         bench.event(0, Event::Cancelled);
         bench.status(0, &[Concluded, Null]);
+    }
+}
+
+/// In QEMU 2.11 a job that is cancelled and ends well all the same commits, if it is alone (3).
+#[test]
+fn a_cancel_that_folds_into_no_result_brings_a_group_down_all_the_same() {
+    for members in [1, 2] {
+        let mut bench = Bench::with_callbacks(&QEMU_2_11, &vec![JobSpec::PLAIN; members]);
+        bench.told(0, Request::Cancel { force: true });
+        let seen = Seen::End(Callback::Run, true);
+        bench.acceptor.observe(bench.jobs[0], seen).unwrap();
+        let (taken, refused) = if members == 1 {
+            (Waiting, Aborting)
+        } else {
+            (Aborting, Waiting)
+        };
+        assert!(bench.try_status(0, refused).is_err());
+        bench.status(0, &[taken]);
     }
 }
 

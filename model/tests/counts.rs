@@ -8,13 +8,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 
+use blockjob_model::explore::Move;
 use blockjob_model::profile::REFERENCE;
-use blockjob_model::state::{Call, CallState, Group, JobSpec, World};
-use blockjob_model::step::{View, steps};
+use blockjob_model::state::{Group, JobSpec, World};
+use blockjob_model::step::View;
 use blockjob_model::{Profile, Request};
+use common::follow;
 
 const VIEWS: [(&str, View); 5] = [
     ("full", View::FULL),
@@ -70,16 +74,27 @@ struct Met {
     steps: BTreeMap<String, u64>,
 }
 
-/// The kind of a step, without whose and with what.
-fn kind(step: &impl std::fmt::Debug) -> String {
-    let text = format!("{step:?}");
-    text.split(['(', ' ', '{']).next().unwrap_or("").to_owned()
+/// The kind of a step, without whose and with what; of an answer, all of it.
+fn kind(made: Move) -> String {
+    match made {
+        Move::Step(step) => {
+            let text = format!("{step:?}");
+            text.split(['(', ' ', '{']).next().unwrap_or("").to_owned()
+        }
+        Move::Ask(..) => unreachable!("nobody asks by himself"),
+        Move::Answer(_, reply) => format!("{reply:?}"),
+    }
 }
 
 /// Meets every world of a transaction, with at most so many requests, one at a time in each; posted ones have no
 /// caller any more.
 fn meet(profile: &Profile, view: View, specs: &[JobSpec], asked_max: u32, posted: bool) -> Met {
-    let mut first = World::new(Group::CLOSED, specs.iter().copied());
+    let first = World::new(Group::CLOSED, specs.iter().copied());
+    meet_from(first, profile, view, asked_max, posted)
+}
+
+/// The same of one transaction, of which something may be unknown.
+fn meet_from(mut first: World, profile: &Profile, view: View, asked_max: u32, posted: bool) -> Met {
     for job in &mut first.jobs {
         job.starting = true;
     }
@@ -95,39 +110,17 @@ fn meet(profile: &Profile, view: View, specs: &[JobSpec], asked_max: u32, posted
         if world.jobs.iter().any(|job| job.in_flight > 1) || !met.worlds.insert(world.clone()) {
             continue;
         }
-        steps(&world, profile, view, &mut |step, next, output| {
+        follow(&world, profile, view, &mut |made, next, output| {
             let shown = match output {
-                Some(output) => format!("{} {output:?}", kind(&step)),
-                None => kind(&step),
+                Some(output) => format!("{} {output:?}", kind(made)),
+                None => kind(made),
             };
             *met.steps.entry(shown).or_default() += 1;
-            left.push_back((next.into_world(), asked));
-        });
-        if let Some(Call {
-            state: CallState::Answered(reply),
-            ..
-        }) = world.calls.first()
-        {
-            *met.steps.entry(format!("{reply:?}")).or_default() += 1;
-            let mut next = world.clone();
-            next.calls.remove(0);
             left.push_back((next, asked));
-        }
+        });
         if world.calls.is_empty() && asked < asked_max {
-            for member in 0..specs.len() as u16 {
-                for request in REQUESTS {
-                    let mut next = world.clone();
-                    next.calls.push(Call {
-                        thread: 0,
-                        member: Some(member),
-                        request,
-                        block: false,
-                        posted,
-                        state: CallState::Issued,
-                    });
-                    later.push_back((next, asked + 1));
-                }
-            }
+            let worlds = common::asked(&world, &REQUESTS, posted);
+            later.extend(worlds.map(|next| (next, asked + 1)));
         }
     }
     met
@@ -209,6 +202,28 @@ fn of_one_job_with_one_posted_request() {
     for (kind, spec) in [("plain", JobSpec::PLAIN), ("manual mirror", MANUAL)] {
         let met = meet(&REFERENCE, View::FULL, &[spec], 1, true);
         line(&mut out, kind, &met, true);
+    }
+    insta::assert_snapshot!(out);
+}
+
+/// An observer who was not told of every member, or not of everybody who asks, has to expect more.
+#[test]
+fn of_one_job_among_members_and_callers_unseen() {
+    let mut out = String::new();
+    for (open, others) in [(true, false), (false, true)] {
+        for (name, view) in [VIEWS[0], VIEWS[4]] {
+            for (kind, spec) in [("plain", JobSpec::PLAIN), ("manual mirror", MANUAL)] {
+                let group = Group {
+                    open,
+                    others,
+                    ..Group::CLOSED
+                };
+                let first = World::new(group, [spec]);
+                let met = meet_from(first, &REFERENCE, view, 0, false);
+                let unseen = if open { "members" } else { "callers" };
+                line(&mut out, &format!("{unseen}, {name}, {kind}"), &met, true);
+            }
+        }
     }
     insta::assert_snapshot!(out);
 }

@@ -8,19 +8,24 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 
 use blockjob_model::error_policy::IoStatus;
 use blockjob_model::explore::Move;
 use blockjob_model::profile::{Profile, REFERENCE};
-use blockjob_model::property::{ALL, Check, Edge, History, Place, edge_keeps_all, world_keeps_all};
+use blockjob_model::property::{
+    ALL, Check, Edge, History, Place, Property, edge_keeps_all, world_keeps_all,
+};
 use blockjob_model::state::{
     Body, Call, CallState, Cancel, Group, Job, JobSpec, Outcome, PeerCancel, Phase, Tail, World,
 };
-use blockjob_model::step::{Changed, Output, Step, View, steps};
+use blockjob_model::step::{Changed, Output, Step, View};
 use blockjob_model::vocabulary::ErrorAction;
 use blockjob_model::{Callback, Event, Refusal, Request, Status};
+use common::follow;
 
 type State = (World, Vec<History>);
 
@@ -293,21 +298,7 @@ fn refused(profile: &Profile, specs: &[JobSpec], asked_max: u32, every: usize) -
                 );
             }
         }
-        let mut nexts: Vec<(Move, World, Option<Output>)> = Vec::new();
-        steps(world, profile, View::FULL, &mut |step, next, output| {
-            nexts.push((Move::Step(step), next.into_world(), output));
-        });
-        if let Some(Call {
-            request,
-            state: CallState::Answered(reply),
-            ..
-        }) = world.calls.first()
-        {
-            let mut next = world.clone();
-            next.calls.remove(0);
-            nexts.push((Move::Answer(*request, *reply), next, None));
-        }
-        for (made, next, output) in nexts {
+        follow(world, profile, View::FULL, &mut |made, next, output| {
             let mut after = past.clone();
             if let Some(output) = output {
                 after[output.member()].note(output);
@@ -332,22 +323,10 @@ fn refused(profile: &Profile, specs: &[JobSpec], asked_max: u32, every: usize) -
                 wrong_edges(&mut refused, &edge, &jobs, &groups, &histories);
             }
             left.push_back(((next, after), asked));
-        }
+        });
         if world.calls.is_empty() && asked < asked_max {
-            for member in 0..specs.len() as u16 {
-                for request in REQUESTS {
-                    let mut next = world.clone();
-                    next.calls.push(Call {
-                        thread: 0,
-                        member: Some(member),
-                        request,
-                        block: false,
-                        posted: false,
-                        state: CallState::Issued,
-                    });
-                    left.push_back(((next, past.clone()), asked + 1));
-                }
-            }
+            let worlds = common::asked(world, &REQUESTS, false);
+            left.extend(worlds.map(|next| ((next, past.clone()), asked + 1)));
         }
     }
     refused
@@ -478,4 +457,124 @@ fn each_property_refuses_something() {
             property.id, property.sentence
         );
     }
+}
+
+/// What would have to end a pause, for a step to be one of P3.
+#[derive(Clone, Copy, Default)]
+struct Owner {
+    users: bool,
+    token: Option<u8>,
+}
+
+/// Every step of the kinds that could take a pause away from the first member, and whose pause it may take.
+fn endings() -> Vec<(Move, Option<Call>, Owner)> {
+    let users = Owner {
+        users: true,
+        token: None,
+    };
+    let holder = |token| Owner {
+        users: false,
+        token: Some(token),
+    };
+    let resume = |member| Call {
+        thread: 0,
+        member: Some(member),
+        request: Request::Resume,
+        block: false,
+        posted: false,
+        state: CallState::Told { forced: false },
+    };
+    let set_down = Move::Step(Step::RequestEffect(0));
+    let mut all = vec![
+        (Move::Step(Step::Unpark(0)), None, Owner::default()),
+        (
+            Move::Answer(Request::Resume, Ok(())),
+            None,
+            Owner::default(),
+        ),
+        (Move::Ask(Some(0), Request::Pause), None, Owner::default()),
+        (Move::Ask(Some(0), Request::Resume), None, users),
+        (Move::Ask(None, Request::Resume), None, users),
+        (Move::Ask(Some(1), Request::Resume), None, Owner::default()),
+        (set_down, Some(resume(0)), users),
+        (set_down, Some(resume(1)), Owner::default()),
+    ];
+    for token in [0, 1, 7] {
+        for request in [Request::Release { token }, Request::DrainEnd { token }] {
+            all.extend([
+                (Move::Ask(Some(0), request), None, holder(token)),
+                (Move::Ask(None, request), None, holder(token)),
+                (Move::Ask(Some(1), request), None, Owner::default()),
+            ]);
+        }
+    }
+    all
+}
+
+#[test]
+fn a_pause_is_lost_to_its_owner_to_a_forced_cancel_or_with_the_run() {
+    let Some(Check::Edge(holds)) = Property::by_id("P3").map(|property| property.check) else {
+        panic!("P3 is about steps");
+    };
+    let history = [History::default(); 2];
+    let mut left = World::new(Group::CLOSED, [JobSpec::PLAIN; 2]);
+    for job in &mut left.jobs {
+        (job.status, job.body, job.entered) = (Status::Running, Body::Moving, true);
+    }
+    let endings = endings();
+    let pauses = [false, true]
+        .into_iter()
+        .flat_map(|user| [0, 1, 2, 3, 0x81, 0xff].map(|held| (user, held)));
+    for (had, has) in pauses
+        .clone()
+        .flat_map(|had| pauses.clone().map(move |has| (had, has)))
+    {
+        for (cancel, body) in [
+            (Cancel::No, Body::Moving),
+            (Cancel::Soft, Body::Moving),
+            (Cancel::Revocable, Body::Moving),
+            (Cancel::Force, Body::Moving),
+            (Cancel::No, Body::Ended),
+        ] {
+            for (made, call, owner) in &endings {
+                let (mut before, mut after) = (left.clone(), left.clone());
+                (before.jobs[0].user_paused, before.jobs[0].holds) = had;
+                (after.jobs[0].user_paused, after.jobs[0].holds) = has;
+                (after.jobs[0].cancel, after.jobs[0].body) = (cancel, body);
+                before.calls.extend(call.clone());
+                let place = |world| Place {
+                    world,
+                    history: &history,
+                    profile: &REFERENCE,
+                };
+                let edge = Edge {
+                    before: place(&before),
+                    made: *made,
+                    output: None,
+                    after: place(&after),
+                    changed: Changed::Anything,
+                };
+                let owned = owner.token.map_or(0, |token| 1 << token);
+                let others = (had.0 && !has.0 && !owner.users) || had.1 & !has.1 & !owned != 0;
+                let over =
+                    matches!(cancel, Cancel::Revocable | Cancel::Force) || body == Body::Ended;
+                assert_eq!(
+                    holds(&edge),
+                    over || !others,
+                    "{had:?} to {has:?} by {made:?} {call:?}, {cancel:?}, {body:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prepare_that_fails_has_prepared_nothing() {
+    let mut history = History::default();
+    history.note(Output::Begin(0, Callback::Prepare));
+    let begun = history;
+    history.note(Output::End(0, Callback::Prepare, false));
+    assert_eq!(history, begun);
+    history.note(Output::End(0, Callback::Prepare, true));
+    assert_ne!(history, begun);
 }

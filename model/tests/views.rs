@@ -6,9 +6,9 @@
 #![allow(clippy::unwrap_used)]
 
 use blockjob_model::accept::{Acceptor, JobKey, Rejection, Seen};
-use blockjob_model::profile::REFERENCE;
-use blockjob_model::state::{Group, JobSpec};
-use blockjob_model::step::View;
+use blockjob_model::profile::{CancelCallback, REFERENCE};
+use blockjob_model::state::{Body, Group, JobSpec, World};
+use blockjob_model::step::{Output, View, steps};
 use blockjob_model::{Callback, Profile, Request, Status};
 
 const CREATOR: u16 = 0;
@@ -69,6 +69,81 @@ fn a_profile_without_a_callback_shows_none() {
     assert!(!seen.resumes && !seen.frees);
     assert_eq!(View::FULL.of(&REFERENCE), View::FULL);
     assert_eq!(View::QMP.of(&REFERENCE), View::QMP);
+}
+
+#[test]
+fn a_profile_without_a_callback_has_all_the_others() {
+    let of = |adopt: fn(&mut Profile)| {
+        let mut profile = REFERENCE;
+        adopt(&mut profile);
+        profile
+    };
+    let none: fn(&mut Profile) = |profile| profile.cancel_callback = CancelCallback::None;
+    let without = [
+        (Callback::Cancel, of(none)),
+        (
+            Callback::SetSpeed,
+            of(|profile| profile.set_speed_callback = false),
+        ),
+        (
+            Callback::Prepare,
+            of(|profile| profile.prepare_callback = false),
+        ),
+        (
+            Callback::UserResume,
+            of(|profile| profile.user_resume_callback = false),
+        ),
+        (
+            Callback::Drain,
+            of(|profile| profile.drain_callback = false),
+        ),
+        (
+            Callback::DrainedPoll,
+            of(|profile| profile.drained_poll_callback = false),
+        ),
+        (
+            Callback::AttachedContext,
+            of(|profile| profile.attached_context_callback = false),
+        ),
+        (Callback::Free, of(|profile| profile.free_callback = false)),
+    ];
+    for callback in Callback::ALL {
+        assert!(REFERENCE.has_callback(callback), "{callback}");
+        for (missing, profile) in &without {
+            let has = profile.has_callback(callback);
+            assert_eq!(has, callback != *missing, "{callback} without {missing}");
+        }
+    }
+    for told in [CancelCallback::Told, CancelCallback::Decides] {
+        let profile = Profile {
+            cancel_callback: told,
+            ..REFERENCE
+        };
+        assert!(profile.has_callback(Callback::Cancel), "{told:?}");
+    }
+}
+
+#[test]
+fn so_many_pieces_of_io_and_no_more_are_told_apart() {
+    for in_flight in [0, 1, View::IO_MAX - 1, View::IO_MAX] {
+        let mut world = World::new(Group::CLOSED, [JobSpec::PLAIN]);
+        let job = &mut world.jobs[0];
+        (job.status, job.body, job.entered) = (Status::Running, Body::Moving, true);
+        job.in_flight = in_flight;
+        let (mut more, mut fewer) = (None, None);
+        steps(
+            &world,
+            &REFERENCE,
+            View::FULL,
+            &mut |_, next, output| match output {
+                Some(Output::IoBegin(0)) => more = Some(next.jobs[0].in_flight),
+                Some(Output::IoEnd(0)) => fewer = Some(next.jobs[0].in_flight),
+                _ => {}
+            },
+        );
+        assert_eq!(more, in_flight.checked_add(1));
+        assert_eq!(fewer, in_flight.checked_sub(1));
+    }
 }
 
 /// QEMU before 3.0 sends no event when a status changes; who sees callbacks sees statuses all the same.

@@ -140,12 +140,16 @@ impl Part {
 }
 
 /// Tests of the model that take seconds.
-const MODEL: [&str; 9] = [
+const MODEL: [&str; 13] = [
     "acceptor",
+    "answers",
     "coarse",
     "counts",
+    "crowd_local",
     "explorer",
+    "lifecycle",
     "liveness",
+    "pictures",
     "refusals",
     "views",
     "walks",
