@@ -376,6 +376,38 @@ fn whoever_is_created_in_a_section_of_every_job_begins_held_in_whatever_transact
     acceptor.observe(free, run).unwrap();
 }
 
+/// Its section may not have begun yet when the job came; then it has to wait for the job.
+#[test]
+fn a_section_of_every_job_waits_for_those_that_came_before_its_answer() {
+    let (run, pause) = (Seen::Begin(Callback::Run), Seen::Begin(Callback::Pause));
+    let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);
+    acceptor.call(1, None, Request::DrainBegin { token: 3 }, false);
+    let job = started(&mut acceptor, "job");
+    acceptor.observe(job, run).unwrap();
+    assert_eq!(rule(acceptor.answer(1, Ok(()))), "reply-too-early");
+    acceptor.observe(job, Seen::PointBegin).unwrap();
+    acceptor.observe(job, pause).unwrap();
+    let paused = [Seen::End(Callback::Pause, true), Seen::Status(Paused)];
+    for seen in paused {
+        assert_eq!(rule(acceptor.answer(1, Ok(()))), "reply-too-early");
+        acceptor.observe(job, seen).unwrap();
+    }
+    acceptor.answer(1, Ok(())).unwrap();
+    // Somebody told of the section beforehand says nothing new.
+    let group = acceptor.group(Group {
+        drained: 1 << 3,
+        ..Group::CLOSED
+    });
+    let held = acceptor.job(group, &[JobSpec::PLAIN], "held");
+    for (request, to) in [(Request::Create, Created), (Request::Start, Running)] {
+        acceptor.call(0, Some(held), request, false);
+        acceptor.observe(held, Seen::Status(to)).unwrap();
+        acceptor.answer(0, Ok(())).unwrap();
+    }
+    assert!(acceptor.observe(held, run).is_err());
+    acceptor.observe(held, pause).unwrap();
+}
+
 #[test]
 fn whoever_starts_or_gives_up_what_a_cancel_has_taken_is_told_nothing() {
     for request in [Request::Start, Request::EarlyFail] {

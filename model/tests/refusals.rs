@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 
 use blockjob_model::error_policy::IoStatus;
 use blockjob_model::explore::Move;
-use blockjob_model::profile::{Profile, REFERENCE};
+use blockjob_model::profile::{Profile, QEMU_10_0, REFERENCE};
 use blockjob_model::property::{
     ALL, Check, Edge, History, Place, Property, edge_keeps_all, world_keeps_all,
 };
@@ -564,6 +564,103 @@ fn a_pause_is_lost_to_its_owner_to_a_forced_cancel_or_with_the_run() {
                     "{had:?} to {has:?} by {made:?} {call:?}, {cancel:?}, {body:?}"
                 );
             }
+        }
+    }
+}
+
+/// Who knows in which member two worlds can differ says so, and the others are not looked at.
+#[test]
+fn a_step_is_judged_by_those_whom_it_may_have_changed() {
+    let Some(Check::Edge(holds)) = Property::by_id("P6").map(|property| property.check) else {
+        panic!("P6 is about steps");
+    };
+    let history = [History::default(); 3];
+    let mut before = World::new(Group::CLOSED, [JobSpec::PLAIN; 3]);
+    let after = before.clone();
+    before.jobs[1].cancel = Cancel::Soft;
+    let place = |world| Place {
+        world,
+        history: &history,
+        profile: &REFERENCE,
+    };
+    for (changed, kept) in [
+        (Changed::Anything, false),
+        (Changed::Member(0), true),
+        (Changed::Member(1), false),
+        (Changed::Member(2), true),
+        (Changed::Calls, true),
+    ] {
+        let edge = Edge {
+            before: place(&before),
+            made: Move::Step(Step::ReachPoint(1)),
+            output: None,
+            after: place(&after),
+            changed,
+        };
+        assert_eq!(holds(&edge), kept, "{changed:?}");
+    }
+}
+
+#[test]
+fn whoever_still_obeys_after_his_run_breaks_the_rule_of_the_ended() {
+    let Some(Check::World(holds)) = Property::by_id("D18").map(|property| property.check) else {
+        panic!("D18 is about worlds");
+    };
+    let mut world = World::new(Group::CLOSED, [JobSpec::PLAIN]);
+    let job = &mut world.jobs[0];
+    (job.status, job.body, job.entered) = (Status::Running, Body::Ended, true);
+    for ended_is_waiting in [false, true] {
+        let profile = Profile {
+            ended_is_waiting,
+            ..REFERENCE
+        };
+        let place = Place {
+            world: &world,
+            history: &[History::default()],
+            profile: &profile,
+        };
+        assert_eq!(holds(&place), ended_is_waiting);
+    }
+}
+
+/// In QEMU an abort waits for who never started, and takes the newest first; else those come first.
+#[test]
+fn an_abort_takes_members_in_the_order_of_its_profile() {
+    let Some(Check::Edge(holds)) = Property::by_id("P47").map(|property| property.check) else {
+        panic!("P47 is about steps");
+    };
+    let member = |status, body| {
+        let mut job = Job::new(JobSpec::PLAIN);
+        (job.status, job.body) = (status, body);
+        job
+    };
+    let started = member(Status::Aborting, Body::Ended);
+    let unstarted = member(Status::Aborting, Body::Unstarted);
+    let concluded = member(Status::Concluded, Body::Ended);
+    for (jobs, reference, qemu) in [
+        ([started, concluded], true, true),
+        ([started, started], false, false),
+        ([started, unstarted], false, false),
+        ([unstarted, started], true, true),
+        ([unstarted, concluded], true, true),
+        ([unstarted, unstarted], false, true),
+    ] {
+        for (profile, kept) in [(&REFERENCE, reference), (&QEMU_10_0, qemu)] {
+            let mut world = World::new(Group::CLOSED, []);
+            world.jobs.extend(jobs);
+            let place = Place {
+                world: &world,
+                history: &[History::default(); 2],
+                profile,
+            };
+            let edge = Edge {
+                before: place,
+                made: Move::Step(Step::DecisionBegin(0)),
+                output: Some(Output::Begin(0, Callback::Abort)),
+                after: place,
+                changed: Changed::Member(0),
+            };
+            assert_eq!(holds(&edge), kept, "{}: {jobs:?}", profile.name);
         }
     }
 }

@@ -140,24 +140,32 @@ impl Part {
 }
 
 /// Tests of the model that take seconds.
-const MODEL: [&str; 13] = [
+const MODEL: [&str; 21] = [
     "acceptor",
     "answers",
     "coarse",
     "counts",
+    "crowd",
     "crowd_local",
     "explorer",
+    "hash",
     "lifecycle",
     "liveness",
     "pictures",
+    "profiles",
+    "profiles_page",
     "refusals",
+    "requests",
+    "vectors",
     "views",
     "walks",
-    "profiles_page",
+    "widened",
+    "words",
+    "worlds",
 ];
 
 /// Those in them that do not.
-const SLOW: [&str; 10] = [
+const SLOW: [&str; 14] = [
     "two_requests",
     "group_of_two",
     "three_jobs",
@@ -168,6 +176,10 @@ const SLOW: [&str; 10] = [
     "an_abort_that_waits",
     "as_its_trace",
     "of_the_reference_under_weak_memory",
+    "crowds_cover_every_step_of_two_jobs",
+    "what_is_broken_with_two_jobs",
+    "each_departure_alone",
+    "every_profile_breaks",
 ];
 
 /// What tests in the engine's package are about that say little of the engine, for how long they take.
