@@ -408,6 +408,37 @@ fn a_section_of_every_job_waits_for_those_that_came_before_its_answer() {
     acceptor.observe(held, pause).unwrap();
 }
 
+/// Nor does it end one that is.
+#[test]
+fn a_section_of_one_job_is_none_of_every_job() {
+    let (run, pause) = (Seen::Begin(Callback::Run), Seen::Begin(Callback::Pause));
+    let (begin, end) = (
+        Request::DrainBegin { token: 3 },
+        Request::DrainEnd { token: 3 },
+    );
+    let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);
+    let job = started(&mut acceptor, "job");
+    acceptor.call(0, Some(job), begin, false);
+    acceptor.answer(0, Ok(())).unwrap();
+    let free = started(&mut acceptor, "free");
+    assert!(acceptor.observe(free, pause).is_err());
+    acceptor.observe(free, run).unwrap();
+    let mut acceptor = Acceptor::new(&REFERENCE, View::FULL);
+    let job = started(&mut acceptor, "job");
+    acceptor.call(0, None, begin, false);
+    acceptor.answer(0, Ok(())).unwrap();
+    acceptor.call(0, Some(job), end, false);
+    acceptor.answer(0, Ok(())).unwrap();
+    let held = started(&mut acceptor, "held");
+    assert!(acceptor.observe(held, run).is_err());
+    acceptor.observe(held, pause).unwrap();
+    // Its call is for nobody who comes while it is under way.
+    acceptor.call(1, Some(job), Request::Pause, false);
+    let later = started(&mut acceptor, "later");
+    acceptor.answer(1, Ok(())).unwrap();
+    assert!(acceptor.observe(later, run).is_err());
+}
+
 #[test]
 fn whoever_starts_or_gives_up_what_a_cancel_has_taken_is_told_nothing() {
     for request in [Request::Start, Request::EarlyFail] {

@@ -93,6 +93,16 @@ fn a_job_that_never_came_into_being_does_not_live() {
 }
 
 #[test]
+fn a_job_that_was_seen_came_into_being() {
+    let mut acceptor = Acceptor::new(&REFERENCE, View::QMP);
+    let job = announced(&mut acceptor, PLAIN, "job");
+    to(&mut acceptor, job, &[Created]);
+    acceptor.never(job);
+    assert_eq!(acceptor.statuses(job), [Created]);
+    assert_eq!(acceptor.live_jobs(), 1);
+}
+
+#[test]
 fn what_is_left_undone_is_said_of_either_sort() {
     let [mut whole, mut thin] = both(&REFERENCE, View::QMP);
     for (acceptor, left) in [

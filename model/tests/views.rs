@@ -8,7 +8,7 @@
 use blockjob_model::accept::{Acceptor, JobKey, Rejection, Seen};
 use blockjob_model::profile::{CancelCallback, REFERENCE};
 use blockjob_model::state::{Body, Group, JobSpec, World};
-use blockjob_model::step::{Output, View, steps};
+use blockjob_model::step::{Kind, Kinds, Output, View, steps};
 use blockjob_model::{Callback, Profile, Request, Status};
 
 const CREATOR: u16 = 0;
@@ -143,6 +143,32 @@ fn so_many_pieces_of_io_and_no_more_are_told_apart() {
         );
         assert_eq!(more, in_flight.checked_add(1));
         assert_eq!(fewer, in_flight.checked_sub(1));
+    }
+}
+
+/// Whoever wrote a recording down left these out; nothing else is missing for that.
+#[test]
+fn a_view_hides_the_kinds_that_were_not_written_down() {
+    let mut unseen = Kinds::NONE;
+    unseen.insert(Kind::Status(Status::Waiting));
+    unseen.insert(Kind::Terminal);
+    for (hidden, waits) in [(unseen, false), (Kinds::NONE, true)] {
+        let view = View {
+            unseen: hidden,
+            ..View::QMP
+        };
+        let mut acceptor = Acceptor::new(&REFERENCE, view);
+        let group = acceptor.group(Group::CLOSED);
+        let job = acceptor.job(group, &[JobSpec::PLAIN], "job");
+        acceptor.start(job);
+        let mut see = |status| acceptor.observe(job, Seen::Status(status));
+        for status in [Status::Created, Status::Running] {
+            see(status).unwrap();
+        }
+        assert_eq!(see(Status::Waiting).is_ok(), waits);
+        see(Status::Pending).unwrap();
+        assert_eq!(see(Status::Concluded).is_ok(), !waits);
+        assert_eq!(see(Status::Null).is_ok(), !waits);
     }
 }
 

@@ -140,10 +140,11 @@ impl Part {
 }
 
 /// Tests of the model that take seconds.
-const MODEL: [&str; 21] = [
+const MODEL: [&str; 24] = [
     "acceptor",
     "answers",
     "coarse",
+    "conversations",
     "counts",
     "crowd",
     "crowd_local",
@@ -154,8 +155,10 @@ const MODEL: [&str; 21] = [
     "pictures",
     "profiles",
     "profiles_page",
+    "queries",
     "refusals",
     "requests",
+    "rules",
     "vectors",
     "views",
     "walks",
