@@ -306,7 +306,11 @@ fn conclude(monitor: &Monitor, state: &mut State, key: JobKey, cleaned: Cleaned)
     };
     let core = job.core.clone();
     let started = job.started;
-    debug_assert_eq!(cleaned.is_cancelled(), job.is_forced());
+    debug_assert_eq!(
+        cleaned.is_cancelled(),
+        job.is_forced(),
+        "who ends as cancelled is who was cancelled by force"
+    );
     let cancelled = cleaned.is_cancelled();
     let outcome = cleaned.conclude();
     job.stage = Stage::Over;
