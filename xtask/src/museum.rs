@@ -2,12 +2,14 @@
 //!
 //! `proofs/museum/` holds a patch and a card for each ([`card`]). First every named check has to pass
 //! without a patch. Then each patch is put into a copy of the project ([`lane`]) and its check is run:
-//! *killed* means that it applied, compiled, and that the check failed by the rule its card names.
+//! *killed* means that it applied, compiled, and that the check failed by the rule its card names
+//! ([`evidence`] says where that has to stand).
 //! Where the check fails to do so every quick check is tried, and the mutant counts as survived all the
 //! same: the card promises what does not happen.
 
 mod card;
 pub(crate) mod child;
+mod evidence;
 mod lane;
 mod page;
 
@@ -24,6 +26,7 @@ use serde::Serialize;
 use crate::prove;
 use crate::steps::root;
 use card::{Card, Check, Fate};
+use evidence::{end_of, hangs};
 use lane::{Lane, Outcome};
 use page::Collection;
 
@@ -61,9 +64,6 @@ const LIMIT_OF_HANGS: Duration = Duration::from_secs(30);
 
 /// How long a check may take of which nothing is known yet.
 const LIMIT_UNKNOWN: Duration = Duration::from_secs(1200);
-
-/// Lines of a story that a card keeps.
-const STORY_LINES_MAX: usize = 40;
 
 /// What became of one.
 #[derive(Serialize)]
@@ -299,9 +299,9 @@ fn try_out(
                 }
                 Ok(Outcome::Ran(ran)) => {
                     report.seconds = ran.seconds;
-                    let (fate, mut note) = judge(&ran, rule);
+                    let (fate, mut note) = evidence::judge(check, &ran, rule);
                     report.fate = fate;
-                    report.story = story(check, &ran.output, rule);
+                    report.story = evidence::story(check, &ran.output, rule);
                     if fate == "survived" && !options.named {
                         let found = match lane.quick_checks(LIMIT_UNKNOWN)? {
                             Some(name) => format!("found by {name}"),
@@ -317,44 +317,6 @@ fn try_out(
     }
     report.seconds_total = begun.elapsed().as_secs_f64();
     Ok(report)
-}
-
-/// The fate of a mutant whose check ran, and why it survived.
-fn judge(ran: &child::Ran, rule: &str) -> (&'static str, String) {
-    match ran.status {
-        None if hangs(rule) => ("killed", String::new()),
-        None => ("survived", "its check hung".to_owned()),
-        Some(status) if status.success() => ("survived", "its check passed".to_owned()),
-        Some(_) if ran.output.contains(rule) => ("killed", String::new()),
-        Some(status) => (
-            "survived",
-            format!(
-                "its check failed ({status}), but not by '{rule}':\n{}\n",
-                end_of(&ran.output)
-            ),
-        ),
-    }
-}
-
-/// The rule is that the check does not end.
-fn hangs(rule: &str) -> bool {
-    rule.split_whitespace().any(|word| word == "hang")
-}
-
-/// What a card keeps of a failing check. A harness may fail once more while it unwinds; its story ends
-/// before that, once the rule is named.
-fn story(check: &Check, output: &str, rule: &str) -> String {
-    let mut end = output.len();
-    if let Some(rule) = output.find(rule) {
-        // Of a test the other threads that fail belong to the story.
-        let unwinds = match check {
-            Check::Prove(_) => &["\nstack backtrace", "\nthread '", "\nnote: "][..],
-            Check::Test { .. } | Check::Explore(_) => &["\nstack backtrace"],
-        };
-        let ends = unwinds.iter().filter_map(|word| output[rule..].find(word));
-        end = ends.min().map_or(end, |place| rule + place);
-    }
-    end_of(&output[..end])
 }
 
 fn say(report: &Report, json: bool) {
@@ -391,42 +353,6 @@ fn record(card: &Card, report: &Report) -> Result<(), String> {
     let text = fs::read_to_string(&card.path).map_err(fault)?;
     let text = Card::record(&text, report.seconds, &report.story);
     fs::write(&card.path, text).map_err(fault)
-}
-
-/// The last lines of an output that say something.
-fn end_of(output: &str) -> String {
-    let lines: Vec<String> = output
-        .lines()
-        .filter(|line| !line.trim().is_empty() && !of_this_run(line))
-        .map(anywhere)
-        .collect();
-    let first = lines.len().saturating_sub(STORY_LINES_MAX);
-    lines[first..].join("\n")
-}
-
-/// A line that says nothing of the failure, but where files of this run are and how to run it.
-fn of_this_run(line: &str) -> bool {
-    line.contains("`RUST_BACKTRACE=")
-        || line.contains("process didn't exit successfully: `")
-        || line.starts_with("the same as a page: ")
-}
-
-/// A line without what is of this machine and this process alone: where the registry's crates are,
-/// and the number of a thread that panics.
-fn anywhere(line: &str) -> String {
-    let mut line = line.trim_end().to_owned();
-    if line.starts_with("thread '")
-        && let Some((_, rest)) = line.split_once(") panicked at ")
-    {
-        line = format!("panicked at {rest}");
-    }
-    if let Some((before, rest)) = line.split_once("/registry/src/")
-        && let Some((_, krate)) = rest.split_once('/')
-    {
-        let before = before.rsplit_once(' ').map_or("", |(words, _)| words);
-        line = [before, krate].join(" ").trim_start().into();
-    }
-    line
 }
 
 /// Which of how many, on a terminal.
@@ -479,17 +405,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::ExitStatus;
     use std::sync::mpsc;
-
-    fn ran(code: Option<i32>, output: &str) -> child::Ran {
-        child::Ran {
-            status: code.map(|code| ExitStatus::from_raw(code << 8)),
-            seconds: 1.0,
-            output: output.to_owned(),
-        }
-    }
 
     #[test]
     fn the_lanes_work_at_the_same_time() {
@@ -510,54 +426,5 @@ mod tests {
         assert_eq!(both, Ok(()));
         let none = in_lanes(&[()], &[1, 2], |(), number| Err(format!("{number} fails")));
         assert_eq!(none, Err("1 fails".to_owned()));
-    }
-
-    #[test]
-    fn killed_is_failed_by_the_rule_and_nothing_else() {
-        let fate = |ran: &child::Ran, rule: &str| judge(ran, rule).0;
-        assert_eq!(fate(&ran(Some(101), "P18 is broken"), "P18"), "killed");
-        assert_eq!(fate(&ran(Some(101), "P19 is broken"), "P18"), "survived");
-        assert_eq!(fate(&ran(Some(0), "P18 holds"), "P18"), "survived");
-        assert_eq!(fate(&ran(None, "P18 is broken"), "P18"), "survived");
-        assert_eq!(fate(&ran(None, ""), "hang"), "killed");
-        assert_eq!(fate(&ran(Some(0), "hang"), "hang"), "survived");
-    }
-
-    #[test]
-    fn a_harness_is_told_up_to_its_rule() {
-        let output = "a\nrule: P18\nallowed: b\nnote: c\nthread 'x' panicked: P18 again\n";
-        let prove = Check::Prove("gate".to_owned());
-        assert_eq!(story(&prove, output, "P18"), "a\nrule: P18\nallowed: b");
-        let explore = Check::Explore(Vec::new());
-        assert_eq!(story(&explore, output, "P18"), output.trim_end());
-        let aborts = "P18\nother\nstack backtrace:\n  0: 0x7f00\nthe same as a page: /x";
-        assert_eq!(story(&explore, aborts, "P18"), "P18\nother");
-        let prove_s_end = "P18\nthe same as a page: /x\n";
-        assert_eq!(story(&prove, prove_s_end, "P18"), "P18");
-    }
-
-    #[test]
-    fn a_story_is_the_same_on_another_machine() {
-        for (line, expected) in [
-            (
-                "thread 'main' (12) panicked at /home/me/.cargo/registry/src/index.io-1/loom-0.7/a.rs:1:2:",
-                "panicked at loom-0.7/a.rs:1:2:",
-            ),
-            (
-                "thread 'x' (3) panicked at proofs/src/a.rs:1:2:",
-                "panicked at proofs/src/a.rs:1:2:",
-            ),
-            ("   1  j0  is paused  ", "   1  j0  is paused"),
-        ] {
-            assert_eq!(anywhere(line), expected);
-        }
-    }
-
-    #[test]
-    fn a_story_is_the_end_of_the_output() {
-        let lines: Vec<String> = (0..100).map(|line| line.to_string()).collect();
-        let story = end_of(&format!("{}\n\n", lines.join("\n")));
-        assert_eq!(story, lines[60..].join("\n"));
-        assert_eq!(end_of("one\n\n  two"), "one\n  two");
     }
 }

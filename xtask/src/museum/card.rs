@@ -7,6 +7,8 @@
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::evidence;
+
 /// One card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
@@ -171,6 +173,21 @@ impl Card {
                 "C, M, R or S, or several with '/' between them",
             ));
         }
+        let fate = fate(&items, after, &fault)?;
+        let story = story(&lines, after, &fault)?;
+        if let Fate::Killed { check, rule, .. } = &fate
+            && let Some(anyway) =
+                evidence::is_there_anyway(check, story.as_deref().unwrap_or_default(), rule)
+        {
+            let line = items.iter().find(|item| item.key == "rule");
+            return Err(fault(
+                line.map_or(1, |item| item.line),
+                &format!(
+                    "a rule that is there only when the check fails by it, not also in '{}'",
+                    anyway.trim()
+                ),
+            ));
+        }
         Ok(Card {
             path: path.to_owned(),
             id: stem.clone().into_owned(),
@@ -179,8 +196,8 @@ impl Card {
             users_saw: needed("users saw")?,
             kind,
             property: needed("property")?,
-            fate: fate(&items, after, &fault)?,
-            story: story(&lines, after, &fault)?,
+            fate,
+            story,
         })
     }
 
@@ -449,6 +466,22 @@ two
             let fault = parse(&CARD.replacen(from, to, 1)).expect_err(to);
             assert!(fault.contains(expected), "{to}: {fault}");
         }
+    }
+
+    #[test]
+    fn a_rule_that_is_there_whatever_fails_is_refused_with_its_line() {
+        for (from, to, anyway) in [
+            ("rule: deadlock", "rule: pause-is", "prove pause-is-seen"),
+            ("one\ntwo", "x deadlock y\nrule: deadlock", "x deadlock y"),
+        ] {
+            let fault = parse(&CARD.replacen(from, to, 1)).expect_err(to);
+            assert!(
+                fault.contains(":9: expected a rule that is there only") && fault.contains(anyway),
+                "{fault}"
+            );
+        }
+        let well = CARD.replacen("one\ntwo", "x\nrule: deadlock", 1);
+        parse(&well).expect("named where it says how it failed");
     }
 
     #[test]
