@@ -232,6 +232,25 @@ fn after_a_restart_nothing_is_left_of_the_trace_before() {
         .unwrap();
 }
 
+/// A thin one uses the memory of what is over again, and nothing of what stood there.
+#[test]
+fn of_a_transaction_that_is_over_the_next_has_nothing() {
+    for mut acceptor in both(&REFERENCE, View::QMP) {
+        running(&mut acceptor, PLAIN, "left");
+        acceptor.restart();
+        for id in ["first", "second"] {
+            let job = announced(&mut acceptor, PLAIN, id);
+            assert!(acceptor.observe(job, Seen::Status(Waiting)).is_err());
+            let job = running(&mut acceptor, PLAIN, id);
+            end_well(&mut acceptor, job);
+            to(&mut acceptor, job, &[Null]);
+        }
+        let job = announced(&mut acceptor, PLAIN, "third");
+        assert!(acceptor.observe(job, Seen::Status(Null)).is_err());
+        to(&mut acceptor, job, &[Created]);
+    }
+}
+
 #[test]
 fn a_thin_acceptor_gives_no_reasons() {
     let [mut whole, mut thin] = both(&REFERENCE, View::QMP);

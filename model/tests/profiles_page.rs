@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use blockjob_model::profile::{DIFFERENCES, Profile};
+use blockjob_model::profile::{DIFFERENCES, Difference, Profile};
 use blockjob_model::render::profiles::page;
 
 const MARK: &str = "<!-- Drawn from model/src/profile; tests/profiles_page.rs compares. -->\n";
@@ -46,6 +46,15 @@ fn every_profile_and_every_number_has_its_place_on_the_page() {
         let anchor = format!("<a id=\"d{}\"></a>", difference.number);
         assert_eq!(page.matches(&anchor).count(), 1, "{anchor}");
     }
+}
+
+#[test]
+fn a_difference_is_found_by_its_number() {
+    for difference in DIFFERENCES {
+        let found = Difference::by_number(difference.number);
+        assert_eq!(found.map(|found| found.number), Some(difference.number));
+    }
+    assert!(Difference::by_number(0).is_none());
 }
 
 #[test]

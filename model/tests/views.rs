@@ -146,6 +146,25 @@ fn so_many_pieces_of_io_and_no_more_are_told_apart() {
     }
 }
 
+#[test]
+fn two_sets_of_kinds_are_one_with_what_is_in_either() {
+    let [one, other, both] = [
+        &[Kind::Ready][..],
+        &[Kind::Error],
+        &[Kind::Ready, Kind::Error],
+    ]
+    .map(|kinds| {
+        let mut set = Kinds::NONE;
+        for &kind in kinds {
+            set.insert(kind);
+        }
+        set
+    });
+    assert_eq!(one.and(other), both);
+    assert_eq!(both.and(other), both);
+    assert_eq!(one.and(Kinds::NONE), one);
+}
+
 /// Whoever wrote a recording down left these out; nothing else is missing for that.
 #[test]
 fn a_view_hides_the_kinds_that_were_not_written_down() {
