@@ -20,6 +20,8 @@ use crate::tool;
 pub struct Count {
     /// Executions played and judged.
     pub executions: u64,
+    /// Of those, how many recorded nothing: what they have to say they assert.
+    pub unrecorded: u64,
     /// Histories among them that differ.
     pub distinct: u64,
     /// Of those, how many were judged less strictly because too many worlds explained them.
@@ -133,6 +135,7 @@ impl Stage {
             } else {
                 self.begun.load(Ordering::Relaxed)
             },
+            unrecorded: judge.unrecorded(),
             distinct: judge.distinct(),
             widened: judge.widened(),
             ..Count::default()
@@ -243,6 +246,7 @@ fn each(
             harness.name
         );
         total.executions += count.executions;
+        total.unrecorded += count.unrecorded;
         total.distinct += count.distinct;
         total.widened += count.widened;
         total.programs += 1;
@@ -272,6 +276,7 @@ fn under_loom_within(
     let bounded = under_loom(origin, case.clone(), Some(preemptions), None, judged);
     Count {
         executions: begun.executions + bounded.executions,
+        unrecorded: begun.unrecorded + bounded.unrecorded,
         distinct: begun.distinct + bounded.distinct,
         widened: begun.widened + bounded.widened,
         ..Count::default()

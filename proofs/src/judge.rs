@@ -32,6 +32,8 @@ pub struct Judge {
     asked_again: u64,
     known: HashSet<u64>,
     executions: u64,
+    /// Of them, those of which nothing is recorded.
+    unrecorded: u64,
     widened: u64,
 }
 
@@ -55,6 +57,7 @@ impl Judge {
             asked_again: 0,
             known: HashSet::new(),
             executions: 0,
+            unrecorded: 0,
             widened: 0,
         }
     }
@@ -75,6 +78,11 @@ impl Judge {
     /// How many executions were given to it.
     pub fn executions(&self) -> u64 {
         self.executions
+    }
+
+    /// How many of them recorded nothing, so that only their own assertions were asked.
+    pub fn unrecorded(&self) -> u64 {
+        self.unrecorded
     }
 
     /// How many of them were judged less strictly, because too many worlds explained them.
@@ -117,6 +125,7 @@ impl Judge {
     /// Counts an execution of which nothing is recorded: what it has to say it asserts.
     pub fn pass(&mut self) {
         self.executions += 1;
+        self.unrecorded += 1;
     }
 
     /// Judges an execution that is not over; what may come next.

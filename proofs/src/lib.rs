@@ -11,6 +11,7 @@
 //! | [`lockfree`] | the same for what the engine does without its lock |
 //! | [`following`] | the same for what a mirror does without it, and its switch-over |
 //! | [`asleep`] | the same for a pause of who sleeps or waits |
+//! | [`moments`] | the same for what has to hold at a moment that no history shows |
 //! | [`departure`] | the main loop goes away in the middle |
 //! | [`counters`] | the counters of progress, whose text is the engine's |
 //! | [`programs`] | every program up to a length, counted and numbered |

@@ -1,7 +1,8 @@
 //! One harness under the tool this binary was built for; `cargo xtask prove` calls it.
 //!
 //! - `--list [--full]`: the harnesses for this build's tool, one name a line.
-//! - `--harness NAME`: runs it and prints one line of JSON. With `--cases` it says on stderr what each
+//! - `--harness NAME`: runs it and prints one line of JSON; `judged` where the specification judged the histories,
+//!   `asserted` where all that was asked is what the harness itself asserts. With `--cases` it says on stderr what each
 //!   case took, with `--case N` it runs that case only.
 //! - `--harness NAME --without-judge`: plays and records every execution and judges none. That proves
 //!   nothing; `cargo xtask prove --overhead` compares it with the whole. Of a harness that is cut into
@@ -46,8 +47,9 @@ fn main() -> ExitCode {
                 let programs = harness.programs().unwrap_or(0);
                 let Parts { quick, full, whole } = harness.parts;
                 println!(
-                    "{{\"harness\":\"{}\",\"programs\":{programs},\"quick\":{quick},\"full\":{full},\"whole\":{whole}}}",
-                    harness.name
+                    "{{\"harness\":\"{}\",\"tool\":\"{}\",\"programs\":{programs},\"quick\":{quick},\"full\":{full},\"whole\":{whole}}}",
+                    harness.name,
+                    harness.named_tool()
                 );
             }
             ExitCode::SUCCESS
@@ -132,8 +134,14 @@ fn run(tool: &str, name: &str, mut how: How, cut: bool) -> ExitCode {
     let seed = harness
         .seed()
         .map_or_else(|| "null".to_owned(), |seed| seed.to_string());
+    // Its executions were judged, or all that was asked of them is what they assert.
+    let asserted = count.unrecorded == count.executions;
+    let judged = how.judged && !asserted;
+    let asserted = how.judged && asserted;
+    let peak_bytes = peak_bytes().map_or_else(|| "null".to_owned(), |bytes| bytes.to_string());
     println!(
-        "{{\"harness\":\"{name}\",\"tool\":\"{tool}\",\"part\":{},\"parts\":{},\"bound\":{bound},\"seed\":{seed},\"programs\":{},\"unbounded\":{},\"executions\":{},\"distinct\":{},\"widened\":{},\"seconds\":{:.3},\"processor_seconds\":{:.3},\"judged\":{}}}",
+        "{{\"harness\":\"{name}\",\"tool\":\"{}\",\"part\":{},\"parts\":{},\"bound\":{bound},\"seed\":{seed},\"programs\":{},\"unbounded\":{},\"executions\":{},\"distinct\":{},\"widened\":{},\"seconds\":{:.3},\"processor_seconds\":{:.3},\"peak_bytes\":{peak_bytes},\"judged\":{judged},\"asserted\":{asserted}}}",
+        harness.named_tool(),
         how.part,
         how.parts,
         harness.programs().map_or(0, |_| count.programs),
@@ -143,7 +151,6 @@ fn run(tool: &str, name: &str, mut how: How, cut: bool) -> ExitCode {
         count.widened,
         begun.elapsed().as_secs_f64(),
         processor_seconds() - before,
-        how.judged
     );
     ExitCode::SUCCESS
 }
@@ -155,4 +162,14 @@ fn processor_seconds() -> f64 {
         .ok()
         .and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
     nanoseconds.map_or(0.0, |nanoseconds| nanoseconds as f64 / 1e9)
+}
+
+/// The most memory that this process has had so far, in bytes, where the system tells.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
 }

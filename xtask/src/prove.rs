@@ -14,12 +14,16 @@
 //! Of a harness that fails, the story of the failing execution is printed, and written as a page to
 //! `target/proofs/HARNESS.html`.
 //!
+//! As much memory as these processes can have had together at a time is printed, and more than [`MEMORY_MAX`] is a
+//! fault.
+//!
 //! The executions are pinned in `proofs/executions.txt`: loom's number is a property of the code,
 //! so another number means that something else was explored. That may be right (the engine or a
 //! scenario changed) and then is a visible change of the file (`--pin`), but it never goes
-//! unnoticed: a harness that loses its executions checks nothing.
+//! unnoticed: a harness that loses its executions checks nothing. A pin of what neither `--quick` nor `--full` plays any
+//! more goes with the next `--pin`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -37,7 +41,8 @@ use crate::steps::{cargo, root};
 mod order;
 mod parts;
 
-use parts::{Scale, State};
+pub(crate) use parts::digest;
+use parts::{Scale, Shape, State};
 
 /// What to prove and how to say so.
 #[derive(clap::Args, Default)]
@@ -73,7 +78,7 @@ pub struct Options {
     #[arg(long, value_name = "N", requires = "harness", conflicts_with = "pin")]
     case: Option<usize>,
     /// Writes the executions to proofs/executions.txt instead of comparing them.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["parts", "whole"])]
     pin: bool,
     /// Measures what judging costs: executions a second with the judge and without. Proves nothing.
     #[arg(long, conflicts_with_all = ["pin", "shard", "case", "json", "full", "whole", "parts", "resume"])]
@@ -129,14 +134,72 @@ pub(crate) struct Proved {
     pub(crate) seconds: f64,
     /// Of them, what a processor was busy with it.
     pub(crate) processor_seconds: f64,
-    /// Whether anybody judged the executions; if not, nothing was proved.
+    /// The most memory that its process had; of parts, the largest. `None` where the system does not tell.
+    #[serde(default)]
+    pub(crate) peak_bytes: Option<u64>,
+    /// Whether the specification judged the executions; else …
     pub(crate) judged: bool,
+    /// … whether all that is asked of them is what they assert; if neither, nothing was proved.
+    pub(crate) asserted: bool,
+}
+
+/// What a run found, and what it took.
+pub(crate) struct Played {
+    pub(crate) proved: Vec<Proved>,
+    pub(crate) faults: Vec<String>,
+    /// Parts, and how many of them an earlier run had played.
+    pub(crate) parts: usize,
+    pub(crate) parts_before: usize,
+    /// How many processes at a time.
+    pub(crate) processes: usize,
+    /// Of the clock, without what an earlier run took and without the build.
+    pub(crate) seconds: f64,
+    /// Of these, on all processors; and of an earlier run.
+    pub(crate) processor_seconds: f64,
+    pub(crate) processor_seconds_before: f64,
+    /// The most memory, in bytes, that as many processes can have had together.
+    pub(crate) peak_bytes: Option<u64>,
+    /// What tells the binaries from others.
+    pub(crate) build: String,
+    shapes: BTreeMap<String, Shape>,
+}
+
+#[cfg(test)]
+impl Played {
+    /// One harness, which asserts.
+    pub(crate) fn example() -> Played {
+        let line = r#"{"harness":"h","tool":"loom","part":1,"parts":1,"bound":null,"seed":null,"programs":0,"unbounded":0,"executions":7,"distinct":0,"widened":0,"seconds":12.0,"processor_seconds":20.0,"peak_bytes":3221225472,"judged":false,"asserted":true}"#;
+        let proved: Proved = serde_json::from_str(line).expect("what the binary prints");
+        Played {
+            faults: Vec::new(),
+            parts: 4,
+            parts_before: 0,
+            processes: 2,
+            seconds: proved.seconds,
+            processor_seconds: proved.processor_seconds,
+            processor_seconds_before: 30.0,
+            peak_bytes: proved.peak_bytes,
+            build: String::new(),
+            proved: vec![proved],
+            shapes: BTreeMap::new(),
+        }
+    }
+}
+
+/// What all processes of a run together may have of memory, in bytes.
+pub(crate) const MEMORY_MAX: u64 = 4 << 30;
+
+/// In MiB, rounded up.
+pub(crate) fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }
 
 /// A harness to run.
 struct Job {
     binary: PathBuf,
     tool: &'static str,
+    /// What it has to say its tool is.
+    named_tool: String,
     name: String,
     case: Option<usize>,
     /// Which part of how many.
@@ -153,10 +216,13 @@ pub fn run(options: &Options) -> ExitCode {
         return replay(file);
     }
     match prove(options) {
-        Ok((proved, mut faults)) => {
+        Ok(played) => {
             let pins = root().join("proofs/executions.txt");
+            let Played {
+                proved, mut faults, ..
+            } = played;
             if options.pin {
-                faults.extend(pin(&pins, &proved).err());
+                faults.extend(pin(&pins, &proved, &played.shapes).err());
             } else if options.case.is_none() && options.parts.is_none() && !options.whole {
                 faults.extend(compare(&pins, &proved));
             }
@@ -168,6 +234,13 @@ pub fn run(options: &Options) -> ExitCode {
                     proved.len(),
                     faults.len()
                 );
+                if let Some(bytes) = played.peak_bytes {
+                    println!(
+                        "prove: at most {} MiB of memory, {} processes at a time",
+                        mib(bytes),
+                        played.processes
+                    );
+                }
             }
             for fault in &faults {
                 eprintln!("prove: {fault}");
@@ -202,15 +275,16 @@ fn overhead(names: &[String]) -> ExitCode {
 
 /// Runs every harness, the long ones too; what was proved, and what was found against it. With `resume`
 /// what the last run of the same code has done is not done again.
-pub(crate) fn everything(resume: bool) -> Result<(Vec<Proved>, Vec<String>), String> {
+pub(crate) fn everything(resume: bool) -> Result<Played, String> {
     let options = Options {
         full: true,
         resume,
         ..Options::default()
     };
-    let (proved, mut faults) = prove(&options)?;
-    faults.extend(compare(&root().join("proofs/executions.txt"), &proved));
-    Ok((proved, faults))
+    let mut played = prove(&options)?;
+    let pins = root().join("proofs/executions.txt");
+    played.faults.extend(compare(&pins, &played.proved));
+    Ok(played)
 }
 
 /// Plays a saved world. The exit code is that of the binary.
@@ -250,9 +324,10 @@ impl Options {
     }
 }
 
-fn prove(options: &Options) -> Result<(Vec<Proved>, Vec<String>), String> {
+fn prove(options: &Options) -> Result<Played, String> {
     let mut jobs = Vec::new();
     let mut binaries = Vec::new();
+    let mut all = BTreeMap::new();
     for build in &BUILDS {
         let binary = build.make()?;
         let shapes = parts::shapes(&binary)?;
@@ -276,11 +351,13 @@ fn prove(options: &Options) -> Result<(Vec<Proved>, Vec<String>), String> {
             jobs.extend((1..=played).map(|part| Job {
                 binary: binary.clone(),
                 tool: build.tool,
+                named_tool: shape.tool.clone(),
                 name: name.clone(),
                 case: options.case,
                 part: (part, shape.whole),
             }));
         }
+        all.extend(shapes);
         binaries.push(binary);
     }
     if let Some(unknown) = options
@@ -307,7 +384,9 @@ fn prove(options: &Options) -> Result<(Vec<Proved>, Vec<String>), String> {
     let long = options.full || options.whole;
     // Without pins, in the order of the list: whoever compares with them says that there are none.
     let pinned = pins(&root().join("proofs/executions.txt")).unwrap_or_default();
-    Ok(run_all(jobs, options.json, state, long, &pinned))
+    let mut played = run_all(jobs, options.json, state, long, &pinned);
+    played.shapes = all;
+    Ok(played)
 }
 
 /// Where the project stands, in words.
@@ -462,11 +541,11 @@ fn run_all(
     state: State,
     long: bool,
     pinned: &BTreeMap<String, u64>,
-) -> (Vec<Proved>, Vec<String>) {
+) -> Played {
     let width = jobs.iter().map(|job| job.name.len()).max().unwrap_or(0);
     if !json {
         println!(
-            "{:<width$}  {:<7}  {:>5}  {:>10}  {:>9}  {:>8}  programs",
+            "{:<width$}  {:<10}  {:>5}  {:>10}  {:>9}  {:>8}  programs",
             "harness", "tool", "bound", "executions", "distinct", "seconds"
         );
     }
@@ -497,6 +576,12 @@ fn run_all(
             None => left.push(job),
         }
     }
+    let parts_before = run.done;
+    let processor_seconds = |proved: &[Vec<Proved>]| -> f64 {
+        let parts = proved.iter().flatten();
+        parts.map(|part| part.processor_seconds).sum()
+    };
+    let processor_seconds_before = processor_seconds(&run.proved);
     if run.done > 0 {
         eprintln!("prove: {} of {} parts were done before", run.done, run.jobs);
     }
@@ -518,8 +603,32 @@ fn run_all(
         }
     });
     let run = run.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let proved = run.proved.iter().filter_map(|proved| parts::sum(proved));
-    (proved.collect(), run.faults)
+    let mut faults = run.faults;
+    let peak_bytes = parts::peak_together(&run.proved.concat(), workers);
+    if let Some(bytes) = peak_bytes.filter(|&bytes| bytes > MEMORY_MAX) {
+        faults.push(format!(
+            "{workers} processes at a time can have had {} MiB of memory, and no more than {} are wanted",
+            mib(bytes),
+            mib(MEMORY_MAX)
+        ));
+    }
+    Played {
+        parts: run.jobs,
+        parts_before,
+        processes: workers,
+        seconds: run.begun.elapsed().as_secs_f64(),
+        processor_seconds: processor_seconds(&run.proved) - processor_seconds_before,
+        processor_seconds_before,
+        peak_bytes,
+        build: run.state.build().to_owned(),
+        proved: run
+            .proved
+            .iter()
+            .filter_map(|proved| parts::sum(proved))
+            .collect(),
+        faults,
+        shapes: BTreeMap::new(),
+    }
 }
 
 impl Job {
@@ -554,8 +663,8 @@ impl Job {
             serde_json::from_str(last).map_err(|error| fault(&format!("{error}: {last}")))?;
         // A build without the tool must not pass as checked, nor a run without the judge.
         let part = self.case.is_some() || (proved.part, proved.parts) == self.part;
-        if !proved.judged
-            || proved.tool != self.tool
+        if !(proved.judged || proved.asserted)
+            || proved.tool != self.named_tool
             || proved.harness != self.name
             || proved.executions == 0
             || !part
@@ -587,11 +696,11 @@ fn say(proved: &Proved, width: usize, json: bool) {
         .seed
         .map_or_else(String::new, |seed| format!(", seed {seed}"));
     println!(
-        "{:<width$}  {:<7}  {bound:>5}  {:>10}  {:>9}  {:>8.1}  {}{seed}",
+        "{:<width$}  {:<10}  {bound:>5}  {:>10}  {:>9}  {:>8.1}  {}{seed}",
         proved.harness,
         proved.tool,
         proved.executions,
-        proved.distinct,
+        proved.of_histories(),
         proved.seconds,
         proved.of_programs(),
     );
@@ -640,27 +749,33 @@ fn compare(path: &Path, proved: &[Proved]) -> Vec<String> {
         .collect()
 }
 
-/// Writes the executions; those of harnesses that did not run stay.
-fn pin(path: &Path, proved: &[Proved]) -> Result<(), String> {
+/// Writes the executions; those of harnesses that did not run stay, but for what nothing is compared with any more.
+fn pin(path: &Path, proved: &[Proved], shapes: &BTreeMap<String, Shape>) -> Result<(), String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let played: BTreeSet<String> = shapes.values().flat_map(Shape::pinned_as).collect();
+    fs::write(path, pinned(&text, proved, &played))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The lines of `text` with what was proved, as far as `played` has their names: what some scale plays.
+fn pinned(text: &str, proved: &[Proved], played: &BTreeSet<String>) -> String {
     let mut lines: BTreeMap<String, String> = BTreeMap::new();
-    if let Ok(text) = fs::read_to_string(path) {
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            if let Some(name) = line.split_whitespace().next() {
-                lines.insert(name.to_owned(), line.to_owned());
-            }
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if let [name, tool, bound, executions] =
+            line.split_whitespace().collect::<Vec<_>>().as_slice()
+        {
+            lines.insert((*name).to_owned(), row(name, tool, bound, executions));
         }
     }
     for proved in proved {
         let Some(name) = proved.pinned_as() else {
             continue;
         };
-        let bound = bound(proved);
-        let line = format!(
-            "{name:<30} {:<8} {bound:<5} {}",
-            proved.tool, proved.executions
-        );
+        let executions = proved.executions.to_string();
+        let line = row(&name, &proved.tool, &bound(proved), &executions);
         lines.insert(name, line);
     }
+    lines.retain(|name, _| played.contains(name));
     let mut text = String::from(
         "# Executions of each harness: name (name:N are its first N parts), tool, bound on preemptions (- is a\n\
          # draw at random), executions.\n\
@@ -669,5 +784,34 @@ fn pin(path: &Path, proved: &[Proved]) -> Result<(), String> {
     for line in lines.values() {
         let _ = writeln!(text, "{line}");
     }
-    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    text
+}
+
+fn row(name: &str, tool: &str, bound: &str, executions: &str) -> String {
+    format!("{name:<30} {tool:<10} {bound:<5} {executions}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_of_what_is_not_played_any_more_goes() {
+        let text = "# Comment.\n\
+                    gone    loom 2 5\n\
+                    cut:61  loom 2 7\n\
+                    cut:6   loom 2 3\n\
+                    other   shuttle - 11\n";
+        let line = r#"{"harness":"cut","tool":"loom","part":6,"parts":9,"bound":2,"seed":null,"programs":3,"unbounded":0,"executions":4,"distinct":4,"widened":0,"seconds":1.5,"processor_seconds":1.4,"peak_bytes":null,"judged":true,"asserted":false}"#;
+        let proved: Proved = serde_json::from_str(line).expect("what the binary prints");
+        let played = ["cut:6", "cut", "other"].map(str::to_owned);
+        let text = pinned(text, &[proved], &BTreeSet::from(played));
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let expected = [["cut:6", "loom", "2", "4"], ["other", "shuttle", "-", "11"]];
+        assert_eq!(rows, expected);
+    }
 }

@@ -28,6 +28,7 @@ mod tests {
         let job = |name: &str, part| Job {
             binary: PathBuf::new(),
             tool: "loom",
+            named_tool: "loom".to_owned(),
             name: name.to_owned(),
             case: None,
             part: (part, 9),

@@ -20,6 +20,8 @@ use super::Proved;
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Shape {
     pub(super) harness: String,
+    /// What it says its tool is: that of its build, or `sequential`.
+    pub(super) tool: String,
     /// Programs or worlds; 0 where nobody counts them.
     pub(super) programs: u64,
     /// How many parts are played of every change, with `--full`, and how many there are.
@@ -48,6 +50,15 @@ impl Shape {
             Scale::Whole => self.whole,
         };
         parts.clamp(1, self.whole)
+    }
+
+    /// The names of the pins it can have: of what `--quick` plays, and `--full`. Of no other scale what was played is
+    /// compared.
+    pub(super) fn pinned_as(&self) -> Vec<String> {
+        let scales = [Scale::Quick, Scale::Full];
+        scales
+            .map(|scale| pinned_as(&self.harness, self.played(scale), self.whole))
+            .to_vec()
     }
 
     /// What is going to be played, where that is counted.
@@ -93,7 +104,10 @@ pub(super) fn sum(parts: &[Proved]) -> Option<Proved> {
         total.widened += part.widened;
         total.seconds += part.seconds;
         total.processor_seconds += part.processor_seconds;
+        // Each is a process of its own.
+        total.peak_bytes = total.peak_bytes.max(part.peak_bytes);
         total.judged &= part.judged;
+        total.asserted &= part.asserted;
     }
     // From here on `part` says how many there are; 0 if they are not the first ones.
     let mut numbers: Vec<u64> = parts.iter().map(|part| part.part).collect();
@@ -106,14 +120,42 @@ pub(super) fn sum(parts: &[Proved]) -> Option<Proved> {
     Some(total)
 }
 
+/// The name of the pin of the first `played` parts.
+fn pinned_as(harness: &str, played: u64, whole: u64) -> String {
+    if played == whole {
+        harness.to_owned()
+    } else {
+        format!("{harness}:{played}")
+    }
+}
+
+/// The most memory, in bytes, that as many processes as run at a time can have had together: the sum of the largest.
+/// `None` where the system does not tell.
+pub(super) fn peak_together(parts: &[Proved], processes: usize) -> Option<u64> {
+    let mut peaks: Vec<u64> = parts
+        .iter()
+        .map(|part| part.peak_bytes)
+        .collect::<Option<_>>()?;
+    peaks.sort_unstable_by(|one, other| other.cmp(one));
+    Some(peaks.iter().take(processes).sum())
+}
+
 impl Proved {
     /// Under which name its executions are pinned: its own, or that and how many parts were played. `None`
     /// where these are not the first ones.
     pub(super) fn pinned_as(&self) -> Option<String> {
         match self.part {
             0 => None,
-            part if part == self.parts => Some(self.harness.clone()),
-            part => Some(format!("{}:{part}", self.harness)),
+            part => Some(pinned_as(&self.harness, part, self.parts)),
+        }
+    }
+
+    /// Histories that differ, in words.
+    pub(crate) fn of_histories(&self) -> String {
+        if self.asserted {
+            "asserted".to_owned()
+        } else {
+            self.distinct.to_string()
         }
     }
 
@@ -189,6 +231,11 @@ impl State {
         Ok(())
     }
 
+    /// The digest of the binaries.
+    pub(super) fn build(&self) -> &str {
+        &self.build
+    }
+
     /// What is known of this part.
     pub(super) fn of(&self, harness: &str, part: (u64, u64)) -> Option<&Proved> {
         self.done
@@ -208,7 +255,8 @@ impl State {
     }
 }
 
-fn digest(binaries: &[PathBuf]) -> Result<String, String> {
+/// What tells these binaries from others.
+pub(crate) fn digest(binaries: &[PathBuf]) -> Result<String, String> {
     let mut hasher = DefaultHasher::new();
     for binary in binaries {
         fs::read(binary)
@@ -224,7 +272,8 @@ mod tests {
 
     fn proved(part: u64) -> Proved {
         let line = format!(
-            r#"{{"harness":"h","tool":"loom","part":{part},"parts":5,"bound":2,"seed":null,"programs":3,"unbounded":1,"executions":10,"distinct":4,"widened":0,"seconds":1.5,"processor_seconds":1.4,"judged":true}}"#
+            r#"{{"harness":"h","tool":"loom","part":{part},"parts":5,"bound":2,"seed":null,"programs":3,"unbounded":1,"executions":10,"distinct":4,"widened":0,"seconds":1.5,"processor_seconds":1.4,"peak_bytes":{},"judged":true,"asserted":false}}"#,
+            1000 * part
         );
         serde_json::from_str(&line).expect("what the binary prints")
     }
@@ -243,6 +292,30 @@ mod tests {
         // A shard's share is nobody's whole.
         let shard: Vec<Proved> = [1, 3].map(proved).to_vec();
         assert_eq!(sum(&shard).and_then(|all| all.pinned_as()), None);
+    }
+
+    #[test]
+    fn a_harness_has_the_pins_of_what_is_compared() {
+        let shape = |quick, full| Shape {
+            harness: "h".to_owned(),
+            tool: "loom".to_owned(),
+            programs: 9,
+            quick,
+            full,
+            whole: 5,
+        };
+        assert_eq!(shape(2, 4).pinned_as(), ["h:2", "h:4"]);
+        assert_eq!(shape(2, 5).pinned_as(), ["h:2", "h"]);
+    }
+
+    #[test]
+    fn as_many_processes_as_run_at_a_time_have_no_more_than_the_largest() {
+        let mut parts: Vec<Proved> = [2, 5, 1, 4].map(proved).to_vec();
+        assert_eq!(peak_together(&parts, 2), Some(9000));
+        assert_eq!(peak_together(&parts, 8), Some(12000));
+        assert_eq!(sum(&parts).and_then(|total| total.peak_bytes), Some(5000));
+        parts[2].peak_bytes = None;
+        assert_eq!(peak_together(&parts, 2), None, "it is not known of one");
     }
 
     #[test]
