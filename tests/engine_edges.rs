@@ -11,7 +11,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::{ThreadId, current};
+use std::thread::{ThreadId, current, yield_now};
 use std::time::{Duration, Instant};
 
 use blockjob::driver::{Driver, Errno, Finish, Flow, JobError, RunContext};
@@ -286,6 +286,38 @@ fn nothing_starts_once_the_main_loop_is_gone() {
         ));
     }
     assert!(!ran.load(Ordering::SeqCst));
+}
+
+#[test]
+fn what_changes_while_a_condition_is_asked_is_looked_at() {
+    let (manager, mut main_loop) = virtual_time();
+    let (become_ready, orders) = channel();
+    let orders = Mutex::new(orders);
+    let driver = work(move |context| {
+        orders.lock().unwrap().recv().unwrap();
+        let mut context = context.ready();
+        while context.wait() == Flow::Continue {}
+        Ok(())
+    });
+    let job = manager
+        .create(JobOptions::new("j0"), driver)
+        .unwrap()
+        .start();
+    let mut asked = 0;
+    // Becoming ready leaves no task behind, and nothing else happens: who does not notice the change waits for
+    // ever.
+    assert!(main_loop.run_until(|| {
+        asked += 1;
+        if asked == 1 {
+            become_ready.send(()).unwrap();
+            while job.status() != Status::Ready {
+                yield_now();
+            }
+        }
+        asked > 1
+    }));
+    job.cancel(CancelMode::Force).unwrap();
+    main_loop.run_until_idle();
 }
 
 #[test]

@@ -7,11 +7,14 @@
 
 mod engine_support;
 
+use std::sync::Arc;
+
 use blockjob::driver::{Driver, Errno, JobError, RunContext};
 use blockjob::engine::{CancelMode, EngineError, JobHandle, JobOptions, Manager, ManagerConfig};
 use blockjob::model::Status;
+use blockjob::trace::RecordingManager;
 
-use engine_support::{Bench, Log, Puppet, Step, io_error, refusal};
+use engine_support::{Bench, Log, Puppet, Step, idle, io_error, refusal};
 
 fn options(id: &str) -> JobOptions {
     JobOptions::new(id)
@@ -466,4 +469,25 @@ fn a_member_of_a_started_group_in_pending_is_not_waited_for_by_strangers() {
     assert_eq!(refusal(stranger.finalize()), "Job not found");
     a.finalize().unwrap();
     bench.finish();
+}
+
+#[test]
+fn members_that_are_given_up_are_given_up_by_name_newest_first() {
+    let bench = Bench::new();
+    let manager = RecordingManager::new(bench.manager, Arc::new(bench.log.clone()));
+    let mut transaction = manager.transaction();
+    for id in ["older", "newer"] {
+        transaction
+            .create(JobOptions::new(id), idle("idle"))
+            .unwrap();
+    }
+    bench.log.take();
+    drop(transaction);
+    let mut calls = bench.log.take();
+    calls.retain(|line| line.contains("early-fail"));
+    let by: Vec<&str> = calls
+        .iter()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(by, ["newer", "newer", "older", "older"], "{calls:?}");
 }

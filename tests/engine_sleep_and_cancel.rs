@@ -60,6 +60,21 @@ fn an_enter_ends_a_sleep_and_takes_its_timer_with_it() {
 }
 
 #[test]
+fn an_enter_before_the_start_and_one_after_the_end_are_none() {
+    let mut bench = Bench::new();
+    let (created, puppet) = bench.created(plain().manual_dismiss(true));
+    created.handle().enter();
+    let job = created.start();
+    puppet.order(Step::Sleep(Duration::from_secs(1)));
+    puppet.order(Step::End(Ok(())));
+    bench.finish();
+    // Decision 11 keeps an enter of a job that is busy; there was none to keep it for.
+    assert_eq!(now(&mut bench), Duration::from_secs(1));
+    job.enter();
+    assert!(!job.info().busy);
+}
+
+#[test]
 fn two_enters_of_a_sleeper_are_one_wake_and_one_of_a_busy_job_is_kept() {
     let mut bench = Bench::new();
     let (job, puppet) = bench.running(plain());

@@ -207,3 +207,23 @@ fn what_was_decided_is_known_of_a_job_that_is_kept() {
     }
     bench.finish();
 }
+
+#[test]
+fn the_end_of_the_main_loop_cancels_who_runs_and_nobody_else() {
+    let bench = Bench::new();
+    let (manager, mut main_loop) = (bench.manager, bench.main_loop);
+    let created = manager.create(JobOptions::new("created"), work(|_| Ok(())));
+    let created = created.unwrap();
+    let options = JobOptions::new("pending").manual_finalize(true);
+    let pending = manager.create(options, work(|_| Ok(()))).unwrap().start();
+    let running = manager
+        .create(JobOptions::new("running"), endless())
+        .unwrap();
+    let running = running.start();
+    assert!(main_loop.run_until(|| pending.status() == Status::Pending));
+    drop(main_loop);
+    assert!(running.info().cancel_requested);
+    for job in [created.handle(), pending] {
+        assert!(!job.info().cancel_requested, "{}", job.id());
+    }
+}

@@ -1,14 +1,14 @@
 //! Moments that a history does not show, because only one thread knows that they are there.
 //!
-//! Between a resume and the wake of who was paused, between a pause and the look of who waits, between a decision
-//! and its being carried out: what has to hold there the thread itself asserts, or else somebody waits for ever,
+//! Between a resume and the wake of who was paused, between whatever ends a wait and the look of who waits, between
+//! a decision and its being carried out: what has to hold there the thread itself asserts, or else somebody waits for ever,
 //! which the tools find.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool as Unseen;
 
 use blockjob::driver::{Driver, Errno, JobError, RunContext};
-use blockjob::engine::{Decision, JobHandle, JobOptions, Manager};
+use blockjob::engine::{CancelMode, Decision, JobHandle, JobOptions, Manager};
 use blockjob_model::accept::Seen;
 use blockjob_model::state::JobSpec;
 use blockjob_model::{Callback, Request, Status};
@@ -23,6 +23,12 @@ use crate::tool::{self, Flag};
 pub enum Moment {
     /// Somebody was resumed and has not woken: it is busy (P26).
     Resumed,
+    /// Somebody who waits was entered and has not looked: it is busy (P26).
+    Entered,
+    /// The same of a pause.
+    Paused,
+    /// The same of a forced cancel.
+    Cancelled,
     /// Somebody who waits was paused and resumed before it looked: the wait is over (SEMANTICS.md §4.5).
     PausedAndResumed,
     /// It is settled that a job commits, and it has not: who waits for that is told (decision 19).
@@ -33,8 +39,11 @@ pub enum Moment {
 
 impl Moment {
     /// All of them.
-    pub const ALL: [Moment; 4] = [
+    pub const ALL: [Moment; 7] = [
         Moment::Resumed,
+        Moment::Entered,
+        Moment::Paused,
+        Moment::Cancelled,
         Moment::PausedAndResumed,
         Moment::Committing,
         Moment::Aborting,
@@ -77,14 +86,39 @@ impl Moment {
     fn watch(self, job: &JobHandle, shared: &Shared, notes: &Recorder) {
         let pause = || notes.call(1, Target::Job(0), Request::Pause, || job.pause());
         let resume = || notes.call(1, Target::Job(0), Request::Resume, || job.resume());
+        // Nobody else ends its wait, so one that is idle does wait.
+        let ends = matches!(self, Moment::Entered | Moment::Paused | Moment::Cancelled);
+        let waits = ends && !job.info().busy;
+        let is_busy = || {
+            let busy = job.info().busy;
+            assert!(
+                !waits || busy || shared.noticed.load(UNSEEN),
+                "P26: a job whose wait is over, and has not noticed, is not busy"
+            );
+        };
         match self {
+            Moment::Entered => {
+                job.enter();
+                is_busy();
+            }
+            Moment::Paused => {
+                pause();
+                is_busy();
+                resume();
+                job.enter();
+            }
+            Moment::Cancelled => {
+                let cancel = || job.cancel(CancelMode::Force);
+                notes.call(1, Target::Job(0), Request::Cancel { force: true }, cancel);
+                is_busy();
+            }
             Moment::Resumed => {
                 pause();
                 if job.wait_for(&[Status::Paused, Status::Null]) == Ok(Status::Paused) {
                     resume();
                     let busy = job.info().busy;
                     assert!(
-                        busy || shared.resumed.load(UNSEEN),
+                        busy || shared.noticed.load(UNSEEN),
                         "P26: a job that was resumed, and has not noticed, is not busy"
                     );
                 }
@@ -116,7 +150,7 @@ struct Shared {
     /// Who waits for the decision has it.
     told: Flag,
     /// The body has woken. Known to the harness alone, invisible to the tool.
-    resumed: Unseen,
+    noticed: Unseen,
 }
 
 const UNSEEN: std::sync::atomic::Ordering = std::sync::atomic::Ordering::SeqCst;
@@ -139,12 +173,17 @@ impl Watched {
 
     fn run_on(&self, mut context: RunContext<'_>) -> Result<(), JobError> {
         match self.moment {
-            Moment::Resumed | Moment::PausedAndResumed => {
+            Moment::Resumed
+            | Moment::Entered
+            | Moment::Paused
+            | Moment::Cancelled
+            | Moment::PausedAndResumed => {
                 self.see(Seen::PointBegin);
                 let _ = match self.moment {
                     Moment::Resumed => context.pause_point(),
                     _ => context.wait(),
                 };
+                self.shared.noticed.store(true, UNSEEN);
                 self.see(Seen::PointEnd);
                 Ok(())
             }
@@ -174,16 +213,26 @@ impl Driver for Watched {
     }
 
     fn pause(&self) {
+        if self.moment == Moment::Paused {
+            self.shared.noticed.store(true, UNSEEN);
+        }
         self.edges(Callback::Pause);
     }
 
     fn resume(&self) {
-        self.shared.resumed.store(true, UNSEEN);
+        self.shared.noticed.store(true, UNSEEN);
         self.edges(Callback::Resume);
     }
 
     fn user_resume(&self) {
         self.edges(Callback::UserResume);
+    }
+
+    fn cancel(&self, force: bool, ready: bool) -> bool {
+        let forced = force || !ready;
+        self.see(Seen::Begin(Callback::Cancel));
+        self.see(Seen::End(Callback::Cancel, forced));
+        forced
     }
 
     fn prepare(&self) -> Result<(), JobError> {

@@ -169,3 +169,27 @@ impl Drop for Executor {
         }
     }
 }
+
+#[cfg(all(test, not(any(blockjob_loom, blockjob_shuttle))))]
+mod tests {
+    use std::sync::{Arc, Barrier};
+
+    use super::Executor;
+
+    #[test]
+    fn as_many_bodies_as_there_may_be_threads_run_side_by_side() {
+        let executor = Executor::new(8);
+        // Each round needs a thread more than the one before it, and finds the others idle, or on their way
+        // there: who counts them wrong leaves a body without one, and nobody gets past the barrier.
+        for bodies in 1..=8 {
+            let together = Arc::new(Barrier::new(bodies + 1));
+            for _ in 0..bodies {
+                let together = Arc::clone(&together);
+                executor.spawn(move || {
+                    together.wait();
+                });
+            }
+            together.wait();
+        }
+    }
+}

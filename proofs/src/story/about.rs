@@ -58,6 +58,9 @@ fn asleep(case: Asleep) -> &'static str {
 fn at(moment: Moment) -> &'static str {
     match moment {
         Moment::Resumed => "who was resumed and has not woken is busy (P26)",
+        Moment::Entered => "who waits and was entered is busy before it looks (P26)",
+        Moment::Paused => "who waits and was paused is busy before it looks (P26)",
+        Moment::Cancelled => "who waits and was cancelled is busy before it looks (P26)",
         Moment::PausedAndResumed => {
             "a pause ends a wait, also one that is over before it is noticed"
         }
