@@ -708,6 +708,9 @@ fn pause_all() -> Vec<Case> {
         .map(|other| scenario(Role::plain(ONE_POINT), other))
         .collect();
     cases.push(scenario(Role::mirror(&[], &[]), vec![Ask::CancelForce]));
+    // Something lies between hold and release, so that the release of another can come there.
+    let hold_for_a_while = vec![Ask::HoldAll, Ask::Enter, Ask::ReleaseAll];
+    cases.push(scenario(Role::plain(ONE_POINT), hold_for_a_while));
     cases
 }
 
