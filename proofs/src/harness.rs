@@ -358,12 +358,13 @@ pub const HARNESSES: &[Harness] = &[
             Case::LockFree(LockFree::LaneSeesCancel),
         ]
     }),
-    bounded("pause-ends-a-sleep", || {
+    unbounded("pause-ends-a-sleep", || {
         [Asleep::ForAWhile, Asleep::NotAtAll, Asleep::UntilEntered]
             .map(Case::Asleep)
             .to_vec()
     }),
-    within("moments", 3, || Moment::ALL.map(Case::Moment).to_vec()),
+    within("moments", 3, moments),
+    long(unbounded("moments-all", moments)),
     unbounded("home-is-told", arrival::home_is_told),
     unbounded("home-goes-away", || {
         Departure::ALL.map(Case::Departure).to_vec()
@@ -384,7 +385,7 @@ pub const HARNESSES: &[Harness] = &[
         pairs(Role::plain(&[Act::Sleep]))
     }),
     bounded("woken-without-cause", woken),
-    bounded("start", start),
+    unbounded("start", start),
     bounded("two-controllers-two-points", || {
         two_controllers(Role::plain(TWO_POINTS))
     }),
@@ -448,8 +449,10 @@ pub const HARNESSES: &[Harness] = &[
     bounded("timer", timer),
     within("timers", 1, timers),
     bounded("stop-error", stop_error),
+    within("stop-error-another", 1, stop_error_and_another),
+    long(bounded("stop-error-another-two", stop_error_and_another)),
     within("drain", 3, drain::alone),
-    within("drain-ending", 3, drain::of_one_that_ends),
+    unbounded("drain-ending", drain::of_one_that_ends),
     bounded("drain-within", drain::within),
     bounded("drain-another", drain::and_another),
     within("drain-mirror", 1, drain::of_one_that_waits),
@@ -457,18 +460,23 @@ pub const HARNESSES: &[Harness] = &[
     within("moved", 1, drain::moved),
     long(bounded("moved-two", drain::moved)),
     within("waiter", 3, waiter::alone),
+    long(unbounded("waiter-all", waiter::alone)),
     bounded("waiter-another", waiter::and_another),
+    bounded("waiter-beside", waiter::beside),
+    long(within("waiter-beside-three", 3, waiter::beside)),
     within("waiter-mirror", 1, waiter::of_one_that_waits),
     long(bounded("waiter-mirror-two", waiter::of_one_that_waits)),
     bounded("cancel-all", waiter::cancel_all),
     unbounded("calls-back", calls_back::of_itself),
     within("calls-back-when-asked", 1, calls_back::when_asked),
     long(bounded("calls-back-when-asked-two", calls_back::when_asked)),
-    bounded("calls-back-peer", calls_back::of_a_peer),
+    unbounded("calls-back-peer", calls_back::of_a_peer),
     bounded("calls-back-controller", calls_back::beside_a_controller),
     bounded("creation", arrival::creation),
     bounded("transaction-start", arrival::start),
     bounded("start-apart", arrival::start_apart),
+    bounded("transaction-held", drain::of_a_transaction),
+    long(within("transaction-held-three", 3, drain::of_a_transaction)),
     bounded("looked-at", arrival::looked_at),
     unbounded("members-end", arrival::members_end),
     bounded("three-members-end", arrival::three_members_end),
@@ -707,7 +715,9 @@ fn pause_all() -> Vec<Case> {
         .chain([hold.clone()])
         .map(|other| scenario(Role::plain(ONE_POINT), other))
         .collect();
-    cases.push(scenario(Role::mirror(&[], &[]), vec![Ask::CancelForce]));
+    for other in [Ask::CancelForce, Ask::Complete, Ask::CancelSoft] {
+        cases.push(scenario(Role::mirror(&[], &[]), vec![other]));
+    }
     // Something lies between hold and release, so that the release of another can come there.
     let hold_for_a_while = vec![Ask::HoldAll, Ask::Enter, Ask::ReleaseAll];
     cases.push(scenario(Role::plain(ONE_POINT), hold_for_a_while));
@@ -771,6 +781,10 @@ fn timers() -> Vec<Case> {
         .collect()
 }
 
+fn moments() -> Vec<Case> {
+    Moment::ALL.map(Case::Moment).to_vec()
+}
+
 /// An I/O error that stops the job, against its user (SEMANTICS.md §8, decisions 38, 39).
 fn stop_error() -> Vec<Case> {
     let role = Role::plain(&[Act::Stop, Act::Point, Act::Io]);
@@ -778,5 +792,38 @@ fn stop_error() -> Vec<Case> {
     cases.push(single(role, vec![vec![Ask::AwaitPaused, Ask::Resume]]));
     cases.push(single(role, vec![vec![Ask::Pause, Ask::Resume]]));
     cases.push(single(role, vec![vec![Ask::Look, Ask::Look]]));
+    cases
+}
+
+/// A job that an error stops, beside somebody who holds or drains it or waits for its end, and with a peer that
+/// fails or is cancelled.
+fn stop_error_and_another() -> Vec<Case> {
+    let role = Role::plain(&[Act::Stop, Act::Point, Act::Io]);
+    let user = vec![Ask::AwaitPaused, Ask::Resume];
+    let mut cases: Vec<Case> = [
+        vec![Ask::HoldAll, Ask::Enter, Ask::ReleaseAll],
+        vec![Ask::DrainBegin, Ask::Enter, Ask::DrainEnd],
+        vec![Ask::CancelSync],
+        vec![Ask::WaitDecided],
+        vec![Ask::CancelForce],
+    ]
+    .into_iter()
+    .map(|other| single(role, vec![other, user.clone()]))
+    .collect();
+    cases.push(single(role, vec![vec![Ask::AwaitPaused, Ask::CancelSync]]));
+    let mut with_peer = |peer, asks: Vec<(u8, Ask)>| {
+        let mut scenario = Scenario::transaction(&[role, peer]);
+        if !asks.is_empty() {
+            scenario.controllers = vec![Controller(asks)];
+        }
+        cases.push(Case::Scenario(scenario));
+    };
+    let (plain, failing) = (Role::plain(ONE_POINT), Role::plain(FAILURE));
+    // The abort of the group is what ends it: nobody resumes it.
+    with_peer(plain, vec![(1, Ask::CancelForce)]);
+    with_peer(plain, vec![(0, Ask::AwaitPaused), (1, Ask::CancelForce)]);
+    with_peer(failing, Vec::new());
+    with_peer(plain, vec![(0, Ask::AwaitPaused), (0, Ask::Resume)]);
+    with_peer(failing, vec![(0, Ask::AwaitPaused), (0, Ask::Resume)]);
     cases
 }

@@ -295,7 +295,13 @@ impl Scenario {
                 // Whoever waits for it to stop resumes it; else it may stop after any resume.
                 let resumed = last(Ask::Resume) > last(Ask::AwaitPaused);
                 let waited = last(Ask::AwaitPaused).is_some() && last(Ask::Pause).is_none();
-                let ends = place + 1 == self.controllers.len() && !(alone && waited && resumed);
+                // The abort of its group ends it, whatever it is in.
+                let aborted = controller.0.iter().any(|&(peer, ask)| {
+                    let forced = matches!(ask, Ask::CancelForce | Ask::CancelSync);
+                    forced && peer != job && self.members[usize::from(peer)].group == member.group
+                });
+                let told = alone && (aborted || (waited && resumed));
+                let ends = place + 1 == self.controllers.len() && !told;
                 program.extend(ends.then_some((job, Ask::CancelForce)));
             } else if member.role.ready.is_none() {
                 program.extend(pauses.then_some((job, Ask::Resume)));

@@ -5,7 +5,7 @@
 
 use super::{Case, NO_POINT, ONE_POINT, single};
 use crate::actor::{Act, Role};
-use crate::scenario::{Ask, Scenario};
+use crate::scenario::{Ask, Controller, Scenario};
 
 /// Whoever is to become quiet: parked at a point, asleep, waiting, or with more to come first.
 const ROLES: [Role; 4] = [
@@ -74,6 +74,27 @@ pub(super) fn of_one_that_waits() -> Vec<Case> {
         .into_iter()
         .map(|ask| single(Role::mirror(&[], &[]), vec![section(), vec![ask]]))
         .collect()
+}
+
+/// A transaction of two, held: by a section of one member, of every job, by `pause_all`. Both end well, or the
+/// newer one fails.
+pub(super) fn of_a_transaction() -> Vec<Case> {
+    let plain = Role::plain(ONE_POINT);
+    let mut cases = Vec::new();
+    for couple in [[plain, plain], [plain, Role::plain(FAILS)]] {
+        for (job, begin, end) in [
+            (0, Ask::DrainBegin, Ask::DrainEnd),
+            (1, Ask::DrainBegin, Ask::DrainEnd),
+            (0, Ask::DrainAll, Ask::DrainEnd),
+            (0, Ask::HoldAll, Ask::ReleaseAll),
+        ] {
+            let mut scenario = Scenario::transaction(&couple);
+            let asks = vec![(job, begin), (job, Ask::Enter), (job, end)];
+            scenario.controllers = vec![Controller(asks)];
+            cases.push(Case::Scenario(scenario));
+        }
+    }
+    cases
 }
 
 /// A move: of a body that has a thread, of one that has none yet, of a job that is not started.

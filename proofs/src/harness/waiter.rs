@@ -2,7 +2,7 @@
 //! `cancel_sync_all` (SEMANTICS.md §2.9).
 
 use super::{Case, FAILURE, ONE_POINT, single};
-use crate::actor::Role;
+use crate::actor::{Act, Role};
 use crate::scenario::{Ask, Controller, Member, Scenario};
 
 const READY: Role = Role::mirror(&[], &[]);
@@ -33,6 +33,36 @@ pub(super) fn and_another() -> Vec<Case> {
         }
         for other in [Ask::CancelForce, Ask::Finalize] {
             cases.push(single(role, vec![vec![Ask::WaitDecided], vec![other]]));
+        }
+    }
+    cases
+}
+
+/// One who waits for a job that sleeps, is not started, is held or drained by another, or has a peer, which fails or
+/// does not.
+pub(super) fn beside() -> Vec<Case> {
+    let plain = Role::plain(ONE_POINT);
+    let waits = [Ask::CancelSync, Ask::WaitDecided];
+    let mut cases = Vec::new();
+    for wait in waits {
+        let sleeper = Role::plain(&[Act::Sleep, Act::Io]);
+        cases.push(single(sleeper, vec![vec![wait], vec![Ask::Enter]]));
+        cases.push(Case::Scenario(Scenario {
+            early: true,
+            ..Scenario::single(plain, vec![vec![wait]])
+        }));
+        for other in [
+            vec![Ask::HoldAll, Ask::Enter, Ask::ReleaseAll],
+            vec![Ask::DrainBegin, Ask::Enter, Ask::DrainEnd],
+        ] {
+            cases.push(single(plain, vec![vec![wait], other]));
+        }
+        for roles in [[plain, plain], [Role::plain(FAILURE), plain]] {
+            for member in 0..2 {
+                let mut scenario = Scenario::transaction(&roles);
+                scenario.controllers = vec![Controller(vec![(member, wait)])];
+                cases.push(Case::Scenario(scenario));
+            }
         }
     }
     cases
