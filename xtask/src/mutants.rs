@@ -6,6 +6,7 @@
 //! takes its list and builds all of them at once. cargo-mutants is a tool, not a dependency: nothing else
 //! needs it.
 
+mod apart;
 mod build;
 mod constant;
 mod list;
@@ -42,6 +43,10 @@ pub struct Options {
     /// work a test may well be late.
     #[arg(long, requires = "together")]
     confirm: bool,
+    /// With --together: tries only those that turned out before to have no switch, each in a build of its own: a
+    /// quarter of a minute for each.
+    #[arg(long, requires = "together", conflicts_with = "report")]
+    apart: bool,
     /// With --together: tries nothing, only prints what is known.
     #[arg(long, requires = "together")]
     report: bool,
@@ -116,6 +121,15 @@ impl Part {
         Ok(tests)
     }
 
+    /// Of the tests, a few that notice most: the first to be tried where each mutant is built for itself.
+    fn first(self) -> Vec<String> {
+        let names: &[&str] = match self {
+            Part::Model => &FIRST,
+            Part::Engine => &["engine_edges", "engine_lifecycle"],
+        };
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
     /// Of the tests, those that take too long for each mutant: what their names have in them.
     fn slow(self) -> &'static [&'static str] {
         match self {
@@ -139,7 +153,7 @@ impl Part {
     }
 }
 
-/// Tests of the model that take seconds.
+/// Tests of the model, most of which are quick.
 const MODEL: [&str; 24] = [
     "acceptor",
     "answers",
@@ -167,7 +181,20 @@ const MODEL: [&str; 24] = [
     "worlds",
 ];
 
-/// Those in them that do not.
+/// Those among them that notice most of what is written in tables.
+const FIRST: [&str; 9] = [
+    "counts",
+    "lifecycle",
+    "profiles",
+    "profiles_page",
+    "refusals",
+    "requests",
+    "rules",
+    "views",
+    "words",
+];
+
+/// Those in them that take too long.
 const SLOW: [&str; 14] = [
     "two_requests",
     "group_of_two",

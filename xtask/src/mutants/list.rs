@@ -41,6 +41,8 @@ pub enum Genre {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Span {
     pub start: Place,
+    /// The first that is no longer in it.
+    pub end: Place,
 }
 
 /// Both from 1; columns in characters.

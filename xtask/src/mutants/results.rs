@@ -91,7 +91,7 @@ impl Results {
             let Ok(line) = serde_json::from_str::<Line>(line) else {
                 continue;
             };
-            let open = matches!(line.fate, Fate::Survived | Fate::Unreached | Fate::Apart);
+            let open = matches!(line.fate, Fate::Survived | Fate::Unreached);
             if line.sources == sources && (line.tests == tests || !open) {
                 lines.insert(line.mutant.clone(), line);
             }
@@ -214,6 +214,7 @@ mod tests {
             replacement: String::new(),
             span: Span {
                 start: Place { line: 1, column: 1 },
+                end: Place { line: 1, column: 1 },
             },
         }
     }

@@ -283,16 +283,19 @@ mod tests {
         let at = source.find(what).expect("it stands there");
         let before = &source[..at];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let place = Place {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        };
         Mutant {
             name: what.to_owned(),
             file: String::new(),
             genre,
             replacement: replacement.to_owned(),
             span: Span {
-                start: Place {
-                    line: before.matches('\n').count() + 1,
-                    column: before[line_start..].chars().count() + 1,
-                },
+                start: place,
+                // Only the beginning matters here.
+                end: place,
             },
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::list::{self, Mutant};
 use super::results::{Fate, Results};
 use super::run::{Patience, Tests};
-use super::{Options, build};
+use super::{Options, apart, build};
 use crate::prove;
 
 /// Tries every mutant of the part that has not been tried, and prints what became of all.
@@ -31,7 +31,8 @@ pub fn start(options: &Options) -> Result<ExitCode, String> {
             })
             .collect()
     };
-    if !options.report && !open(&results).is_empty() {
+    let switched = !(options.report || options.apart);
+    if switched && !open(&results).is_empty() {
         eprintln!(
             "mutants: {} of {} to try",
             open(&results).len(),
@@ -74,6 +75,11 @@ pub fn start(options: &Options) -> Result<ExitCode, String> {
             .collect();
         let noted = Mutex::new(results);
         tests.try_all(&todo, &noted)?;
+        results = noted.into_inner().unwrap_or_else(PoisonError::into_inner);
+    }
+    if options.apart {
+        let noted = Mutex::new(results);
+        apart::start(options, &mutants, &noted, &folder)?;
         results = noted.into_inner().unwrap_or_else(PoisonError::into_inner);
     }
     println!("{}", results.report(&mutants));
