@@ -443,22 +443,28 @@ impl Acceptor {
         allowed
     }
 
-    /// The statuses a job may have now; empty for a job that is gone.
+    /// The statuses a job may have now; empty for a job that is gone. As long as a thin acceptor keeps one
+    /// explanation, it says the status in that one alone.
     pub fn statuses(&self, job: JobKey) -> Vec<Status> {
         let Some((group, member)) = self.place(job) else {
             return Vec::new();
         };
-        let worlds = self.pool.worlds(self.belief(group));
+        let track = &self.groups[&group.0];
+        let worlds = match &track.path {
+            Some(path) => std::slice::from_ref(path.now()),
+            None => self.pool.worlds(track.belief),
+        };
         let mut statuses: Vec<Status> = worlds
             .iter()
-            .map(|world| world.jobs[usize::from(member)].status)
+            .filter_map(|world| Some(world.jobs.get(usize::from(member))?.status))
             .collect();
         statuses.sort_unstable();
         statuses.dedup();
         statuses
     }
 
-    /// Whether the job is certainly gone: its status is `null`, or it never was.
+    /// Whether the job is certainly gone: its status is `null`, or it never was. Of a thin acceptor, in the explanation
+    /// it keeps.
     pub fn gone(&self, job: JobKey) -> bool {
         self.statuses(job)
             .iter()

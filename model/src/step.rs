@@ -35,7 +35,7 @@ pub struct View {
     pub callbacks: bool,
     /// Pause points, both edges.
     pub points: bool,
-    /// Pieces of I/O, both edges. At most [`View::IO_MAX`] are told apart.
+    /// Pieces of I/O, both edges. At most [`View::IO_MAX`] of a job at once.
     pub io: bool,
     /// The body may read its control word late: a pause it has not synchronised with may be
     /// missed (P23 speaks of a pause that happens-before the pause point). Sequentially
@@ -54,7 +54,7 @@ pub struct View {
 }
 
 impl View {
-    /// How many pieces of I/O of one job are counted; more of them are counted as this many.
+    /// How many pieces of I/O of one job may be under way at once; one more is explained by nothing.
     pub const IO_MAX: u8 = 255;
 
     /// Everything, under sequential consistency.

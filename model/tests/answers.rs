@@ -93,6 +93,43 @@ fn a_job_that_never_came_into_being_does_not_live() {
 }
 
 #[test]
+fn a_thin_acceptor_says_a_status_that_the_job_may_have() {
+    let [mut whole, mut thin] = both(&REFERENCE, View::QMP);
+    let jobs = [&mut whole, &mut thin].map(|acceptor| {
+        let first = announced(acceptor, PLAIN, "first");
+        (first, announced(acceptor, KEPT, "second"))
+    });
+    let life = [Created, Running, Paused, Running, Waiting, Pending];
+    for status in life {
+        for (acceptor, (first, _)) in [&mut whole, &mut thin].into_iter().zip(jobs) {
+            if status == Paused {
+                acceptor.call(0, Some(first), Request::Pause, false);
+                acceptor.answer(0, Ok(())).unwrap();
+            }
+            to(acceptor, first, &[status]);
+            if status == Paused {
+                acceptor.call(0, Some(first), Request::Resume, false);
+                acceptor.answer(0, Ok(())).unwrap();
+            }
+        }
+        for (in_whole, in_thin) in [(jobs[0].0, jobs[1].0), (jobs[0].1, jobs[1].1)] {
+            let (may, says) = (whole.statuses(in_whole), thin.statuses(in_thin));
+            assert_eq!(says.len().max(1), 1, "{says:?}");
+            assert!(
+                says.iter().all(|status| may.contains(status)),
+                "{says:?}, of {may:?}"
+            );
+        }
+    }
+    for (acceptor, (first, _)) in [&mut whole, &mut thin].into_iter().zip(jobs) {
+        assert!(!acceptor.gone(first));
+        acceptor.observe(first, Seen::Event(DONE)).unwrap();
+        to(acceptor, first, &[Concluded, Null]);
+        assert!(acceptor.gone(first));
+    }
+}
+
+#[test]
 fn a_job_that_was_seen_came_into_being() {
     let mut acceptor = Acceptor::new(&REFERENCE, View::QMP);
     let job = announced(&mut acceptor, PLAIN, "job");
