@@ -508,7 +508,9 @@ impl Asker {
         });
         let list = self.company.manager.query_block_jobs();
         assert!(
-            list.is_sorted_by(|newer, older| newer.device > older.device),
+            list.is_sorted_by(|newer, older| {
+                record::number(&newer.device) > record::number(&older.device)
+            }),
             "the list is not newest first"
         );
         for job in &list {

@@ -20,7 +20,7 @@ const ACTS: [Act; 7] = [
 ];
 
 /// What controllers may ask; some more often.
-const ASKS: [Ask; 14] = [
+const ASKS: [Ask; 18] = [
     Ask::Pause,
     Ask::Pause,
     Ask::Resume,
@@ -35,6 +35,10 @@ const ASKS: [Ask; 14] = [
     Ask::HoldAll,
     Ask::ReleaseAll,
     Ask::Enter,
+    Ask::DrainBegin,
+    Ask::DrainEnd,
+    Ask::CancelSync,
+    Ask::Look,
 ];
 
 /// How large a world may be; it has at least one of each.
@@ -133,6 +137,8 @@ fn program(length: usize, jobs: u8, choose: &mut impl FnMut(usize) -> usize) -> 
             Ask::Resume => Some(Ask::Pause),
             Ask::HoldAll => Some(Ask::ReleaseAll),
             Ask::ReleaseAll => Some(Ask::HoldAll),
+            Ask::DrainBegin => Some(Ask::DrainEnd),
+            Ask::DrainEnd => Some(Ask::DrainBegin),
             _ => None,
         });
         let opposite = opposite.filter(|_| choose(2) == 0);

@@ -140,10 +140,14 @@ impl Scenario {
                 main.ask(0, ask);
             }
         }
-        if self.needs_main_loop() {
+        let by_hand = self.decided_by_hand().next().is_some();
+        if self.needs_main_loop() && !by_hand {
             main_loop.run();
         }
         self.decide(&mut main_loop, &mut main, recorder);
+        if self.needs_main_loop() && by_hand {
+            main_loop.run();
+        }
         for thread in threads {
             thread.join().expect("a controller panicked");
         }
@@ -224,6 +228,14 @@ impl Scenario {
         asks.any(|(_, ask)| ask.needs_main_loop())
     }
 
+    /// The jobs that the main loop finalizes.
+    fn decided_by_hand(&self) -> impl Iterator<Item = u8> {
+        let members = self.members.iter().zip(0u8..);
+        members
+            .filter(|(member, _)| !member.role.auto_finalize)
+            .map(|(_, number)| number)
+    }
+
     /// Starts the other threads.
     fn controllers(
         &self,
@@ -240,9 +252,14 @@ impl Scenario {
                 let program = self.with_ending(place, controller);
                 let asker = Asker::thread(thread, recorder, company);
                 let (company, left) = (Arc::clone(company), Arc::clone(&left));
+                let by_hand: Vec<u8> = self.decided_by_hand().collect();
                 tool::spawn(move || {
                     asker.ask_all(&program);
                     if left.fetch_sub(1, Ordering::SeqCst) == 1 && stays {
+                        // The main loop decides these first, and must not be told to stop before.
+                        for job in by_hand.into_iter().filter_map(|job| company.job(job)) {
+                            let _ = job.wait_concluded();
+                        }
                         company.dissolve();
                     }
                 })
