@@ -43,6 +43,9 @@ impl Patience {
     };
 }
 
+/// So long may a test take without a mutant that is tried at once with each.
+const QUICK: Duration = Duration::from_secs(1);
+
 /// A test without a mutant that takes longer is left out.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -63,6 +66,11 @@ struct Test {
 }
 
 impl Test {
+    /// Every mutant that it reaches is tried with it at once; with another only where no such test noticed it.
+    fn is_quick(&self) -> bool {
+        self.took <= QUICK
+    }
+
     /// The seconds it is likely to take for each mutant that it notices.
     fn cost(&self) -> f64 {
         let tried = self.tried.load(Ordering::Relaxed) as f64;
@@ -146,40 +154,72 @@ impl<'a> Tests<'a> {
         (self.all.len(), self.all.iter().map(|test| test.took).sum())
     }
 
-    /// Tries each of the mutants, and notes what came of it.
+    /// Tries each of the mutants, and notes what came of it: first all of them with the tests that are quick, then
+    /// those that nobody noticed with the others.
     pub fn try_all(
         &self,
         todo: &[(usize, &Mutant)],
         results: &Mutex<Results>,
     ) -> Result<(), String> {
+        let quick: Vec<&Test> = self.all.iter().filter(|test| test.is_quick()).collect();
+        let others: Vec<&Test> = self.all.iter().filter(|test| !test.is_quick()).collect();
+        let left = self.round(todo, &quick, results)?;
+        let left = self.round(&left, &others, results)?;
+        for (number, mutant) in left {
+            let reached = self.all.iter().any(|test| test.reaches.contains(&number));
+            let fate = if reached {
+                Fate::Survived
+            } else {
+                Fate::Unreached
+            };
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.note(mutant, fate, "", 0.0)?;
+        }
+        Ok(())
+    }
+
+    /// Tries each with these tests; notes those that are noticed, and gives the others back.
+    fn round<'m>(
+        &self,
+        todo: &[(usize, &'m Mutant)],
+        tests: &[&Test],
+        results: &Mutex<Results>,
+    ) -> Result<Vec<(usize, &'m Mutant)>, String> {
         let begun = Instant::now();
         let done = AtomicUsize::new(0);
-        self.side_by_side(todo.len(), |worker, index| {
+        let left = self.side_by_side(todo.len(), |worker, index| {
             let (number, mutant) = todo[index];
-            let (fate, by, seconds) = self.attempt(number, worker)?;
+            let noticed = self.attempt(number, worker, tests)?;
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.note(mutant, fate, &by, seconds)?;
+            if let Some((fate, by, seconds)) = &noticed {
+                results.note(mutant, *fate, by, *seconds)?;
+            }
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             if done.is_multiple_of(20) || done == todo.len() {
                 let passed = begun.elapsed();
                 let left = passed / done as u32 * (todo.len() - done) as u32;
                 let (passed, left) = (passed.as_secs(), left.as_secs());
                 eprintln!(
-                    "mutants: {done} of {} in {passed} s, {left} s to go: {}",
+                    "mutants: {} tests, {done} of {} in {passed} s, {left} s to go: {}",
+                    tests.len(),
                     todo.len(),
                     results.counts()
                 );
             }
-            Ok(())
+            Ok(noticed.is_none().then_some((number, mutant)))
         })?;
-        Ok(())
+        Ok(left.into_iter().flatten().collect())
     }
 
-    /// What becomes of one mutant, by which test, and how long it took to find out.
-    fn attempt(&self, number: usize, worker: usize) -> Result<(Fate, String, f64), String> {
+    /// How one of these tests noticed the mutant, which, and how long it took to find out.
+    fn attempt(
+        &self,
+        number: usize,
+        worker: usize,
+        tests: &[&Test],
+    ) -> Result<Option<(Fate, String, f64)>, String> {
         let begun = Instant::now();
-        let mut fate = Fate::Unreached;
-        let mut tests: Vec<(f64, &Test)> = (self.all.iter())
+        let mut tests: Vec<(f64, &&Test)> = (tests.iter())
             .filter(|test| test.reaches.contains(&number))
             .map(|test| (test.cost(), test))
             .collect();
@@ -189,19 +229,17 @@ impl<'a> Tests<'a> {
             command.env("BLOCKJOB_MUTANT", number.to_string());
             let limit = self.patience.least.max(test.took * self.patience.times);
             let ran = child::run(&mut command, limit, &self.log(worker))?;
-            fate = match ran.status {
-                None => Fate::Hangs,
-                Some(status) if status.success() => Fate::Survived,
-                Some(_) => Fate::Caught,
-            };
             test.tried.fetch_add(1, Ordering::Relaxed);
-            if fate != Fate::Survived {
-                test.noticed.fetch_add(1, Ordering::Relaxed);
-                let by = format!("{}::{}", test.binary, test.name);
-                return Ok((fate, by, begun.elapsed().as_secs_f64()));
-            }
+            let fate = match ran.status {
+                Some(status) if status.success() => continue,
+                Some(_) => Fate::Caught,
+                None => Fate::Hangs,
+            };
+            test.noticed.fetch_add(1, Ordering::Relaxed);
+            let by = format!("{}::{}", test.binary, test.name);
+            return Ok(Some((fate, by, begun.elapsed().as_secs_f64())));
         }
-        Ok((fate, String::new(), begun.elapsed().as_secs_f64()))
+        Ok(None)
     }
 
     fn command(&self, program: &Path, name: &str) -> Command {
