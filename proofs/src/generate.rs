@@ -20,7 +20,7 @@ const ACTS: [Act; 7] = [
 ];
 
 /// What controllers may ask; some more often.
-const ASKS: [Ask; 18] = [
+const ASKS: [Ask; 14] = [
     Ask::Pause,
     Ask::Pause,
     Ask::Resume,
@@ -35,11 +35,10 @@ const ASKS: [Ask; 18] = [
     Ask::HoldAll,
     Ask::ReleaseAll,
     Ask::Enter,
-    Ask::DrainBegin,
-    Ask::DrainEnd,
-    Ask::CancelSync,
-    Ask::Look,
 ];
+
+/// What one in twelve of them is instead.
+const RARE: [Ask; 3] = [Ask::DrainBegin, Ask::DrainEnd, Ask::CancelSync];
 
 /// How large a world may be; it has at least one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +142,14 @@ fn program(length: usize, jobs: u8, choose: &mut impl FnMut(usize) -> usize) -> 
         });
         let opposite = opposite.filter(|_| choose(2) == 0);
         let job = again.map_or_else(|| choose(jobs.into()) as u8, |(job, _)| job);
-        program.push((job, opposite.unwrap_or_else(|| ASKS[choose(ASKS.len())])));
+        let ask = opposite.unwrap_or_else(|| {
+            if choose(12) == 0 {
+                RARE[choose(RARE.len())]
+            } else {
+                ASKS[choose(ASKS.len())]
+            }
+        });
+        program.push((job, ask));
     }
     program
 }
