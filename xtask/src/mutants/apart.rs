@@ -2,9 +2,13 @@
 //!
 //! Which these are is what a run without `--apart` has found out. Each is built for itself, in a copy that is
 //! kept, first with a few tests that are quick to build and notice most; what they let pass is tried with
-//! all the others that are quick. What comes of it goes where `--together` keeps its results.
+//! all that are quick. What comes of it goes where `--together` keeps its results.
+//!
+//! Most of the time is the compiler's and the linker's, so the specification's tests are built as one program.
+//! The engine's are not: some of them count the threads and descriptors of their process.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,9 +16,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Options;
 use super::list::{Mutant, Place};
 use super::results::{Fate, Results};
+use super::{Options, Part};
 use crate::copy;
 use crate::museum::child::{self, Ran};
 use crate::steps::{cargo, root};
@@ -37,7 +41,13 @@ pub fn start(
         .iter()
         .filter(|mutant| fate(mutant) == Some(Fate::Apart))
         .collect();
-    let rounds = [options.part.first(), options.part.tests(false, false)?];
+    let first = options.part.first();
+    let mut rest = options.part.tests(false, false)?;
+    rest.retain(|test| !first.contains(test));
+    let rounds = [
+        Round::new(options.part, &first, "first", false)?,
+        Round::new(options.part, &rest, "rest", true)?,
+    ];
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let fault = Mutex::new(None);
     let begun = Instant::now();
@@ -79,6 +89,52 @@ pub fn start(
         .map_or(Ok(()), Err)
 }
 
+/// Tests that are built and run together.
+struct Round {
+    /// What cargo is to build of them.
+    targets: Vec<String>,
+    /// What the copy has to have for that, beside the sources.
+    files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Round {
+    /// `units`: with those in the sources as well. `name` is that of the program.
+    fn new(part: Part, tests: &[String], name: &str, units: bool) -> Result<Round, String> {
+        let mut round = Round {
+            targets: Vec::new(),
+            files: BTreeMap::new(),
+        };
+        if units {
+            round.targets.push("--lib".into());
+        }
+        match part {
+            Part::Model => {
+                let folder = Path::new("model/tests");
+                let mut program = String::new();
+                for test in tests {
+                    let _ = writeln!(program, "#[path = \"{test}.rs\"]\nmod {test};");
+                }
+                let path = folder.join(format!("{name}.rs"));
+                round.files.insert(path, program.into_bytes());
+                round.targets.push(format!("--test={name}"));
+                // Snapshots are named after the module that asks for them.
+                for file in copy::tracked()? {
+                    if let Ok(below) = file.strip_prefix(folder.join("snapshots")) {
+                        let bytes = fs::read(root().join(&file))
+                            .map_err(|error| format!("{}: {error}", file.display()))?;
+                        let named = format!("{name}__{}", below.display());
+                        round.files.insert(file.with_file_name(named), bytes);
+                    }
+                }
+            }
+            Part::Engine => {
+                (round.targets).extend(tests.iter().map(|test| format!("--test={test}")));
+            }
+        }
+        Ok(round)
+    }
+}
+
 /// A copy to put one mutant after the other into.
 struct Lane<'a> {
     options: &'a Options,
@@ -87,25 +143,24 @@ struct Lane<'a> {
 
 impl Lane<'_> {
     /// What becomes of the mutant, and what it was that noticed.
-    fn attempt(
-        &self,
-        mutant: &Mutant,
-        rounds: &[Vec<String>],
-    ) -> Result<(Fate, &'static str), String> {
+    fn attempt(&self, mutant: &Mutant, rounds: &[Round]) -> Result<(Fate, &'static str), String> {
         let path = root().join(&mutant.file);
         let fault = |error: std::io::Error| format!("{}: {error}", path.display());
         let source = fs::read_to_string(&path).map_err(fault)?;
         let changed = replaced(&source, mutant)
             .ok_or_else(|| format!("{}: not where it is said to be", mutant.name))?;
-        let files = BTreeMap::from([(PathBuf::from(&mutant.file), changed.into_bytes())]);
+        let mut files = BTreeMap::from([(PathBuf::from(&mutant.file), changed.into_bytes())]);
+        for round in rounds {
+            files.extend(round.files.clone());
+        }
         copy::equal(&self.folder.join("source"), &files)?;
-        for tests in rounds {
-            let built = self.cargo(tests, true)?;
+        for round in rounds {
+            let built = self.cargo(round, true)?;
             match built.status {
                 Some(status) if status.success() => {}
                 _ => return Ok((Fate::Unviable, "the compiler")),
             }
-            let ran = self.cargo(tests, false)?;
+            let ran = self.cargo(round, false)?;
             match ran.status {
                 Some(status) if status.success() => {}
                 Some(_) => return Ok((Fate::Caught, "a build of its own")),
@@ -115,14 +170,14 @@ impl Lane<'_> {
         Ok((Fate::Survived, ""))
     }
 
-    /// Builds these tests, or runs them.
-    fn cargo(&self, tests: &[String], build: bool) -> Result<Ran, String> {
+    /// Builds the tests of a round, or runs them.
+    fn cargo(&self, round: &Round, build: bool) -> Result<Ran, String> {
         let part = self.options.part;
         let mut command = cargo(&["test", "--locked", "--profile", "mutants"]);
         command
-            .args(["--package", part.package(), "--lib"])
+            .args(["--package", part.package()])
             .args(part.features())
-            .args(tests.iter().map(|test| format!("--test={test}")))
+            .args(&round.targets)
             .current_dir(self.folder.join("source"))
             .env("CARGO_TARGET_DIR", self.folder.join("target"))
             .env("CARGO_BUILD_JOBS", "1")
